@@ -1,0 +1,45 @@
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint types format check clean
+
+help: ## list these commands
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 16
+
+demo: .venv/.runtime ## restore the bundled picture and print the gain
+	$(BIN)/python -m hrcnn_jax demo
+
+test: .venv/.dev ## run the tests; ARGS="-k jpeg" picks some
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/.dev ## check style and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: .venv/.dev ## check types
+	$(BIN)/mypy
+
+format: .venv/.dev ## format the code and fix what can be fixed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+check: lint types test ## everything a change has to pass
+
+clean: ## remove the environment, caches and builds
+	rm -rf .venv .*_cache build dist *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"hrcnn-jax needs Python 3.11 or newer: make PYTHON=/path/to/python3")'
+	$(PYTHON) -m venv .venv
+
+.venv/.runtime: requirements.txt | $(BIN)/python
+	$(INSTALL) -r $<
+	@touch $@
+
+.venv/.dev: requirements-dev.txt .venv/.runtime
+	$(INSTALL) -r $<
+	@touch $@

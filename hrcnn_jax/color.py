@@ -1,0 +1,132 @@
+"""Colour as JPEG files hold it: RGB to and from YCbCr, chroma resampling; pure ``jnp`` functions.
+
+Values are float32 in [0, 1], where 1.0 is the 8-bit sample 255. Colours come last, ``(..., 3)``;
+single planes are ``(..., H, W)``. Results are not clipped. Everything works under ``jit``, ``vmap``
+and ``grad``.
+
+Source: ITU-T T.871 (JFIF), clause 7, for the colours; libjpeg for the resampling filters.
+"""
+
+import jax.numpy as jnp
+from jax import Array
+
+# Weights of red and blue in luma (T.871 clause 7; from BT.601). Green has what is left.
+_RED, _BLUE = 0.299, 0.114
+_GREEN = 1.0 - _RED - _BLUE
+
+# Chroma is a difference from luma, scaled to span one unit around sample 128.
+_CB_SPAN = 2.0 * (1.0 - _BLUE)
+_CR_SPAN = 2.0 * (1.0 - _RED)
+_CENTRE = 128.0 / 255.0
+
+
+def _split(pixels: Array) -> tuple[Array, Array, Array]:
+    if pixels.ndim < 1 or pixels.shape[-1] != 3:
+        raise ValueError(f"expected pixels of shape (..., 3), colours last, got {pixels.shape}")
+    if not jnp.issubdtype(pixels.dtype, jnp.floating):
+        raise ValueError(f"expected floats in [0, 1], got {pixels.dtype}: divide samples by 255")
+    return pixels[..., 0], pixels[..., 1], pixels[..., 2]
+
+
+def luma(rgb: Array) -> Array:
+    """Luma Y of RGB pixels, ``(..., 3)`` to ``(...)``, full range (T.871 clause 7).
+
+    Raises:
+      ValueError: if the last axis is not 3 or the values are not floats.
+    """
+    red, green, blue = _split(rgb)
+    return _RED * red + _GREEN * green + _BLUE * blue
+
+
+def rgb_to_ycbcr(rgb: Array) -> Array:
+    """RGB to full-range YCbCr, ``(..., 3)`` to ``(..., 3)`` (T.871 clause 7).
+
+    Raises:
+      ValueError: if the last axis is not 3 or the values are not floats.
+    """
+    red, _, blue = _split(rgb)
+    y = luma(rgb)
+    return jnp.stack([y, (blue - y) / _CB_SPAN + _CENTRE, (red - y) / _CR_SPAN + _CENTRE], axis=-1)
+
+
+def ycbcr_to_rgb(ycc: Array) -> Array:
+    """Full-range YCbCr to RGB, ``(..., 3)`` to ``(..., 3)`` (T.871 clause 7).
+
+    Not every YCbCr value is a colour: results may leave [0, 1].
+
+    Raises:
+      ValueError: if the last axis is not 3 or the values are not floats.
+    """
+    # Written out, not a matrix product: accelerators round those to fewer bits than float32.
+    y, cb, cr = _split(ycc)
+    red = y + _CR_SPAN * (cr - _CENTRE)
+    blue = y + _CB_SPAN * (cb - _CENTRE)
+    return jnp.stack([red, (y - _RED * red - _BLUE * blue) / _GREEN, blue], axis=-1)
+
+
+def _check(plane: Array, factor: tuple[int, int]) -> tuple[int, int]:
+    down, across = factor
+    if not all(isinstance(each, int) and each >= 1 for each in factor):
+        raise ValueError(f"expected whole factors (down, across) of 1 or more, got {factor}")
+    if plane.ndim < 2 or 0 in plane.shape:
+        raise ValueError(f"expected planes of shape (..., H, W), not empty, got {plane.shape}")
+    return down, across
+
+
+def _stretch(rows: Array, factor: int) -> Array:
+    """Linear interpolation along the last axis; new samples are centred on the old ones."""
+    if factor == 1:
+        return rows
+    previous = jnp.concatenate([rows[..., :1], rows[..., :-1]], axis=-1)
+    following = jnp.concatenate([rows[..., 1:], rows[..., -1:]], axis=-1)
+    phases = []
+    for phase in range(factor):
+        shift = (phase + 0.5) / factor - 0.5  # from the old sample's centre, in old samples
+        neighbour = previous if shift < 0 else following
+        phases.append((1.0 - abs(shift)) * rows + abs(shift) * neighbour)
+    *batch, length = rows.shape
+    return jnp.stack(phases, axis=-1).reshape(*batch, length * factor)
+
+
+def upsample(plane: Array, factor: tuple[int, int]) -> Array:
+    """Enlarges planes by linear interpolation, edges replicated.
+
+    For a factor of 2 these are the weights 3/4 and 1/4 of libjpeg's "fancy upsampling"; other
+    factors, which libjpeg replicates, get the same triangle filter. A sample depends on its
+    nearest neighbour each way alone, so a plane may be cut or padded one sample further out.
+
+    Args:
+      plane: ``(..., H, W)`` floats.
+      factor: whole numbers ``(down, across)``. JPEG can also state ratios such as 3:2, but
+        libjpeg decodes none of them.
+
+    Returns:
+      ``(..., H*down, W*across)``.
+
+    Raises:
+      ValueError: if a factor is not a whole number of 1 or more, or the plane is empty.
+    """
+    down, across = _check(plane, factor)
+    return _stretch(_stretch(plane.mT, down).mT, across)
+
+
+def downsample(plane: Array, factor: tuple[int, int]) -> Array:
+    """Shrinks planes to the mean of each box, as libjpeg's encoder does.
+
+    Args:
+      plane: ``(..., H, W)`` floats; edges are replicated to fill the last boxes.
+      factor: whole numbers ``(down, across)``.
+
+    Returns:
+      ``(..., ceil(H/down), ceil(W/across))``.
+
+    Raises:
+      ValueError: if a factor is not a whole number of 1 or more, or the plane is empty.
+    """
+    down, across = _check(plane, factor)
+    *batch, height, width = plane.shape
+    margins = [(0, 0)] * len(batch) + [(0, -height % down), (0, -width % across)]
+    padded = jnp.pad(plane, margins, mode="edge")
+    *_, height, width = padded.shape
+    boxes = padded.reshape(*batch, height // down, down, width // across, across)
+    return boxes.mean(axis=(-3, -1))

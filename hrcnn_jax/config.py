@@ -1,0 +1,187 @@
+"""Everything a training run can be told, in one dataclass, and the presets that are named.
+
+``train.py`` makes one flag of every field; a checkpoint carries the whole of it.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def option(default: Any, group: str, text: str, **extra: Any) -> Any:
+    """A field with the group and help text that ``--help`` shows."""
+    metadata = {"group": group, "help": text, **extra}
+    if isinstance(default, tuple):
+        return field(default_factory=lambda: default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A training run. Tuples are given on the command line as several values."""
+
+    workdir: str = option("runs/hrcnn", "run", "checkpoints, logs and the cache of crops go here")
+    steps: int = option(100_000, "run", "train until this step")
+    seed: int = option(0, "run", "of initialisation, crops and augmentation")
+    log_every: int = option(50, "run", "steps between lines of the log")
+    eval_every: int = option(1000, "run", "steps between validations")
+    save_every: int = option(1000, "run", "steps between checkpoints")
+    parallel: str = option(
+        "jit",
+        "run",
+        "one device, the batch sharded over all devices, or the same under pmap",
+        choices=("jit", "sharded", "pmap"),
+    )
+    warm_start: str = option("", "run", "begin from the weights of this released network or run")
+
+    architecture: str = option(
+        "hrcnn", "network", "which architecture", choices=("hrcnn", "compact")
+    )
+    blocks: int = option(4, "network", "residual blocks")
+    hidden_relu: bool = option(True, "network", "hrcnn: ReLUs inside segments; no: literal Eq. 6-7")
+    decoder_init: bool = option(True, "network", "hrcnn: start as the plain JPEG decoder")
+    width: int = option(48, "network", "compact: channels")
+    cell: int = option(4, "network", "compact: side of a cell in pixels", choices=(2, 4, 8))
+    dtype: str = option(
+        "float32", "network", "what convolutions compute in", choices=("float32", "bfloat16")
+    )
+
+    data: tuple[str, ...] = option(
+        (), "data", "training pictures: folders, or tfds:NAME[@DIR], for instance tfds:div2k"
+    )
+    validation: tuple[str, ...] = option(
+        (), "data", "validation pictures; default: one in ten of the training pictures, held out"
+    )
+    planes: str = option(
+        "green",
+        "data",
+        "what is trained on: the green channel (the paper), luma, each of R, G and B, or any of "
+        "R, G, B, Y, Cb, Cr with chroma at full and half size",
+        choices=("green", "luma", "rgb", "any"),
+    )
+    crops: int = option(20_000, "data", "training crops to cut")
+    validation_crops: int = option(200, "data", "validation crops to cut")
+    crop: int = option(128, "data", "side of the stored crops in pixels")
+    patch: int = option(64, "data", "side of the random part of a crop that a step sees")
+    scales: tuple[float, ...] = option((1.0,), "data", "pictures are resized by each of these")
+    placement: str = option(
+        "auto",
+        "data",
+        "where crops live: on the device, on disk behind a loader, or whichever fits",
+        choices=("auto", "device", "host"),
+    )
+
+    quality: tuple[int, ...] = option((10,), "codes", "JPEG quality: one, or lowest and highest")
+    tables: str = option(
+        "luminance",
+        "codes",
+        "Annex K luminance, or any: chrominance and non-standard tables too",
+        choices=("luminance", "any"),
+    )
+
+    batch: int = option(16, "optimisation", "patches in a step, over all devices")
+    loss: str = option("mse", "optimisation", "mse, charbonnier, ssim, or package.module:function")
+    balance: bool = option(
+        False, "optimisation", "divide each patch's loss by the mean step of its table"
+    )
+    optimiser: str = option(
+        "sgd", "optimisation", "SGD with momentum, or Adam", choices=("sgd", "adam")
+    )
+    learning_rate: float = option(0.01, "optimisation", "peak learning rate")
+    momentum: float = option(0.9, "optimisation", "of SGD")
+    warmup: int = option(500, "optimisation", "steps of linear warm-up, then cosine to zero")
+    clip: float = option(1.0, "optimisation", "largest global gradient norm; 0: no clipping")
+    ema: float = option(0.999, "optimisation", "decay of the averaged parameters; 0: none")
+
+    @property
+    def network_options(self) -> dict[str, Any]:
+        """The options of this configuration's architecture."""
+        if self.architecture == "hrcnn":
+            return {
+                "quality": self.quality[0],
+                "blocks": self.blocks,
+                "hidden_relu": self.hidden_relu,
+                "decoder_init": self.decoder_init,
+            }
+        return {"width": self.width, "blocks": self.blocks, "cell": self.cell}
+
+    def check(self) -> None:
+        """Raises ValueError, saying what to change, if the values do not fit together."""
+        if not self.data:
+            raise ValueError("no training pictures: give --data FOLDER or --data tfds:div2k")
+        if not 1 <= len(self.quality) <= 2 or not all(1 <= q <= 100 for q in self.quality):
+            raise ValueError(f"--quality takes one or two values from 1 to 100, got {self.quality}")
+        if self.architecture == "hrcnn" and len(self.quality) > 1:
+            raise ValueError("hrcnn is trained for one quality: give --quality one value")
+        if self.patch % 8 or self.patch > self.crop:
+            raise ValueError(
+                f"--patch {self.patch} must be a multiple of 8 and at most --crop {self.crop}"
+            )
+        if self.planes == "any" and self.crop < 2 * self.patch:
+            raise ValueError("--planes any halves chroma: --crop must be at least twice --patch")
+        for name in ("steps", "log_every", "eval_every", "save_every", "crops", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}")
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {
+        "data": ("tfds:div2k",),
+        "crops": 125_000,
+        "validation_crops": 14_040,
+        "crop": 128,
+        "patch": 128,
+        "batch": 64,
+    },
+    "hrcnn": {
+        "planes": "rgb",
+        "patch": 64,
+        "batch": 8,
+        "optimiser": "adam",
+        "learning_rate": 1e-3,
+        "scales": (1.0, 0.7),
+    },
+    "small": {
+        "architecture": "compact",
+        "blocks": 3,
+        "width": 48,
+        "planes": "any",
+        "crop": 192,
+        "patch": 96,
+        "quality": (5, 95),
+        "tables": "any",
+        "balance": True,
+        "optimiser": "adam",
+        "learning_rate": 1e-3,
+    },
+}
+"""Named starting points; flags given beside a preset win.
+
+paper: the paper's data, 125,000 training crops of 128x128 from DIV2K.
+hrcnn: the paper's network on a CPU.
+small: the released ``small``.
+"""
+
+
+def from_preset(name: str | None, **overrides: Any) -> Config:
+    """A configuration: the defaults, then the preset, then the overrides.
+
+    Raises:
+      ValueError: if there is no such preset.
+    """
+    if name is not None and name not in PRESETS:
+        raise ValueError(f"no preset {name!r}: choose from {', '.join(PRESETS)}")
+    return Config(**{**(PRESETS[name] if name else {}), **overrides})
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """A JSON-friendly copy."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(config).items()}
+
+
+def from_dict(values: dict[str, Any]) -> Config:
+    """Inverse of :func:`to_dict`."""
+    known = {f.name for f in dataclasses.fields(Config)}
+    return Config(
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
+    )

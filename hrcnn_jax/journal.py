@@ -1,0 +1,36 @@
+"""A run's log: one JSON line an entry, and the same to TensorBoard."""
+
+import json
+import time
+from pathlib import Path
+from types import TracebackType
+
+from tensorboardX import SummaryWriter
+
+
+class Journal:
+    """Appends to ``WORKDIR/metrics.jsonl`` and writes TensorBoard events to ``WORKDIR/events``."""
+
+    def __init__(self, workdir: Path) -> None:
+        workdir.mkdir(parents=True, exist_ok=True)
+        self._lines = (workdir / "metrics.jsonl").open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(workdir / "events"))
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lines.close()
+        self._board.close()
+
+    def write(self, step: int, **values: float) -> None:
+        """Notes values at a step, with the time of day in seconds."""
+        self._lines.write(json.dumps({"step": step, "time": round(time.time(), 1), **values}) + "\n")
+        self._lines.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)

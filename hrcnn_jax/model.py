@@ -1,0 +1,238 @@
+"""HR-CNN: the paper's network, one Flax module per segment.
+
+Codes in, pixels out, NHWC float32: codes ``(B, H, W, 1)`` are integers laid out as a plane (each
+8x8 block holds its own 64 codes), pixels ``(B, H, W, 1)`` are in [0, 1]; H and W are multiples
+of 8. Convolutions run in ``dtype``; parameters, and the picture that the residual blocks hand on,
+stay float32.
+
+Source: Niu, "End-to-End JPEG Decoding and Artifacts Suppression Using Heterogeneous Residual
+Convolutional Neural Network", equations 1-8. The paper prints no activation inside the segments;
+taken literally nearly the whole network is linear, so ``hidden_relu`` is on by default.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import DTypeLike
+
+from hrcnn_jax import jpeg
+
+CHANNELS = jpeg.BLOCK**2
+"""Spectral channels of a JPEG code."""
+
+Initializer = Callable[..., Any]
+
+
+def channel_masks() -> np.ndarray:
+    """The 64 coded masks, ``(8, 8, 1, 64)`` float32: mask ``ch`` is one at row ``ch mod 8``,
+    column ``ch // 8`` and zero elsewhere (Eq. 2)."""  # noqa: D205, D209
+    channel = np.arange(CHANNELS)
+    masks = np.zeros((jpeg.BLOCK, jpeg.BLOCK, 1, CHANNELS), np.float32)
+    masks[channel % jpeg.BLOCK, channel // jpeg.BLOCK, 0, channel] = 1
+    return masks
+
+
+def spectral_basis(table: Array) -> Array:
+    """What a unit code in each channel adds to its 8x8 pixels: ``(8, 8, 64)``, pixel scale."""
+    channel = np.arange(CHANNELS)
+    v, u = channel % jpeg.BLOCK, channel // jpeg.BLOCK
+    pictures = jnp.einsum("cy,cx->yxc", jpeg.DCT_BASIS[v], jpeg.DCT_BASIS[u])
+    return pictures * table[v, u].astype(jnp.float32) / jpeg.MAX_SAMPLE
+
+
+class ChannelExtraction(nn.Module):
+    """Codes ``(B, H, W, 1)`` to snapshots ``(B, H/8, W/8, 64)`` by constant masks (Eq. 1-4).
+
+    Has no parameter, and its masks pass no gradient to themselves.
+    """
+
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, codes: Array) -> Array:
+        masks = jax.lax.stop_gradient(jnp.asarray(channel_masks(), self.dtype))
+        return jax.lax.conv_general_dilated(
+            codes.astype(self.dtype),
+            masks,
+            window_strides=(jpeg.BLOCK, jpeg.BLOCK),
+            padding="VALID",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+
+
+class SpectralReconstruction(nn.Module):
+    """Snapshots ``(B, hb, wb, 64)`` to full size ``(B, 8*hb, 8*wb, 64)`` (Eq. 5).
+
+    A transposed convolution whose stride equals its kernel never overlaps itself: it is one matrix
+    product a block, written as such. ``kernel[y, x, i, o]`` is what channel ``i`` paints on pixel
+    ``(y, x)`` of snapshot ``o``.
+    """
+
+    kernel_init: Initializer
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, snapshots: Array) -> Array:
+        shape = (jpeg.BLOCK, jpeg.BLOCK, CHANNELS, CHANNELS)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (CHANNELS,), jnp.float32)
+        painted = jnp.einsum("bhwi,yxio->bhywxo", snapshots, kernel.astype(self.dtype))
+        batch, down, _, across, _, _ = painted.shape
+        full = painted.reshape(batch, down * jpeg.BLOCK, across * jpeg.BLOCK, CHANNELS)
+        return full + bias.astype(self.dtype).reshape(1, 1, 1, CHANNELS)
+
+
+class Decoding(nn.Module):
+    """Snapshots ``(B, H, W, 64)`` to a picture ``(B, H, W, 1)``, then ReLU (Eq. 6).
+
+    The paper applies that ReLU to "F5"; the segment ends at layer 4, so it is read as F4.
+    """
+
+    decoder_init: bool
+    hidden_relu: bool
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, snapshots: Array) -> Array:
+        plain: dict[str, Any] = {"kernel_init": nn.initializers.he_normal()}
+        third = {"kernel_init": _sum_at_centre, "bias_init": _level_shift}
+        fourth = {"kernel_init": _copy_first}
+        merged = nn.Conv(
+            8, (5, 5), dtype=self.dtype, name="conv3", **(third if self.decoder_init else plain)
+        )(snapshots)
+        merged = nn.relu(merged) if self.hidden_relu else merged
+        picture = nn.Conv(
+            1, (3, 3), dtype=self.dtype, name="conv4", **(fourth if self.decoder_init else plain)
+        )(merged)
+        return nn.relu(picture)
+
+
+class ResidualBlock(nn.Module):
+    """Adds detail to a picture ``(B, H, W, 1)`` (Eq. 7, three layers and the shortcut)."""
+
+    hidden_relu: bool
+    last_init: Initializer
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, picture: Array) -> Array:
+        activate = nn.relu if self.hidden_relu else _identity
+        init = nn.initializers.he_normal()
+        detail = nn.Conv(64, (11, 11), dtype=self.dtype, kernel_init=init, name="conv1")(picture)
+        detail = activate(detail)
+        detail = nn.Conv(16, (7, 7), dtype=self.dtype, kernel_init=init, name="conv2")(detail)
+        detail = activate(detail)
+        detail = nn.Conv(1, (1, 1), dtype=self.dtype, kernel_init=self.last_init, name="conv3")(
+            detail
+        )
+        return picture + detail.astype(jnp.float32)
+
+
+class HRCNN(nn.Module):
+    """The paper's network: 507,157 parameters with the default four residual blocks.
+
+    One network serves one table: it sees raw codes, not coefficients.
+
+    Attributes:
+      quality: the libjpeg quality (1-100, Annex K luminance) of the codes it reads; with
+        ``decoder_init`` the untrained network is the plain JPEG decoder at that quality.
+      blocks: residual blocks of the enhancement segment.
+      hidden_relu: ReLU after layer 3 and after the first two layers of every residual block; off
+        gives the paper's equations to the letter.
+      decoder_init: start as the plain decoder; off starts every kernel at random.
+      dtype: what convolutions compute in, float32 or bfloat16.
+
+    The features after each stage are sown in the collection ``intermediates`` under
+    ``extraction``, ``reconstruction``, ``decoding`` and ``enhancement`` (paper Fig. 4).
+    """
+
+    quality: int = 10
+    blocks: int = 4
+    hidden_relu: bool = True
+    decoder_init: bool = True
+    dtype: DTypeLike = jnp.float32
+
+    @property
+    def context(self) -> int:
+        """Blocks on every side of a block that its pixels depend on (the receptive field)."""
+        reach = 2 + 1 + self.blocks * (5 + 3)
+        return -(-reach // jpeg.BLOCK)
+
+    @nn.compact
+    def __call__(self, codes: Array, table: Array | None = None) -> Array:
+        """Decodes and restores planes of codes.
+
+        Args:
+          codes: ``(B, H, W, 1)`` integers of any dtype, H and W multiples of 8.
+          table: ignored (every architecture takes it): the weights know their table.
+
+        Returns:
+          Pixels ``(B, H, W, 1)`` float32, not below 0 (Eq. 8).
+        """
+        del table
+        check_codes(codes)
+        if self.decoder_init:
+            reconstruction_init, last_init = self._paint_basis, nn.initializers.zeros
+        else:
+            reconstruction_init = last_init = nn.initializers.he_normal()
+
+        snapshots = ChannelExtraction(self.dtype, name="extraction")(codes)
+        self.sow("intermediates", "extraction", snapshots)
+        full = SpectralReconstruction(reconstruction_init, self.dtype, name="reconstruction")(
+            snapshots
+        )
+        self.sow("intermediates", "reconstruction", full)
+        picture = Decoding(self.decoder_init, self.hidden_relu, self.dtype, name="decoding")(full)
+        picture = picture.astype(jnp.float32)
+        self.sow("intermediates", "decoding", picture)
+        for index in range(self.blocks):
+            picture = ResidualBlock(
+                self.hidden_relu, last_init, self.dtype, name=f"residual{index + 1}"
+            )(picture)
+        picture = nn.relu(picture)
+        self.sow("intermediates", "enhancement", picture)
+        return picture
+
+    def _paint_basis(self, key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """Every channel paints its own basis picture on its own snapshot."""
+        del key
+        channel = np.arange(CHANNELS)
+        basis = spectral_basis(jpeg.quality_table(self.quality)).astype(dtype)
+        return jnp.zeros(shape, dtype).at[:, :, channel, channel].set(basis)
+
+
+def _sum_at_centre(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Layer 3 as a decoder: output 0 sums the snapshots; the other outputs are free to learn."""
+    free = nn.initializers.he_normal()(key, shape, dtype)
+    return free.at[..., 0].set(0).at[shape[0] // 2, shape[1] // 2, :, 0].set(1)
+
+
+def _level_shift(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    del key
+    return jnp.zeros(shape, dtype).at[0].set(jpeg.LEVEL_SHIFT / jpeg.MAX_SAMPLE)
+
+
+def _copy_first(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Layer 4 as a decoder: passes input 0 on, and ignores the others at first."""
+    del key
+    return jnp.zeros(shape, dtype).at[shape[0] // 2, shape[1] // 2, 0].set(1)
+
+
+def _identity(values: Array) -> Array:
+    return values
+
+
+def check_codes(codes: Array) -> None:
+    """Raises ValueError unless codes are ``(B, H, W, 1)`` with H and W multiples of 8."""
+    if codes.ndim != 4 or codes.shape[-1] != 1:
+        raise ValueError(f"expected codes of shape (B, H, W, 1), got {codes.shape}")
+    if codes.shape[1] % jpeg.BLOCK or codes.shape[2] % jpeg.BLOCK:
+        raise ValueError(
+            f"codes of {codes.shape[1]}x{codes.shape[2]} do not split into 8x8 blocks: "
+            "both sides must be multiples of 8"
+        )

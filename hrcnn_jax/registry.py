@@ -1,0 +1,103 @@
+"""The architectures by name, and what can be counted about them.
+
+Every architecture is a Flax module called as ``module.apply({"params": params}, codes, table)``:
+codes ``(B, H, W, 1)`` and tables ``(B, 8, 8)`` in, pixels ``(B, H, W, 1)`` out, with a property
+``context``: how many blocks on every side a block's pixels depend on.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.extend import core as jex
+
+from hrcnn_jax.compact import Compact
+from hrcnn_jax.model import HRCNN
+
+ARCHITECTURES: dict[str, type[nn.Module]] = {"hrcnn": HRCNN, "compact": Compact}
+
+
+def options_of(architecture: str) -> dict[str, Any]:
+    """The options an architecture takes and their defaults; dtype and Flax's own left out.
+
+    Raises:
+      ValueError: if there is no such architecture.
+    """
+    if architecture not in ARCHITECTURES:
+        raise ValueError(
+            f"no architecture {architecture!r}: choose from {', '.join(ARCHITECTURES)}"
+        )
+    own = {"parent", "name", "dtype"}
+    fields = dataclasses.fields(ARCHITECTURES[architecture])
+    return {field.name: field.default for field in fields if field.name not in own}
+
+
+def build(
+    architecture: str, options: Mapping[str, Any] | None = None, *, dtype: str = "float32"
+) -> nn.Module:
+    """Makes the Flax module of an architecture.
+
+    Args:
+      architecture: a key of ``ARCHITECTURES``.
+      options: values for some of ``options_of(architecture)``.
+      dtype: what convolutions compute in, ``float32`` or ``bfloat16``.
+
+    Raises:
+      ValueError: for an unknown architecture or option.
+    """
+    options = dict(options or {})
+    unknown = options.keys() - options_of(architecture).keys()
+    if unknown:
+        raise ValueError(f"architecture {architecture!r} has no option {', '.join(sorted(unknown))}")
+    return ARCHITECTURES[architecture](**options, dtype=jnp.dtype(dtype))
+
+
+def init(module: nn.Module, key: jax.Array) -> dict[str, Any]:
+    """Fresh parameters of a module, a nested dict of float32 arrays."""
+    codes, table = jnp.zeros((1, 16, 16, 1)), jnp.ones((1, 8, 8))
+    return module.init(key, codes, table)["params"]
+
+
+def count_parameters(params: Any) -> int:
+    """How many trainable numbers a parameter tree holds."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def multiply_adds(module: nn.Module, *, side: int = 256) -> int:
+    """Multiply-adds a pixel of convolutions and matrix products, read off the traced program.
+
+    Args:
+      module: an architecture.
+      side: of the traced picture; what is done once a picture (the table) fades with its size.
+    """
+    codes, table = jnp.zeros((1, side, side, 1)), jnp.ones((1, 8, 8))
+    params = jax.eval_shape(lambda: init(module, jax.random.key(0)))
+    program = jax.make_jaxpr(lambda p: module.apply({"params": p}, codes, table))(params)
+    return round(_count(program.jaxpr) / side**2)
+
+
+def _count(program: jex.Jaxpr) -> int:
+    total = 0
+    for equation in program.eqns:
+        output = equation.outvars[0].aval.shape
+        if equation.primitive.name == "conv_general_dilated":
+            kernel = equation.invars[1].aval.shape
+            features = equation.params["dimension_numbers"].rhs_spec[0]
+            total += math.prod(output) * math.prod(kernel) // kernel[features]
+        elif equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            total += math.prod(output) * math.prod(
+                equation.invars[0].aval.shape[axis] for axis in contracted
+            )
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program):
+            if _is_program(inner):
+                total += _count(getattr(inner, "jaxpr", inner))
+    return total
+
+
+def _is_program(value: Any) -> bool:
+    return isinstance(value, jex.Jaxpr | jex.ClosedJaxpr)

@@ -1,0 +1,113 @@
+"""Released networks: one safetensors file of weights and one JSON card each, in ``weights/``."""
+
+import datetime
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
+from safetensors.flax import load_file, save_file
+
+from hrcnn_jax import config as configs
+from hrcnn_jax import registry
+
+WEIGHTS = Path(__file__).parent / "weights"
+DEFAULT = "small"
+
+
+class ModelError(ValueError):
+    """A network that cannot be had; the message says which there are."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A module, its parameters, and what is known about them.
+
+    Attributes:
+      name: as released, or the folder of the run it comes from.
+      module: called as ``module.apply({"params": params}, codes, table)``.
+      params: nested dict of float32 arrays.
+      card: architecture, options, data, steps, hardware, scores, date.
+    """
+
+    name: str
+    module: nn.Module
+    params: Any
+    card: Mapping[str, Any]
+
+    @property
+    def table(self) -> jax.Array | None:
+        """The only quantisation table ``(8, 8)`` it serves; None if it serves any."""
+        from hrcnn_jax import jpeg
+
+        quality = self.card["options"].get("quality")
+        return None if quality is None else jpeg.quality_table(quality)
+
+
+def names() -> list[str]:
+    """The released networks, the default one first."""
+    return sorted(
+        (path.stem for path in WEIGHTS.glob("*.safetensors")), key=lambda n: (n != DEFAULT, n)
+    )
+
+
+def load(name: str = DEFAULT, *, dtype: str = "float32") -> Network:
+    """A released network by name.
+
+    Raises:
+      ModelError: if there is none of that name.
+    """
+    if name not in names():
+        raise ModelError(f"no network {name!r}: choose from {', '.join(names())}")
+    card = json.loads((WEIGHTS / f"{name}.json").read_text(encoding="utf-8"))
+    module = registry.build(card["architecture"], card["options"], dtype=dtype)
+    flat = load_file(WEIGHTS / f"{name}.safetensors")
+    return Network(name, module, unflatten_dict(flat, sep="/"), card)
+
+
+def load_any(name_or_workdir: str, *, dtype: str = "float32") -> Network:
+    """A released network by name, or the best checkpoint of a run by its folder.
+
+    Raises:
+      ModelError: if it is neither.
+      CheckpointError: if the folder holds no usable checkpoint.
+    """
+    if name_or_workdir in names():
+        return load(name_or_workdir, dtype=dtype)
+    if not Path(name_or_workdir).is_dir():
+        raise ModelError(
+            f"no network {name_or_workdir!r}: choose from {', '.join(names())}, or give the "
+            "folder of a training run"
+        )
+    from hrcnn_jax.checkpoints import load_best
+
+    config, params, step, score = load_best(name_or_workdir)
+    module = registry.build(config.architecture, config.network_options, dtype=dtype)
+    card = describe(config, params, step, score)
+    return Network(Path(name_or_workdir).name, module, params, card)
+
+
+def describe(config: configs.Config, params: Any, step: int, score: float) -> dict[str, Any]:
+    """The card of a trained network, without its benchmark scores."""
+    module = registry.build(config.architecture, config.network_options)
+    return {
+        "architecture": config.architecture,
+        "options": config.network_options,
+        "parameters": registry.count_parameters(params),
+        "multiply_adds_per_pixel": registry.multiply_adds(module),
+        "qualities": list(config.quality),
+        "data": [Path(item).name for item in config.data],
+        "steps": step,
+        "validation_gain_db": round(score, 3),
+        "training": configs.to_dict(config),
+        "hardware": f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores, {platform.machine()}",
+        "date": datetime.date.today().isoformat(),
+        "scores": {},
+    }

@@ -1,0 +1,268 @@
+"""The training step as pure functions, and its three parallel forms.
+
+A step draws patches from uint8 crops, makes their JPEG codes, restores them and updates the
+parameters, all in one compiled program: nothing crosses between host and device but the metrics
+that the caller fetches. What a step draws depends on the seed and the step number alone, so a run
+that is resumed sees exactly what it would have seen.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from hrcnn_jax import jpeg, losses, metrics, registry
+from hrcnn_jax.config import Config
+from hrcnn_jax.data import Augmentation
+
+Params = Any
+Metrics = dict[str, Array]
+Step = Callable[["TrainState", Array], tuple["TrainState", Metrics]]
+
+AXIS = "batch"
+BALANCE_SCALE = 16.0
+"""Balanced losses are multiplied by this, a middling quantisation step, to keep their size."""
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything a step changes. ``ema`` are averaged parameters, the ones to validate and keep."""
+
+    step: Array
+    params: Params
+    opt_state: Any
+    ema: Params
+
+
+def make_optimiser(config: Config) -> optax.GradientTransformation:
+    """Clipping, then SGD with momentum or Adam, with linear warm-up and cosine decay to zero."""
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, config.learning_rate, min(config.warmup, config.steps // 2), config.steps
+    )
+    if config.optimiser == "sgd":
+        rule = optax.sgd(schedule, momentum=config.momentum, nesterov=True)
+    else:
+        rule = optax.adam(schedule)
+    return optax.chain(optax.clip_by_global_norm(config.clip), rule) if config.clip else rule
+
+
+def create_state(module: nn.Module, config: Config, params: Params | None = None) -> TrainState:
+    """The state before the first step, from ``params`` or from fresh parameters."""
+    if params is None:
+        params = registry.init(module, jax.random.key(config.seed))
+    opt_state = make_optimiser(config).init(params)
+    # A copy: the step donates the state, and may not donate one buffer twice.
+    ema = jax.tree.map(jnp.copy, params)
+    return TrainState(jnp.zeros((), jnp.int32), params, opt_state, ema)
+
+
+def draw_table(key: Array, is_chroma: Array, config: Config) -> Array:
+    """A quantisation table ``(8, 8)`` int32 as the configuration's files carry them.
+
+    Qualities are log-uniform between the lowest and the highest. With ``tables="any"`` chroma
+    mostly gets Annex K's chrominance table, and one table in five is non-standard: a blend of
+    luminance, chrominance and flat, with each step off by up to a half.
+    """
+    quality_key, swap_key, odd_key, blend_key, jitter_key = jax.random.split(key, 5)
+    low, high = config.quality[0], config.quality[-1]
+    exponent = jax.random.uniform(quality_key, (), minval=np.log(low), maxval=np.log(high + 1))
+    quality = jnp.clip(jnp.exp(exponent).astype(jnp.int32), low, high)
+    if config.tables == "luminance":
+        return jpeg.quality_table(quality)
+    use_chrominance = is_chroma ^ jax.random.bernoulli(swap_key, 0.15)
+    base = jnp.where(use_chrominance, jpeg.CHROMINANCE, jpeg.LUMINANCE)
+    flat = jnp.full((8, 8), 32.0)
+    kinds = jnp.stack([jpeg.LUMINANCE.astype(jnp.float32), jpeg.CHROMINANCE.astype(jnp.float32), flat])
+    blend = jnp.einsum("k,kvu->vu", jax.random.dirichlet(blend_key, jnp.ones(3)), kinds)
+    jitter = jnp.exp2(jax.random.uniform(jitter_key, (8, 8), minval=-0.6, maxval=0.6))
+    odd = jnp.clip(jnp.round(blend * jitter), 1, 255).astype(jnp.int32)
+    base = jnp.where(jax.random.bernoulli(odd_key, 0.2), odd, base)
+    return jpeg.quality_table(quality, base)
+
+
+def restore_planes(module: nn.Module, params: Params, codes: Array, table: Array) -> Array:
+    """Applies a network to blocks of codes ``(B, hb, wb, 8, 8)``; pixels ``(B, 8*hb, 8*wb)``."""
+    planes = jpeg.from_blocks(codes)[..., None]
+    return module.apply({"params": params}, planes, table)[..., 0]
+
+
+def make_update(
+    module: nn.Module, config: Config, *, resident: bool, axis: str | None = None
+) -> Callable[[TrainState, Array, Array], tuple[TrainState, Metrics]]:
+    """One training step on some of a batch: ``update(state, keys, crops)``.
+
+    Args:
+      module: the network.
+      config: the run.
+      resident: ``crops`` are all there are, each key draws its own; otherwise one crop a key.
+      axis: the mapped axis to average over, under pmap.
+    """
+    augment = Augmentation(config.planes, config.patch)
+    loss_function = losses.get(config.loss)
+    optimiser = make_optimiser(config)
+
+    def example(key: Array, crop_or_crops: Array) -> tuple[Array, Array]:
+        index_key, augment_key, table_key = jax.random.split(key, 3)
+        if resident:
+            crop = crop_or_crops[jax.random.randint(index_key, (), 0, crop_or_crops.shape[0])]
+        else:
+            crop = crop_or_crops
+        plane, is_chroma = augment(augment_key, crop)
+        return plane, draw_table(table_key, is_chroma, config)
+
+    def loss_of(params: Params, target: Array, table: Array) -> Array:
+        restored = restore_planes(module, params, jpeg.encode(target, table), table)
+        per_patch = loss_function(restored, target)
+        if config.balance:
+            per_patch *= BALANCE_SCALE / jnp.mean(table.astype(jnp.float32), axis=(1, 2))
+        return jnp.mean(per_patch)
+
+    def update(state: TrainState, keys: Array, crops: Array) -> tuple[TrainState, Metrics]:
+        target, table = jax.vmap(example, in_axes=(0, None if resident else 0))(keys, crops)
+        loss, gradient = jax.value_and_grad(loss_of)(state.params, target, table)
+        if axis is not None:
+            loss, gradient = jax.lax.pmean((loss, gradient), axis)
+        change, opt_state = optimiser.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, change)
+        ema = _average(state.ema, params, state.step, config.ema)
+        values = {"loss": loss, "gradient_norm": optax.global_norm(gradient)}
+        return TrainState(state.step + 1, params, opt_state, ema), values
+
+    return update
+
+
+def _average(ema: Params, params: Params, step: Array, decay: float) -> Params:
+    # Young averages forget faster, or they would remember the initial parameters for too long.
+    count = step.astype(jnp.float32)
+    decay = jnp.minimum(decay, (1.0 + count) / (10.0 + count))
+    return jax.tree.map(lambda old, new: decay * old + (1.0 - decay) * new, ema, params)
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """One way of running a step on the devices at hand.
+
+    Attributes:
+      step: ``step(state, crops) -> (state, metrics)``, compiled; donates the state.
+      place_state: puts a state where the step wants it.
+      place_crops: puts crops there: all of them if resident, else the next batch.
+    """
+
+    step: Step
+    place_state: Callable[[TrainState], TrainState]
+    place_crops: Callable[[np.ndarray], Array]
+
+
+def make_step(module: nn.Module, config: Config, *, resident: bool = True) -> Parallel:
+    """The training step in the form that ``config.parallel`` names; all three agree.
+
+    Args:
+      module: the network.
+      config: the run; ``config.batch`` patches a step over all devices.
+      resident: crops stay on the devices and the step draws from them; otherwise every call is
+        given its own ``config.batch`` crops.
+
+    Raises:
+      ValueError: if the batch cannot be divided among the devices.
+    """
+    devices = jax.devices()
+    if config.parallel != "jit" and config.batch % len(devices):
+        raise ValueError(
+            f"--batch {config.batch} must be a multiple of the {len(devices)} devices in use"
+        )
+    root = jax.random.key(config.seed + 1)
+
+    def keys_of(step: Array) -> Array:
+        return jax.random.split(jax.random.fold_in(root, step), config.batch)
+
+    if config.parallel == "pmap":
+        return _pmap_step(module, config, resident, devices, keys_of)
+
+    update = make_update(module, config, resident=resident)
+    mesh = jax.make_mesh(
+        (len(devices) if config.parallel == "sharded" else 1,),
+        (AXIS,),
+        axis_types=(AxisType.Auto,),
+        devices=devices if config.parallel == "sharded" else devices[:1],
+    )
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    divided = NamedSharding(mesh, PartitionSpec(AXIS))
+
+    @partial(jax.jit, donate_argnums=0, out_shardings=everywhere)
+    def step(state: TrainState, crops: Array) -> tuple[TrainState, Metrics]:
+        keys = jax.lax.with_sharding_constraint(keys_of(state.step), divided)
+        return update(state, keys, crops)
+
+    place_crops = _replicate(everywhere) if resident else _divide(divided)
+    return Parallel(step, lambda state: jax.device_put(state, everywhere), place_crops)
+
+
+def _pmap_step(
+    module: nn.Module,
+    config: Config,
+    resident: bool,
+    devices: list[jax.Device],
+    keys_of: Callable[[Array], Array],
+) -> Parallel:
+    update = make_update(module, config, resident=resident, axis=AXIS)
+    share = config.batch // len(devices)
+
+    def one_device(rank: Array, state: TrainState, crops: Array) -> tuple[TrainState, Metrics]:
+        keys = jax.lax.dynamic_slice_in_dim(keys_of(state.step), rank * share, share)
+        return update(state, keys, crops)
+
+    mapped = jax.pmap(
+        one_device,
+        axis_name=AXIS,
+        in_axes=(0, None, None if resident else 0),
+        out_axes=None,
+        devices=devices,
+        donate_argnums=1,
+    )
+    mesh = Mesh(np.array(devices), (AXIS,))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    divided = NamedSharding(mesh, PartitionSpec(AXIS))
+    ranks = jax.device_put(jnp.arange(len(devices)), divided)
+
+    def place_batch(crops: np.ndarray) -> Array:
+        return _divide(divided)(crops.reshape(-1, share, *crops.shape[1:]))
+
+    place_crops = _replicate(everywhere) if resident else place_batch
+    return Parallel(
+        partial(mapped, ranks), lambda state: jax.device_put(state, everywhere), place_crops
+    )
+
+
+def _replicate(sharding: NamedSharding) -> Callable[[np.ndarray], Array]:
+    return lambda crops: jax.device_put(np.asarray(crops), sharding)
+
+
+def _divide(sharding: NamedSharding) -> Callable[[np.ndarray], Array]:
+    return lambda crops: jax.make_array_from_process_local_data(sharding, crops)
+
+
+def make_validate(module: nn.Module) -> Callable[[Params, Array, Array], tuple[Array, Array]]:
+    """Compiled ``validate(params, planes, table)``: PSNR of the plain decode and of the network.
+
+    Planes are ``(B, H, W)`` float32 in [0, 1], the table ``(8, 8)``; each result is ``(B,)`` dB,
+    both pictures rounded to 8 bits.
+    """
+
+    @jax.jit
+    def validate(params: Params, planes: Array, table: Array) -> tuple[Array, Array]:
+        tables = jnp.broadcast_to(table, (planes.shape[0], 8, 8))
+        codes = jpeg.encode(planes, tables)
+        plain = metrics.to_8_bits(jpeg.decode(codes, tables))
+        restored = metrics.to_8_bits(restore_planes(module, params, codes, tables))
+        return metrics.psnr(plain, planes), metrics.psnr(restored, planes)
+
+    return validate

@@ -1,0 +1,64 @@
+"""What all tests share: a strict JAX on four simulated CPU devices, and a photograph."""
+
+import io
+import os
+from collections.abc import Iterator
+from typing import Any
+
+os.environ["JAX_PLATFORMS"] = "cpu"  # before JAX is imported, and for the commands tests start
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def make_photo(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A made-up picture with a photograph's statistics: ``(height, width, 3)`` uint8 RGB.
+
+    Tilted light on overlapping shapes with soft edges, textured here and smooth there. The same
+    arguments give the same picture.
+    """
+    rng = np.random.default_rng(seed)
+    size = max(height, width)
+    y, x = np.mgrid[:height, :width] / size
+
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
+    falloff = np.maximum(frequency, 1 / size) ** -1.2 * (frequency < 0.4)
+    noise = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(3, height, width))) * falloff, x.shape)
+    noise /= noise.std(axis=(-2, -1), keepdims=True) + 1e-9
+    texture, tint, where = noise
+
+    light = 120 + rng.uniform(-40, 40) * (x - 0.5) + rng.uniform(-40, 40) * (y - 0.5)
+    picture = np.stack([light] * 3)
+    for _ in range(10):
+        angle = rng.uniform(0, 2 * np.pi)
+        side = np.cos(angle) * (x - rng.uniform()) + np.sin(angle) * (y - rng.uniform())
+        paint = rng.uniform(-55, 55) + rng.uniform(-15, 15, 3)
+        picture += paint[:, None, None] * (np.clip(size * side, 0, 1) - 0.5)
+    picture += 18 * texture / (1 + np.exp(-3 * where)) + 3 * tint * np.array([[[1]], [[0]], [[-1]]])
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8).transpose(1, 2, 0)
+
+
+def jpeg_bytes(picture: np.ndarray, **options: Any) -> bytes:
+    """Pillow's JPEG file of an ``(H, W)`` or ``(H, W, 3)`` uint8 picture; options as ``save``'s."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+@pytest.fixture
+def photo() -> np.ndarray:
+    """An RGB picture whose sides are no multiples of 8."""
+    return make_photo(93, 122)
+
+
+@pytest.fixture
+def standard_promotion() -> Iterator[None]:
+    """For tests that run optax: its schedules and Adam mix integer counts with floats."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield

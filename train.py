@@ -1,0 +1,275 @@
+"""Trains a restoration network; see ``python train.py --help``.
+
+  python train.py --preset hrcnn --data PICTURES --workdir runs/q10
+
+Run it again with the same flags and it goes on from its latest checkpoint.
+"""
+
+import argparse
+import dataclasses
+import math
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from hrcnn_jax import data, jpeg, registry, released, training
+from hrcnn_jax.checkpoints import Checkpoints
+from hrcnn_jax.config import PRESETS, Config, from_preset
+from hrcnn_jax.journal import Journal
+from hrcnn_jax.training import Parallel, TrainState
+
+VALIDATION_QUALITIES = (5, 10, 20, 30, 50, 70, 90, 95)
+DEVICE_SHARE = 0.4  # of a device's memory that crops may take
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer a number."""
+
+
+class Interrupt:
+    """Remembers the first SIGINT or SIGTERM, so that the loop can stop between steps."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._previous = {
+            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        for handled, previous in self._previous.items():  # a second one interrupts at once
+            signal.signal(handled, previous)
+
+
+def parse(argv: list[str] | None = None) -> tuple[Config, argparse.Namespace]:
+    """Flags to a configuration: one flag a field, grouped as the configuration groups them."""
+    parser = argparse.ArgumentParser(
+        description="Train a network that restores JPEG pictures from their codes.",
+        epilog="Presets: " + ", ".join(PRESETS) + ". Flags given beside a preset win. The paper's "
+        "own run: python train.py --preset paper --workdir runs/paper",
+        argument_default=argparse.SUPPRESS,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=96),
+    )
+    parser.add_argument("--preset", choices=sorted(PRESETS), default=None, help="where to start")
+    hosts = parser.add_argument_group("many hosts")
+    hosts.add_argument(
+        "--distributed",
+        action="store_true",
+        default=False,
+        help="join the other processes (jax.distributed); found by itself on SLURM and TPU pods",
+    )
+    hosts.add_argument("--coordinator", default=None, help="HOST:PORT of process 0")
+    hosts.add_argument("--processes", type=int, default=None, help="how many there are")
+    hosts.add_argument("--process", type=int, default=None, help="which one this is, from 0")
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for item in dataclasses.fields(Config):
+        name = item.metadata["group"]
+        group = groups.setdefault(name, parser.add_argument_group(name))
+        _add_flag(group, item)
+    given = vars(parser.parse_args(argv))
+    fields = {item.name for item in dataclasses.fields(Config)}
+    values = {name: value for name, value in given.items() if name in fields}
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return from_preset(given["preset"], **values), argparse.Namespace(**given)
+
+
+def _add_flag(group: argparse._ArgumentGroup, item: Any) -> None:
+    default = item.default if item.default is not dataclasses.MISSING else item.default_factory()
+    shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+    text = item.metadata["help"] + (f" (default: {shown})" if shown != "" else "")
+    kinds: dict[str, Any] = {"help": text.replace("%", "%%")}
+    if isinstance(default, bool):
+        kinds["action"] = argparse.BooleanOptionalAction
+    elif isinstance(default, tuple):
+        kinds |= {"nargs": "+", "type": type(default[0]) if default else str}
+        kinds["metavar"] = item.name.upper()
+    else:
+        kinds["type"] = type(default)
+        choices = item.metadata.get("choices")
+        kinds |= {"choices": choices} if choices else {"metavar": item.name.upper()}
+    group.add_argument(f"--{item.name}", **kinds)
+
+
+def load_crops(config: Config) -> tuple[np.ndarray, np.ndarray]:
+    """Training crops and validation planes, cut once and kept below the run's folder."""
+    training_pictures, validation_pictures = data.open_training(
+        config.data, config.validation, seed=config.seed
+    )
+    cache = Path(config.workdir) / "crops"
+    crops = data.cached_crops(
+        training_pictures,
+        config.crops,
+        config.crop,
+        cache=cache,
+        planes=config.planes,
+        scales=config.scales,
+        seed=config.seed,
+        label="training crops",
+    )
+    held_out = data.cached_crops(
+        validation_pictures,
+        config.validation_crops,
+        min(config.crop, 128),
+        cache=cache,
+        planes="luma" if config.planes == "luma" else "green",
+        seed=config.seed,
+        label="validation crops",
+    )
+    return crops, held_out[..., 0].astype(np.float32) / 255.0
+
+
+def fits_on_device(crops: np.ndarray, config: Config) -> bool:
+    """Whether all crops stay on the device, or are read batch by batch."""
+    if config.placement != "auto":
+        return config.placement == "device"
+    memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", 8 * 2**30)
+    return crops.nbytes < DEVICE_SHARE * memory
+
+
+def feed(crops: np.ndarray, config: Config, step: Parallel, *, first: int) -> Iterator[jax.Array]:
+    """What each step is given: always the same resident crops, or one batch after another."""
+    if fits_on_device(crops, config):
+        resident = step.place_crops(crops)
+        while True:
+            yield resident
+    batches = data.host_batches(
+        crops,
+        config.batch // jax.process_count(),
+        seed=config.seed,
+        first_step=first,
+        shard=jax.process_index(),
+        shards=jax.process_count(),
+    )
+    ahead = step.place_crops(next(batches))
+    while True:
+        now, ahead = ahead, step.place_crops(next(batches))
+        yield now
+
+
+class Validation:
+    """Mean PSNR gain over the plain decode, on held-out planes, at a few qualities."""
+
+    def __init__(self, module: Any, planes: np.ndarray, config: Config, chunk: int = 20) -> None:
+        self._validate = training.make_validate(module)
+        whole = max(len(planes) // chunk, 1) * min(chunk, len(planes))
+        self._chunks = [
+            jnp.asarray(part) for part in np.split(planes[:whole], max(whole // chunk, 1))
+        ]
+        low, high = config.quality[0], config.quality[-1]
+        inside = [q for q in VALIDATION_QUALITIES if low <= q <= high]
+        self._tables = {q: jpeg.quality_table(q) for q in (inside or [low])}
+
+    def __call__(self, params: Any) -> dict[str, float]:
+        """``psnr@Q`` and ``gain@Q`` in dB for each quality, and the mean ``gain``."""
+        values: dict[str, float] = {}
+        for quality, table in self._tables.items():
+            scores = [self._validate(params, planes, table) for planes in self._chunks]
+            plain, restored = (np.concatenate(part) for part in zip(*scores, strict=True))
+            values[f"psnr@{quality}"] = float(np.mean(restored))
+            values[f"gain@{quality}"] = float(np.mean(restored - plain))
+        gains = [value for name, value in values.items() if name.startswith("gain@")]
+        return {**values, "gain": float(np.mean(gains))}
+
+
+def fit(config: Config) -> int:
+    """Trains from the latest checkpoint, or from the start; returns the signal that ended it."""
+    config.check()
+    module = registry.build(config.architecture, config.network_options, dtype=config.dtype)
+    workdir = Path(config.workdir)
+    with Checkpoints(workdir) as checkpoints:
+        warm = released.load_any(config.warm_start).params if config.warm_start else None
+        state = training.create_state(module, config, warm)
+        state = checkpoints.restore(state, config) or state
+        crops, held_out = load_crops(config)
+        step = training.make_step(module, config, resident=fits_on_device(crops, config))
+        state = step.place_state(state)
+        validate = Validation(module, held_out, config)
+        first = int(state.step)
+        batches = feed(crops, config, step, first=first)
+        interrupt = Interrupt()
+        with Journal(workdir) as journal, _progress_bar(config, first) as bar:
+            number, began, since = first, time.perf_counter(), first
+            while number < config.steps and not interrupt.signal:
+                state, values = step.step(state, next(batches))
+                number += 1
+                if number % config.log_every == 0:
+                    fetched = {name: float(value) for name, value in values.items()}
+                    now = time.perf_counter()
+                    rate = (number - since) * config.batch / (now - began)
+                    began, since = now, number
+                    journal.write(number, **fetched, patches_per_second=round(rate, 1))
+                    bar.set_postfix(loss=f"{fetched['loss']:.3g}", refresh=False)
+                    _stop_if_diverged(fetched, number, config)
+                bar.update(config.batch)
+                if number % config.eval_every == 0 or number == config.steps:
+                    _validate_and_note(validate, state, config, checkpoints, journal, number)
+                    began, since = time.perf_counter(), number
+                if number % config.save_every == 0:
+                    checkpoints.save(state, config)
+            checkpoints.save(state, config)
+        return interrupt.signal
+
+
+def _progress_bar(config: Config, first: int) -> Any:
+    return tqdm(
+        total=config.steps * config.batch,
+        initial=first * config.batch,
+        unit="patch",
+        unit_scale=True,
+        desc=Path(config.workdir).name,
+        disable=None,
+        smoothing=0.05,
+    )
+
+
+def _stop_if_diverged(values: dict[str, float], number: int, config: Config) -> None:
+    if not all(map(math.isfinite, values.values())):
+        raise DivergedError(
+            f"step {number}: the loss is {values['loss']}: training has diverged. The latest "
+            f"checkpoint in {config.workdir} is from before: lower --learning_rate (now "
+            f"{config.learning_rate}) or --clip (now {config.clip}) and run again"
+        )
+
+
+def _validate_and_note(
+    validate: Validation,
+    state: TrainState,
+    config: Config,
+    checkpoints: Checkpoints,
+    journal: Journal,
+    number: int,
+) -> None:
+    scores = validate(state.ema if config.ema else state.params)
+    best = checkpoints.save_if_best(state, config, scores["gain"])
+    journal.write(number, **scores)
+    gains = "  ".join(f"{k[5:]}: {v:+.3f}" for k, v in scores.items() if k.startswith("gain@"))
+    tqdm.write(f"step {number}  gain in dB at quality {gains}{'  (best)' if best else ''}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    config, given = parse(argv)
+    if given.distributed or given.coordinator:
+        jax.distributed.initialize(given.coordinator, given.processes, given.process)
+    try:
+        ended_by = fit(config)
+    except (ValueError, DivergedError, OSError) as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 1
+    if ended_by:
+        print(f"train.py: interrupted; run again to go on from {config.workdir}", file=sys.stderr)
+        return 128 + ended_by
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
