@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -128,7 +129,7 @@ class TfdsSource:
             flag = f", data_dir={data_dir!r}" if data_dir else ""
             raise DataError(
                 f"tfds:{dataset}: split {split!r} is not prepared here ({_first_line(error)}). "
-                "Preparing needs TensorFlow, once: pip install tensorflow && python -c \"import "
+                'Preparing needs TensorFlow, once: pip install tensorflow && python -c "import '
                 f"tensorflow_datasets as tfds; tfds.data_source('{dataset}'{flag})\""
             ) from error
         return cls(dataset, split, pictures)
@@ -196,8 +197,10 @@ def split_source(source: Source, shares: Sequence[float], *, seed: int = 0) -> l
     for part in range(1, len(edges)):
         edges[part] = max(edges[part], part)
         edges[part] = min(edges[part], count - (len(edges) - 1 - part))
-    spans = zip(edges[:-1], edges[1:], strict=True)
-    return [Subset(source, tuple(sorted(int(i) for i in order[a:b]))) for a, b in spans]
+    return [
+        Subset(source, tuple(sorted(int(i) for i in order[start:end])))
+        for start, end in pairwise(edges)
+    ]
 
 
 def open_training(
@@ -376,12 +379,6 @@ class Augmentation:
             subsample = is_chroma & jax.random.bernoulli(half_key)
             plane = jnp.where(subsample, half, plane[: self.patch, : self.patch])
         return _turn(turn_key, plane), is_chroma
-
-
-def centre_planes(crops: np.ndarray, planes: str) -> np.ndarray:
-    """Validation planes ``(N, S, S)`` float32 in [0, 1]: the plane itself, or green of RGB."""
-    del planes
-    return crops[..., crops.shape[-1] // 2].astype(np.float32) / 255.0
 
 
 def _turn(key: Array, plane: Array) -> Array:

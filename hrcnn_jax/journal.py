@@ -30,7 +30,9 @@ class Journal:
 
     def write(self, step: int, **values: float) -> None:
         """Notes values at a step, with the time of day in seconds."""
-        self._lines.write(json.dumps({"step": step, "time": round(time.time(), 1), **values}) + "\n")
+        self._lines.write(
+            json.dumps({"step": step, "time": round(time.time(), 1), **values}) + "\n"
+        )
         self._lines.flush()
         for name, value in values.items():
             self._board.add_scalar(name, value, step)

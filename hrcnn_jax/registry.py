@@ -52,7 +52,9 @@ def build(
     options = dict(options or {})
     unknown = options.keys() - options_of(architecture).keys()
     if unknown:
-        raise ValueError(f"architecture {architecture!r} has no option {', '.join(sorted(unknown))}")
+        raise ValueError(
+            f"architecture {architecture!r} has no option {', '.join(sorted(unknown))}"
+        )
     return ARCHITECTURES[architecture](**options, dtype=jnp.dtype(dtype))
 
 

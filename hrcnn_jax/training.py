@@ -81,7 +81,9 @@ def draw_table(key: Array, is_chroma: Array, config: Config) -> Array:
     use_chrominance = is_chroma ^ jax.random.bernoulli(swap_key, 0.15)
     base = jnp.where(use_chrominance, jpeg.CHROMINANCE, jpeg.LUMINANCE)
     flat = jnp.full((8, 8), 32.0)
-    kinds = jnp.stack([jpeg.LUMINANCE.astype(jnp.float32), jpeg.CHROMINANCE.astype(jnp.float32), flat])
+    kinds = jnp.stack(
+        [jpeg.LUMINANCE.astype(jnp.float32), jpeg.CHROMINANCE.astype(jnp.float32), flat]
+    )
     blend = jnp.einsum("k,kvu->vu", jax.random.dirichlet(blend_key, jnp.ones(3)), kinds)
     jitter = jnp.exp2(jax.random.uniform(jitter_key, (8, 8), minval=-0.6, maxval=0.6))
     odd = jnp.clip(jnp.round(blend * jitter), 1, 255).astype(jnp.int32)

@@ -84,7 +84,7 @@ def test_colours_survive_the_round_trip() -> None:
 def test_colours_need_three_floats(convert: Callable) -> None:
     with pytest.raises(ValueError, match=r"\(3, 8\)"):
         convert(jnp.zeros((3, 8)))
-    with pytest.raises(ValueError, match="uint8"):
+    with pytest.raises(ValueError, match="uint8: divide samples by 255"):
         convert(jnp.zeros((8, 3), jnp.uint8))
 
 
@@ -103,7 +103,7 @@ def test_upsample_is_scipys_centred_linear_zoom(
 
 
 def test_upsample_by_two_has_libjpegs_weights() -> None:
-    row = np.float32([[0, 1, 0]])
+    row = np.array([[0, 1, 0]], np.float32)
     np.testing.assert_array_equal(enlarge(row, (1, 2)), [[0, 0.25, 0.75, 0.75, 0.25, 0]])
 
 
@@ -132,7 +132,7 @@ def test_downsample_is_the_mean_of_each_box(factor: tuple[int, int]) -> None:
 
 
 def test_downsample_fills_the_last_boxes_by_replication() -> None:
-    plane = np.float32([[0, 2, 4], [2, 4, 6], [8, 10, 12]])
+    plane = np.array([[0, 2, 4], [2, 4, 6], [8, 10, 12]], np.float32)
     np.testing.assert_array_equal(shrink(plane, (2, 2)), [[2, 5], [9, 12]])
 
 
