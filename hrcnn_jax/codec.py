@@ -45,6 +45,10 @@ _END_OF_IMAGE = b"\xff\xd9"
 _DEFINE_TABLES = b"\xff\xdb"
 
 
+MAX_PIXELS = 200_000_000
+"""Larger pictures are refused unless asked for: a small file can claim to be enormous."""
+
+
 class JpegError(ValueError):
     """A file that cannot be read as a JPEG; one line says which, what is wrong, what to do."""
 
@@ -193,7 +197,7 @@ def _component(name: str, coefficients: Any, index: int, tables: dict[int, list[
 
 
 def read(
-    source: str | os.PathLike[str] | bytes, *, max_pixels: int | None = 200_000_000
+    source: str | os.PathLike[str] | bytes, *, max_pixels: int | None = MAX_PIXELS
 ) -> JpegFile:
     """Reads a JPEG file's codes, tables and metadata, without loss.
 
@@ -202,8 +206,7 @@ def read(
 
     Args:
       source: a path, or the file's content.
-      max_pixels: refuse larger pictures before decoding them, since a small file can claim to be
-        enormous; None for no limit.
+      max_pixels: refuse larger pictures before decoding them; None for no limit.
 
     Returns:
       The file as stored.

@@ -171,7 +171,8 @@ def from_preset(name: str | None, **overrides: Any) -> Config:
     """
     if name is not None and name not in PRESETS:
         raise ValueError(f"no preset {name!r}: choose from {', '.join(PRESETS)}")
-    return Config(**{**(PRESETS[name] if name else {}), **overrides})
+    values: dict[str, Any] = {**(PRESETS[name] if name else {}), **overrides}
+    return Config(**values)
 
 
 def to_dict(config: Config) -> dict[str, Any]:
@@ -181,7 +182,5 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 def from_dict(values: dict[str, Any]) -> Config:
     """Inverse of :func:`to_dict`."""
-    known = {f.name for f in dataclasses.fields(Config)}
-    return Config(
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
-    )
+    kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return Config(**kept)

@@ -85,19 +85,19 @@ def multiply_adds(module: nn.Module, *, side: int = 256) -> int:
 def _count(program: jex.Jaxpr) -> int:
     total = 0
     for equation in program.eqns:
-        output = equation.outvars[0].aval.shape
+        shapes = [getattr(value.aval, "shape", ()) for value in equation.invars]
+        output = math.prod(getattr(equation.outvars[0].aval, "shape", ()))
         if equation.primitive.name == "conv_general_dilated":
-            kernel = equation.invars[1].aval.shape
             features = equation.params["dimension_numbers"].rhs_spec[0]
-            total += math.prod(output) * math.prod(kernel) // kernel[features]
+            total += output * math.prod(shapes[1]) // shapes[1][features]
         elif equation.primitive.name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
-            total += math.prod(output) * math.prod(
-                equation.invars[0].aval.shape[axis] for axis in contracted
-            )
+            total += output * math.prod(shapes[0][axis] for axis in contracted)
         for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program):
-            if _is_program(inner):
-                total += _count(getattr(inner, "jaxpr", inner))
+            if isinstance(inner, jex.ClosedJaxpr):
+                total += _count(inner.jaxpr)
+            elif isinstance(inner, jex.Jaxpr):
+                total += _count(inner)
     return total
 
 

@@ -11,12 +11,11 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.flax import load_file, save_file
 
 from hrcnn_jax import config as configs
-from hrcnn_jax import registry
+from hrcnn_jax import jpeg, registry
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT = "small"
@@ -45,8 +44,6 @@ class Network:
     @property
     def table(self) -> jax.Array | None:
         """The only quantisation table ``(8, 8)`` it serves; None if it serves any."""
-        from hrcnn_jax import jpeg
-
         quality = self.card["options"].get("quality")
         return None if quality is None else jpeg.quality_table(quality)
 
@@ -92,6 +89,34 @@ def load_any(name_or_workdir: str, *, dtype: str = "float32") -> Network:
     module = registry.build(config.architecture, config.network_options, dtype=dtype)
     card = describe(config, params, step, score)
     return Network(Path(name_or_workdir).name, module, params, card)
+
+
+def release(workdir: str | os.PathLike[str], name: str, *, folder: Path = WEIGHTS) -> Path:
+    """Writes a run's best weights and their card, ``NAME.safetensors`` and ``NAME.json``.
+
+    Returns:
+      The path of the weights.
+
+    Raises:
+      CheckpointError: if the folder holds no usable checkpoint.
+    """
+    from hrcnn_jax.checkpoints import load_best
+
+    config, params, step, score = load_best(workdir)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights, card = folder / f"{name}.safetensors", folder / f"{name}.json"
+    partial = weights.with_suffix(".partial")
+    save_file(flatten_dict(params, sep="/"), partial)
+    partial.replace(weights)
+    write_card(card, describe(config, params, step, score))
+    return weights
+
+
+def write_card(path: Path, card: Mapping[str, Any]) -> None:
+    """Writes a card as JSON, through a temporary file."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
 
 
 def describe(config: configs.Config, params: Any, step: int, score: float) -> dict[str, Any]:

@@ -93,8 +93,8 @@ def draw_table(key: Array, is_chroma: Array, config: Config) -> Array:
 
 def restore_planes(module: nn.Module, params: Params, codes: Array, table: Array) -> Array:
     """Applies a network to blocks of codes ``(B, hb, wb, 8, 8)``; pixels ``(B, 8*hb, 8*wb)``."""
-    planes = jpeg.from_blocks(codes)[..., None]
-    return module.apply({"params": params}, planes, table)[..., 0]
+    pixels: Any = module.apply({"params": params}, jpeg.from_blocks(codes)[..., None], table)
+    return pixels[..., 0]
 
 
 def make_update(
@@ -145,8 +145,8 @@ def make_update(
 def _average(ema: Params, params: Params, step: Array, decay: float) -> Params:
     # Young averages forget faster, or they would remember the initial parameters for too long.
     count = step.astype(jnp.float32)
-    decay = jnp.minimum(decay, (1.0 + count) / (10.0 + count))
-    return jax.tree.map(lambda old, new: decay * old + (1.0 - decay) * new, ema, params)
+    keep = jnp.minimum(decay, (1.0 + count) / (10.0 + count))
+    return jax.tree.map(lambda old, new: keep * old + (1.0 - keep) * new, ema, params)
 
 
 @dataclass(frozen=True)
