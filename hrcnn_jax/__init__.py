@@ -4,13 +4,13 @@
 >>> picture = hrcnn_jax.restore("photo.jpg")  # (H, W) or (H, W, 3) uint8
 
 The data's way, module by module: ``codec`` (file to codes), ``model`` and ``compact`` (codes to
-pixels), ``restore`` (tiles, faithfulness, colour), with the maths of JPEG in ``jpeg`` and
+pixels), ``restorer`` (tiles, faithfulness, colour), with the maths of JPEG in ``jpeg`` and
 ``color``. Training: ``data``, ``losses``, ``training``, ``checkpoints``.
 """
 
 from hrcnn_jax.codec import JpegError, JpegFile, read
 from hrcnn_jax.released import ModelError, Network, load, names
-from hrcnn_jax.restore import Restorer, decode, restore
+from hrcnn_jax.restorer import Restorer, decode, restore
 
 __all__ = [
     "JpegError",

@@ -3,7 +3,6 @@
 ``train.py`` makes one flag of every field; a checkpoint carries the whole of it.
 """
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
