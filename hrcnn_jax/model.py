@@ -21,6 +21,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from hrcnn_jax import jpeg
+from hrcnn_jax.convolution import Conv
 
 CHANNELS = jpeg.BLOCK**2
 """Spectral channels of a JPEG code."""
@@ -41,8 +42,9 @@ def spectral_basis(table: Array) -> Array:
     """What a unit code in each channel adds to its 8x8 pixels: ``(8, 8, 64)``, pixel scale."""
     channel = np.arange(CHANNELS)
     v, u = channel % jpeg.BLOCK, channel // jpeg.BLOCK
-    pictures = jnp.einsum("cy,cx->yxc", jpeg.DCT_BASIS[v], jpeg.DCT_BASIS[u])
-    return pictures * table[v, u].astype(jnp.float32) / jpeg.MAX_SAMPLE
+    steps = table[v, u].astype(jnp.float32) / jpeg.MAX_SAMPLE
+    down, across = jpeg.DCT_BASIS[v], jpeg.DCT_BASIS[u]
+    return jnp.einsum("cy,cx,c->yxc", down, across, steps, precision=jpeg.EXACT)
 
 
 class ChannelExtraction(nn.Module):
@@ -99,16 +101,13 @@ class Decoding(nn.Module):
 
     @nn.compact
     def __call__(self, snapshots: Array) -> Array:
-        plain: dict[str, Any] = {"kernel_init": nn.initializers.he_normal()}
-        third = {"kernel_init": _sum_at_centre, "bias_init": _level_shift}
-        fourth = {"kernel_init": _copy_first}
-        merged = nn.Conv(
-            8, (5, 5), dtype=self.dtype, name="conv3", **(third if self.decoder_init else plain)
-        )(snapshots)
+        third: dict[str, Any] = {"kernel_init": _sum_at_centre, "bias_init": _level_shift}
+        fourth: dict[str, Any] = {"kernel_init": _copy_first}
+        if not self.decoder_init:
+            third = fourth = {}
+        merged = Conv(8, 5, dtype=self.dtype, name="conv3", **third)(snapshots)
         merged = nn.relu(merged) if self.hidden_relu else merged
-        picture = nn.Conv(
-            1, (3, 3), dtype=self.dtype, name="conv4", **(fourth if self.decoder_init else plain)
-        )(merged)
+        picture = Conv(1, 3, dtype=self.dtype, name="conv4", **fourth)(merged)
         return nn.relu(picture)
 
 
@@ -122,14 +121,9 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, picture: Array) -> Array:
         activate = nn.relu if self.hidden_relu else _identity
-        init = nn.initializers.he_normal()
-        detail = nn.Conv(64, (11, 11), dtype=self.dtype, kernel_init=init, name="conv1")(picture)
-        detail = activate(detail)
-        detail = nn.Conv(16, (7, 7), dtype=self.dtype, kernel_init=init, name="conv2")(detail)
-        detail = activate(detail)
-        detail = nn.Conv(1, (1, 1), dtype=self.dtype, kernel_init=self.last_init, name="conv3")(
-            detail
-        )
+        detail = activate(Conv(64, 11, dtype=self.dtype, name="conv1")(picture))
+        detail = activate(Conv(16, 7, dtype=self.dtype, name="conv2")(detail))
+        detail = Conv(1, 1, kernel_init=self.last_init, dtype=self.dtype, name="conv3")(detail)
         return picture + detail.astype(jnp.float32)
 
 
@@ -147,8 +141,8 @@ class HRCNN(nn.Module):
       decoder_init: start as the plain decoder; off starts every kernel at random.
       dtype: what convolutions compute in, float32 or bfloat16.
 
-    The features after each stage are sown in the collection ``intermediates`` under
-    ``extraction``, ``reconstruction``, ``decoding`` and ``enhancement`` (paper Fig. 4).
+    The features after each stage are sown in the collection ``intermediates`` under ``extracted``,
+    ``reconstructed``, ``decoded`` and ``enhanced`` (paper Fig. 4).
     """
 
     quality: int = 10
@@ -182,28 +176,27 @@ class HRCNN(nn.Module):
             reconstruction_init = last_init = nn.initializers.he_normal()
 
         snapshots = ChannelExtraction(self.dtype, name="extraction")(codes)
-        self.sow("intermediates", "extraction", snapshots)
+        self.sow("intermediates", "extracted", snapshots)
         full = SpectralReconstruction(reconstruction_init, self.dtype, name="reconstruction")(
             snapshots
         )
-        self.sow("intermediates", "reconstruction", full)
+        self.sow("intermediates", "reconstructed", full)
         picture = Decoding(self.decoder_init, self.hidden_relu, self.dtype, name="decoding")(full)
         picture = picture.astype(jnp.float32)
-        self.sow("intermediates", "decoding", picture)
+        self.sow("intermediates", "decoded", picture)
         for index in range(self.blocks):
             picture = ResidualBlock(
                 self.hidden_relu, last_init, self.dtype, name=f"residual{index + 1}"
             )(picture)
         picture = nn.relu(picture)
-        self.sow("intermediates", "enhancement", picture)
+        self.sow("intermediates", "enhanced", picture)
         return picture
 
     def _paint_basis(self, key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """Every channel paints its own basis picture on its own snapshot."""
-        del key
-        channel = np.arange(CHANNELS)
+        del key, shape
         basis = spectral_basis(jpeg.quality_table(self.quality)).astype(dtype)
-        return jnp.zeros(shape, dtype).at[:, :, channel, channel].set(basis)
+        return jnp.einsum("yxi,io->yxio", basis, jnp.eye(CHANNELS, dtype=dtype))
 
 
 def _sum_at_centre(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:

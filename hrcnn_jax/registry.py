@@ -61,7 +61,7 @@ def build(
 def init(module: nn.Module, key: jax.Array) -> dict[str, Any]:
     """Fresh parameters of a module, a nested dict of float32 arrays."""
     codes, table = jnp.zeros((1, 16, 16, 1)), jnp.ones((1, 8, 8))
-    return module.init(key, codes, table)["params"]
+    return jax.jit(module.init)(key, codes, table)["params"]
 
 
 def count_parameters(params: Any) -> int:

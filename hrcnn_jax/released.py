@@ -128,7 +128,7 @@ def describe(config: configs.Config, params: Any, step: int, score: float) -> di
         "parameters": registry.count_parameters(params),
         "multiply_adds_per_pixel": registry.multiply_adds(module),
         "qualities": list(config.quality),
-        "data": [Path(item).name for item in config.data],
+        "data": ["/".join(Path(item).parts[-2:]) for item in config.data],
         "steps": step,
         "validation_gain_db": round(score, 3),
         "training": configs.to_dict(config),

@@ -131,8 +131,6 @@ class Restorer:
         return assemble(file, planes)
 
     def _check_serves(self, file: JpegFile) -> None:
-        if file.colour in ("cmyk", "ycck"):
-            raise JpegError(f"{file.name}: is a CMYK file; convert it to RGB or grayscale first")
         if not self.serves(file.components[0].table):
             quality = self.network.card["options"]["quality"]
             raise JpegError(
@@ -281,6 +279,8 @@ def _to_8_bit_colour(
 
 
 def _open(source: str | os.PathLike[str] | bytes | JpegFile, max_pixels: int | None) -> JpegFile:
-    if isinstance(source, JpegFile):
-        return source
-    return codec.read(source, max_pixels=max_pixels or codec.MAX_PIXELS)
+    if not isinstance(source, JpegFile):
+        source = codec.read(source, max_pixels=max_pixels or codec.MAX_PIXELS)
+    if source.colour in ("cmyk", "ycck"):
+        raise JpegError(f"{source.name}: is a CMYK file; convert it to RGB or grayscale first")
+    return source

@@ -1,6 +1,7 @@
 """The JPEG transform against SciPy's DCT, Pillow's tables and decoder, and libjpeg's own codes."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -58,7 +59,9 @@ def test_first_index_is_the_vertical_frequency() -> None:
 
 
 @pytest.mark.parametrize("transform", [jpeg.dct, jpeg.idct])
-def test_accelerators_are_asked_for_full_precision(transform) -> None:
+def test_accelerators_are_asked_for_full_precision(
+    transform: Callable[[jax.Array], jax.Array],
+) -> None:
     """By default they may round products to 11 bits, and codes would come out wrong."""
     program = jax.make_jaxpr(transform)(jnp.zeros((8, 8)))
     products = [e for e in program.eqns if e.primitive.name == "dot_general"]
@@ -87,42 +90,47 @@ def test_quality_is_clipped_as_libjpeg_does() -> None:
         np.testing.assert_array_equal(jpeg.quality_table(outside), jpeg.quality_table(end))
 
 
-def test_codes_are_libjpegs(tmp_path: Path) -> None:
-    """libjpeg's DCT is in fixed point, so a coefficient near a half may round the other way.
+def libjpegs_codes(gray: np.ndarray, quality: int, folder: Path) -> np.ndarray:
+    path = folder / "gray.jpg"
+    path.write_bytes(jpeg_bytes(gray, quality=quality))
+    with jpeglib.version("9e"):
+        reference = jpeglib.read_dct(str(path))
+        reference.load()
+    return reference.Y
 
-    Measured over four pictures: 2 of 90,112 codes at most at qualities up to 75, 0.1 % at 95,
-    4 % at 100, where the steps are as fine as libjpeg's own error; never by more than one.
+
+# Measured over 90,112 codes: 1 at quality 10, 0.09 %, 0.25 %, 1.7 % and 6.2 % at the others.
+@pytest.mark.parametrize(
+    ("quality", "share"), [(10, 0.0005), (50, 0.002), (75, 0.005), (95, 0.025), (100, 0.08)]
+)
+def test_codes_are_libjpegs(quality: int, share: float, tmp_path: Path) -> None:
+    """But for coefficients near a half: libjpeg's DCT is in fixed point.
+
+    It is off by up to 0.18 (measured); where that tips a code over, ours must be the nearer one.
     """
-    share = {10: 1e-4, 50: 1e-4, 75: 2e-4, 95: 0.003, 100: 0.08}
-    for quality, most in share.items():
-        different = total = 0
-        for seed in range(2):
-            gray = make_photo(128, 176, seed)[..., 1]
-            path = tmp_path / "picture.jpg"
-            path.write_bytes(jpeg_bytes(gray, quality=quality))
-            with jpeglib.version("9e"):
-                reference = jpeglib.read_dct(str(path))
-                reference.load()
-            ours = jpeg.encode(jnp.asarray(gray / np.float32(255)), jpeg.quality_table(quality))
-            error = np.abs(np.asarray(ours) - reference.Y)
-            print(quality, (error > 0).sum(), error.size, error.max())
-            assert error.max() <= 1
-            different, total = different + (error > 0).sum(), total + error.size
-        assert different <= most * total
+    gray = make_photo(128, 176)[..., 1]
+    table = np.asarray(jpeg.quality_table(quality))
+    codes = np.asarray(jpeg.encode(gray.astype(np.float32) / 255, table))
+    error = np.abs(codes - libjpegs_codes(gray, quality, tmp_path))
+    assert error.max() <= 1
+    assert (error > 0).mean() <= share
+
+    tiles = (gray.astype(float) - 128).reshape(16, 8, 22, 8).swapaxes(1, 2)
+    from_middle = np.abs(dctn(tiles, axes=(2, 3), norm="ortho") / table - codes)
+    assert from_middle.max() < 0.5001
+    assert ((0.5 - from_middle) * table)[error > 0].max(initial=0) < 0.2
 
 
-def test_decoding_is_pillows() -> None:
-    """Within a sample: libjpeg's inverse DCT is in fixed point, and it rounds to 8 bits."""
-    for quality in (10, 50, 90):
-        table = jpeg.quality_table(quality)
-        with Image.open(io.BytesIO(jpeg_bytes(GRAY, quality=quality))) as picture:
-            expected = np.asarray(picture).astype(float)
-        ours = np.asarray(jpeg.decode(jpeg.encode(PLANE, table), table))
-        assert ours.shape == PLANE.shape
-        error = np.abs(ours * 255 - expected)
-        print(error.max())
-        assert error.max() < 1.0
-        assert np.abs(np.rint(ours * 255) - expected).mean() < 0.02
+@pytest.mark.parametrize("quality", [10, 50, 90, 100])
+def test_decoding_is_pillows(quality: int, tmp_path: Path) -> None:
+    """To a rounding to 8 bits; libjpeg's inverse DCT is in fixed point, which tips a few over."""
+    codes = libjpegs_codes(GRAY, quality, tmp_path)
+    with Image.open(tmp_path / "gray.jpg") as picture:
+        expected = np.asarray(picture).astype(float)
+    ours = 255 * np.asarray(jpeg.decode(codes, jpeg.quality_table(quality)))
+    assert ours.shape == PLANE.shape
+    assert np.abs(ours - expected).max() < 0.6
+    assert (np.rint(ours) != expected).mean() < 0.03
 
 
 def test_decoding_clips() -> None:
@@ -131,7 +139,8 @@ def test_decoding_clips() -> None:
     plane[:, 4:] = 1
     table = jpeg.quality_table(5)
     codes = jpeg.encode(plane, table)
-    unclipped = np.asarray(jpeg.coefficients_to_pixels(codes * table.astype(jnp.float32)))
+    coefficients = jpeg.dequantise(codes, jpeg.per_block(table))
+    unclipped = np.asarray(jpeg.coefficients_to_pixels(coefficients))
     assert unclipped.min() < 0 < 1 < unclipped.max()
     np.testing.assert_array_equal(jpeg.decode(codes, table), np.clip(unclipped, 0, 1))
 
@@ -147,7 +156,7 @@ def test_quantise_rounds_and_dequantise_scales() -> None:
 def test_gradient_through_quantisation() -> None:
     blocks = jnp.asarray(random_blocks())
 
-    def codes(values, straight_through):
+    def codes(values: jax.Array, straight_through: bool) -> jax.Array:
         return jpeg.quantise(values, TABLE, straight_through=straight_through)
 
     flat = jax.grad(lambda values: codes(values, False).sum())(blocks)
@@ -173,7 +182,7 @@ def test_each_plane_may_have_its_own_table() -> None:
 def test_transformations() -> None:
     """The same under jit and vmap; a gradient that is finite and not zero."""
 
-    def loss(plane, table):
+    def loss(plane: jax.Array, table: jax.Array) -> jax.Array:
         codes = jpeg.quantise(
             jpeg.pixels_to_coefficients(plane), jpeg.per_block(table), straight_through=True
         )
@@ -190,7 +199,7 @@ def test_transformations() -> None:
     assert np.abs(gradient).max() > 0
 
 
-PROJECTED = {
+PROJECTED: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
     "noise": lambda truth, random: truth + random.normal(0, 0.2, truth.shape),
     "black": lambda truth, random: np.zeros_like(truth),
     "inverted": lambda truth, random: 1 - truth,
@@ -215,7 +224,7 @@ def test_projection(kind: str, quality: int) -> None:
 
 def test_projection_leaves_what_is_faithful_alone() -> None:
     codes = jpeg.encode(PLANE, TABLE)
-    plain = jpeg.coefficients_to_pixels(jpeg.dequantise(codes, TABLE))
+    plain = jpeg.coefficients_to_pixels(jpeg.dequantise(codes, jpeg.per_block(TABLE)))
     np.testing.assert_allclose(jpeg.project(plain, codes, TABLE), plain, atol=3e-7)
 
 
@@ -228,7 +237,9 @@ def test_projection_is_the_nearest() -> None:
     steps = np.asarray(jpeg.per_block(TABLE))
     low, high = (np.asarray(codes) + side for side in (-0.5, 0.5))
     tiles = (255 * guess - 128).reshape(8, 8, 11, 8).swapaxes(1, 2)
-    nearest = np.clip(dctn(tiles.astype(float), axes=(2, 3), norm="ortho"), low * steps, high * steps)
+    nearest = np.clip(
+        dctn(tiles.astype(float), axes=(2, 3), norm="ortho"), low * steps, high * steps
+    )
     expected = idctn(nearest, axes=(2, 3), norm="ortho").swapaxes(1, 2).reshape(64, 88)
     np.testing.assert_allclose(restored, (expected + 128) / 255, atol=1e-6)  # float32
 
@@ -244,5 +255,5 @@ def test_tables_of_a_batch_in_projection() -> None:
 def test_a_larger_margin_stays_further_inside() -> None:
     codes = jpeg.encode(PLANE, TABLE)
     restored = jpeg.project(jnp.zeros(PLANE.shape), codes, TABLE, margin=0.25)
-    distance = np.abs(jpeg.pixels_to_coefficients(restored) / TABLE.astype(np.float32) - codes)
-    assert 0.24 < distance.max() < 0.2501
+    distance = np.abs(np.asarray(jpeg.pixels_to_coefficients(restored)) / TABLE - codes)
+    assert 0.2499 < distance.max() < 0.2501

@@ -1,0 +1,156 @@
+"""The compact network: what holds for any weights, and what it starts as."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import make_photo
+
+from hrcnn_jax import compact, jpeg, registry
+from hrcnn_jax.compact import Compact
+
+KEY = jax.random.key(0)
+PLANE = make_photo(24, 32)[..., 1].astype(np.float32) / 255
+
+TABLES = {
+    "quality 5": jpeg.quality_table(5),
+    "quality 10": jpeg.quality_table(10),
+    "quality 95": jpeg.quality_table(95),
+    "chrominance": jpeg.quality_table(40, jpeg.CHROMINANCE),
+    "all ones": jnp.full((8, 8), 1),
+    "all 255": jnp.full((8, 8), 255),
+    "16 bits": jnp.full((8, 8), 3000),
+    "mixed": jnp.asarray(np.random.default_rng(0).integers(1, 256, (8, 8)), jnp.int32),
+}
+
+
+def randomised(params: Any, scale: float, *, seed: int = 0) -> Any:
+    """Parameters of the same shapes, none of them zero."""
+    leaves, tree = jax.tree.flatten(params)
+    random = np.random.default_rng(seed)
+    fresh = [jnp.asarray(scale * random.normal(size=leaf.shape), jnp.float32) for leaf in leaves]
+    return jax.tree.unflatten(tree, fresh)
+
+
+def restore(module: Compact, params: Any, codes: jax.Array, tables: jax.Array) -> np.ndarray:
+    """Blocks of codes ``(B, hb, wb, 8, 8)`` to planes ``(B, H, W)``."""
+    plane = jpeg.from_blocks(codes)[..., None]
+    return np.asarray(jax.jit(module.apply)({"params": params}, plane, tables)[..., 0])
+
+
+OPTIONS = [
+    {"width": 8, "blocks": 1, "cell": 2},
+    {"width": 8, "blocks": 1, "cell": 4},
+    {"width": 8, "blocks": 1, "cell": 8},
+    {"width": 8, "blocks": 0, "cell": 4},
+    {"width": 12, "blocks": 2, "cell": 4},
+    {"width": 8, "blocks": 1, "cell": 4, "dtype": jnp.bfloat16},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_options(options: dict[str, Any]) -> None:
+    """Fresh, the plain decode; with large random weights, another picture of the same codes."""
+    module = Compact(**options)
+    tables = jnp.stack(list(TABLES.values()))
+    planes = jnp.broadcast_to(PLANE, (len(tables), *PLANE.shape))
+    codes = jpeg.encode(planes, tables)
+    params = registry.init(module, KEY)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.float32)}
+
+    plain = jpeg.coefficients_to_pixels(jpeg.dequantise(codes, jpeg.per_block(tables)))
+    # float32: two more products of 8 by 8, of values up to some 30,000 for 16-bit steps.
+    np.testing.assert_allclose(restore(module, params, codes, tables), plain, atol=1e-6, rtol=1e-6)
+
+    restored = restore(module, randomised(params, 1.0), codes, tables)
+    assert np.isfinite(restored).all()
+    assert (np.abs(restored - plain).max((1, 2)) > 1e-3).all()
+    np.testing.assert_array_equal(jpeg.encode(restored, tables), codes)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0, 1000.0])
+def test_faithful_whatever_the_weights(scale: float) -> None:
+    """Pictures far from a photograph's too: every code of every table comes out again."""
+    random = np.random.default_rng(1)
+    pictures = [PLANE, 1 - PLANE, np.zeros_like(PLANE), np.ones_like(PLANE)]
+    pictures += [random.uniform(size=PLANE.shape), random.integers(0, 2, PLANE.shape)]
+    tables = jnp.repeat(jnp.stack(list(TABLES.values())), len(pictures), axis=0)
+    planes = jnp.asarray(np.tile(np.stack(pictures), (len(TABLES), 1, 1)), jnp.float32)
+    codes = jpeg.encode(planes, tables)
+    module = Compact(width=8, blocks=1)
+    fresh = registry.init(module, KEY)
+    for seed in range(2):
+        restored = restore(module, randomised(fresh, scale, seed=seed), codes, tables)
+        np.testing.assert_array_equal(jpeg.encode(restored, tables), codes)
+
+
+def test_it_is_told_the_table() -> None:
+    """The same decoded plane from two tables: only the conditioning and the bound tell them apart.
+
+    Steps of 8 and 16 with the larger codes doubled; where the correction is far below either
+    bound, what is left of the difference is the conditioning.
+    """
+    tables = jnp.stack([jnp.full((8, 8), 8), jnp.full((8, 8), 16)])
+    random = np.random.default_rng(2).integers(-3, 4, (3, 4, 8, 8)).astype(np.float32)
+    codes = jnp.asarray(np.stack([2 * random, random]))
+    module = Compact(width=8, blocks=1)
+    params = randomised(registry.init(module, KEY), 0.05)
+    untold = jax.tree.map(jnp.copy, params)
+    untold["residual1"]["table"] = jax.tree.map(jnp.zeros_like, params["residual1"]["table"])
+
+    told = restore(module, params, codes, tables)
+    bound_only = restore(module, untold, codes, tables)
+    assert np.abs(told[0] - told[1]).max() > 10 * np.abs(bound_only[0] - bound_only[1]).max()
+
+
+def test_each_picture_has_its_own_table() -> None:
+    tables = jnp.stack([TABLES["quality 10"], TABLES["quality 95"]])
+    codes = jpeg.encode(jnp.stack([jnp.asarray(PLANE)] * 2), tables)
+    module = Compact(width=8, blocks=1)
+    params = randomised(registry.init(module, KEY), 0.3)
+    together = restore(module, params, codes, tables)
+    for index in range(2):
+        part = slice(index, index + 1)
+        alone = restore(module, params, codes[part], tables[part])
+        np.testing.assert_allclose(together[part], alone, atol=1e-5)  # sums in another order
+
+
+@pytest.mark.parametrize("cell", [2, 4, 8])
+def test_space_to_depth(cell: int) -> None:
+    plane = jnp.arange(2 * 16 * 24).reshape(2, 16, 24)
+    cells = compact.space_to_depth(plane, cell)
+    assert cells.shape == (2, 16 // cell, 24 // cell, cell * cell)
+    expected = plane[1, cell : 2 * cell, 2 * cell : 3 * cell].reshape(-1)
+    np.testing.assert_array_equal(cells[1, 1, 2], expected)
+    np.testing.assert_array_equal(compact.depth_to_space(cells, cell), plane)
+
+
+@pytest.mark.parametrize("cell", [2, 4, 8])
+def test_places_of_cells(cell: int) -> None:
+    """One-hot, numbered row by row in each block, the same in every block."""
+    side = 8 // cell
+    places = np.asarray(compact.cell_places(2 * side, 3 * side, cell))
+    numbers = np.arange(side * side).reshape(side, side)
+    np.testing.assert_array_equal(places.argmax(-1), np.tile(numbers, (2, 3)))
+    np.testing.assert_array_equal(places.sum(-1), np.ones((2 * side, 3 * side)))
+    assert set(np.unique(places)) <= {0, 1}
+
+
+def test_description_of_tables() -> None:
+    """Zero at a step of 16, 0.3 an octave."""
+    table = jnp.full((1, 8, 8), 16).at[0, 1, 2].set(64)
+    expected = np.zeros((1, 64))
+    expected[0, 10] = 0.6
+    np.testing.assert_allclose(compact.describe_table(table), expected, atol=1e-6)  # float32 log
+
+
+def test_bound() -> None:
+    """Within half a step always; for small corrections the identity."""
+    steps = jnp.array([1.0, 10.0, 255.0, 10.0, 10.0])
+    correction = jnp.array([1e6, -1e6, 200.0, 0.01, 0.0])
+    bounded = np.asarray(compact.bound(correction, steps))
+    assert (np.abs(bounded) < np.asarray(steps) / 2).all()
+    np.testing.assert_allclose(bounded[3:], correction[3:], rtol=1e-5)  # tanh's cubic term
+    np.testing.assert_array_equal(np.sign(bounded), np.sign(correction))

@@ -1,0 +1,187 @@
+"""The command line, on real files with the released network."""
+
+import json
+import stat
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from conftest import jpeg_bytes, make_photo
+from PIL import Image, ImageCms
+
+from hrcnn_jax import released
+from hrcnn_jax.__main__ import main
+
+
+@pytest.fixture
+def photo_file(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(jpeg_bytes(make_photo(64, 80), quality=20))
+    return path
+
+
+def test_restore_writes_a_png(photo_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    assert main(["restore", str(photo_file), "-o", str(out)]) == 0
+    assert [path.name for path in out.iterdir()] == ["photo.png"]
+    with Image.open(out / "photo.png") as restored, Image.open(photo_file) as plain:
+        assert restored.format == "PNG"
+        assert (restored.mode, restored.size) == ("RGB", (80, 64))
+        difference = np.abs(np.asarray(restored).astype(int) - np.asarray(plain))
+    assert 0 < difference.mean() < 10  # restored, and still the same picture
+    assert (out / "photo.png").stat().st_mode & stat.S_IRUSR
+
+
+def test_restoring_brings_the_picture_nearer_the_original(tmp_path: Path) -> None:
+    original = make_photo(160, 160, seed=3)
+    (tmp_path / "a.jpg").write_bytes(jpeg_bytes(original, quality=10))
+    assert main(["restore", str(tmp_path / "a.jpg"), "-o", str(tmp_path)]) == 0
+    errors = [
+        np.mean((np.asarray(Image.open(tmp_path / name)).astype(float) - original) ** 2)
+        for name in ("a.png", "a.jpg")
+    ]
+    assert errors[0] < errors[1]
+
+
+def test_gray_and_comparison(tmp_path: Path) -> None:
+    path = tmp_path / "gray.jpeg"
+    path.write_bytes(jpeg_bytes(make_photo(30, 41)[..., 1], quality=20))
+    assert main(["restore", str(path), "-o", str(tmp_path), "--compare"]) == 0
+    with Image.open(tmp_path / "gray.png") as restored:
+        assert (restored.mode, restored.size) == ("L", (41, 30))
+        after = np.asarray(restored)
+    with Image.open(tmp_path / "gray.compare.png") as both:
+        assert both.size[0] > 2 * 41
+        np.testing.assert_array_equal(np.asarray(both)[:, -41:], after)
+
+
+def test_strength_zero_is_pillows_picture(photo_file: Path, tmp_path: Path) -> None:
+    assert main(["restore", str(photo_file), "-o", str(tmp_path), "--strength", "0"]) == 0
+    with Image.open(tmp_path / "photo.png") as ours, Image.open(photo_file) as pillow:
+        difference = np.asarray(ours).astype(int) - np.asarray(pillow)
+    assert np.abs(difference).max() <= 3  # libjpeg's integer arithmetic
+
+
+def test_metadata_goes_along_and_the_picture_stands_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a description"  # orientation: turn clockwise
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    path = tmp_path / "turned.jpg"
+    path.write_bytes(
+        jpeg_bytes(make_photo(48, 64), quality=30, exif=exif.tobytes(), icc_profile=profile)
+    )
+    assert main(["restore", str(path), "-o", str(tmp_path), "--strength", "0"]) == 0
+    with Image.open(tmp_path / "turned.png") as restored, Image.open(path) as plain:
+        assert restored.size == (48, 64)
+        assert restored.info["icc_profile"] == profile
+        assert restored.getexif()[0x010E] == "a description"
+        assert 0x0112 not in restored.getexif()
+        upright = np.asarray(plain.transpose(Image.Transpose.ROTATE_270)).astype(int)
+        assert np.abs(np.asarray(restored) - upright).max() <= 3
+
+
+def test_every_bad_file_gets_one_line_and_the_rest_are_done(
+    photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = photo_file.read_bytes()
+    bad = {
+        "missing.jpg": None,
+        "empty.jpg": b"",
+        "cut.jpg": whole[: len(whole) // 2],
+        "text.jpg": b"not a picture",
+    }
+    for name, content in bad.items():
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+    Image.fromarray(make_photo(16, 16)).save(tmp_path / "really.jpg", "PNG")
+    (tmp_path / "folder").mkdir()
+    names = [*bad, "really.jpg", "folder"]
+    out = tmp_path / "out"
+    inputs = [str(tmp_path / name) for name in names]
+    assert main(["restore", *inputs[:3], str(photo_file), *inputs[3:], "-o", str(out)]) == 1
+    assert [path.name for path in out.iterdir()] == ["photo.png"]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(names) + 1
+    for name, line in zip(names, lines, strict=False):
+        assert str(tmp_path / name) in line
+    assert "6 of 7" in lines[-1]
+    assert "PNG" in lines[4]
+
+
+def test_two_files_of_one_name_do_not_overwrite_each_other(
+    photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other" / "photo.jpg"
+    other.parent.mkdir()
+    other.write_bytes(jpeg_bytes(make_photo(16, 16)))
+    out = tmp_path / "out"
+    assert main(["restore", str(photo_file), str(other), "-o", str(out)]) == 1
+    with Image.open(out / "photo.png") as restored:
+        assert restored.size == (80, 64)
+    assert f"{other}: {out / 'photo.png'} is already taken by" in capsys.readouterr().err
+
+
+def test_unwritable_output(
+    photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("keep me")
+    assert main(["restore", str(photo_file), "-o", str(file)]) == 1
+    assert f"{file}: cannot write into this folder" in capsys.readouterr().err
+    assert file.read_text() == "keep me"
+    out = tmp_path / "out"
+    (out / "photo.png").mkdir(parents=True)  # a folder stands where the picture should go
+    assert main(["restore", str(photo_file), "-o", str(out)]) == 1
+    assert f"{out / 'photo.png'}: cannot be written" in capsys.readouterr().err
+    assert list(out.iterdir()) == [out / "photo.png"]
+
+
+def test_too_many_pixels(
+    photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["restore", str(photo_file), "-o", str(tmp_path), "--max-pixels", "5000"]
+    assert main(arguments) == 1
+    assert "5,120 pixels" in capsys.readouterr().err
+
+
+def test_unknown_model_flag_and_strength(
+    photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["restore", str(photo_file), "-o", str(tmp_path / "out")]
+    assert main([*arguments, "--model", "enormous"]) == 1
+    assert "no network 'enormous': choose from small" in capsys.readouterr().err
+    assert main([*arguments, "--strength", "2"]) == 1
+    assert "strength" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, "--no-such-flag"])
+    assert caught.value.code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_lists_what_is_released(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == released.names()
+    assert main(["models", "--json"]) == 0
+    cards = json.loads(capsys.readouterr().out)
+    assert list(cards) == released.names()
+    for card in cards.values():
+        assert {"parameters", "multiply_adds_per_pixel", "data", "scores", "date"} <= card.keys()
+
+
+def test_released_cards_count_right() -> None:
+    for name in released.names():
+        network = released.load(name)
+        weights = sum(leaf.size for leaf in jax.tree.leaves(network.params))
+        assert network.card["parameters"] == weights
+
+
+def test_demo_gains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "-o", str(tmp_path)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "parrots.compare.png",
+        "parrots.png",
+    ]
+    gain = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("gain"))
+    assert float(gain.split()[1]) >= 0.8

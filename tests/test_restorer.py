@@ -1,0 +1,174 @@
+"""From files and codes to pictures, with small networks of random weights."""
+
+import io
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import jpeg_bytes, make_photo
+from PIL import Image
+from scipy.fft import dctn
+
+import hrcnn_jax
+from hrcnn_jax import codec, jpeg, registry, restorer
+from hrcnn_jax.released import Network
+from hrcnn_jax.restorer import Restorer
+
+
+def network(architecture: str, **options: int) -> Network:
+    """A network whose every weight is random, so that it changes pictures much."""
+    module = registry.build(architecture, options)
+    params = registry.init(module, jax.random.key(0))
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    leaves = [
+        leaf + 0.05 * jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)
+    ]
+    card = {"architecture": architecture, "options": options}
+    return Network("random", module, jax.tree.unflatten(tree, leaves), card)
+
+
+@pytest.fixture(scope="module")
+def compact() -> Network:
+    return network("compact", width=8, blocks=1)
+
+
+@pytest.fixture(scope="module")
+def hrcnn() -> Network:
+    return network("hrcnn", quality=10, blocks=1)
+
+
+@pytest.fixture(scope="module")
+def gray_file() -> codec.JpegFile:
+    return codec.read(jpeg_bytes(make_photo(93, 122)[..., 1], quality=10))
+
+
+def codes_of(pixels: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Codes of a float plane in [0, 1], by SciPy in float64."""
+    down, across = (side // 8 for side in pixels.shape)
+    samples = pixels.astype(np.float64) * 255 - 128
+    blocks = samples.reshape(down, 8, across, 8).swapaxes(1, 2)
+    return np.round(dctn(blocks, axes=(2, 3), norm="ortho") / table)
+
+
+@pytest.mark.parametrize(
+    ("size", "options"),
+    [
+        ((93, 122), {"quality": 90, "subsampling": 0}),
+        ((93, 122), {"quality": 30, "subsampling": 1}),
+        ((93, 122), {"quality": 10, "subsampling": 2}),
+        ((1, 1), {"quality": 50}),
+        ((200, 11), {"quality": 75, "progressive": True}),
+    ],
+)
+def test_plain_decoding_is_pillows(size: tuple[int, int], options: dict[str, int]) -> None:
+    data = jpeg_bytes(make_photo(*size), **options)
+    pillow = np.asarray(Image.open(io.BytesIO(data)))
+    ours = hrcnn_jax.decode(data)
+    assert ours.shape == pillow.shape
+    # libjpeg's integer inverse DCT and its rounding of chroma before and after upsampling.
+    assert np.abs(ours.astype(int) - pillow).max() <= 3
+
+
+def test_gray_stays_gray(compact: Network) -> None:
+    data = jpeg_bytes(make_photo(40, 50)[..., 0], quality=20)
+    pillow = np.asarray(Image.open(io.BytesIO(data)))
+    assert Restorer(compact).restore(data).shape == (40, 50)
+    assert np.abs(hrcnn_jax.decode(data).astype(int) - pillow).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(3, 4), (1, 1), (12, 5)])
+def test_the_border_continues_as_a_mirror(gray_file: codec.JpegFile, size: tuple[int, int]) -> None:
+    part = gray_file.components[0]
+    codes = part.codes[: size[0], : size[1]]
+    extended = restorer.extend(codes, 5, 2, 1)
+    table = jnp.asarray(part.table)
+    inside = np.asarray(jpeg.decode(jnp.asarray(codes), table))
+    expected = np.pad(inside, ((40, 56), (40, 48)), mode="symmetric")
+    outside = np.asarray(jpeg.decode(jnp.asarray(extended), table))
+    np.testing.assert_allclose(outside, expected, atol=1e-6)  # float32 sums in another order
+
+
+def test_tiles_leave_no_seam(
+    compact: Network, hrcnn: Network, gray_file: codec.JpegFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = gray_file.components[0]
+    for net in (compact, hrcnn):
+        whole = Restorer(net).restore_codes(part.codes, part.table)
+        with monkeypatch.context() as patch:
+            patch.setattr(restorer, "TILE", 8)
+            assert restorer.tile_side(part.codes.shape[1]) == 8  # so there are seams to look for
+            tiled = Restorer(net).restore_codes(part.codes, part.table)
+        np.testing.assert_allclose(tiled, whole, atol=1e-5)  # float32 sums in another order
+
+
+def test_the_inside_is_what_the_network_says(hrcnn: Network, gray_file: codec.JpegFile) -> None:
+    part = gray_file.components[0]
+    plane = jpeg.from_blocks(jnp.asarray(part.codes))[None, ..., None]
+    direct = hrcnn.module.apply({"params": hrcnn.params}, plane)[0, ..., 0]
+    ours = Restorer(hrcnn, faithful=False).restore_codes(part.codes, part.table)
+    margin = 8 * hrcnn.module.context  # nearer the border the two continue the picture differently
+    inside = slice(margin, -margin), slice(margin, -margin)
+    np.testing.assert_allclose(ours[inside], direct[inside], atol=1e-5)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+def test_results_are_faithful_to_the_codes(
+    hrcnn: Network, compact: Network, gray_file: codec.JpegFile, strength: float
+) -> None:
+    part = gray_file.components[0]
+    for net in (compact, hrcnn):
+        restored = Restorer(net, strength=strength).restore_codes(part.codes, part.table)
+        plain = Restorer(net, strength=0.0).restore_codes(part.codes, part.table)
+        assert np.abs(restored - plain).max() > 0.01
+        np.testing.assert_array_equal(codes_of(restored, part.table), part.codes)
+    free = Restorer(hrcnn, faithful=False).restore_codes(part.codes, part.table)
+    assert (codes_of(free, part.table) != part.codes).any()
+
+
+def test_strength_zero_is_the_plain_decode(hrcnn: Network, gray_file: codec.JpegFile) -> None:
+    restored = Restorer(hrcnn, strength=0.0).restore(gray_file)
+    np.testing.assert_array_equal(restored, hrcnn_jax.decode(gray_file))
+    with pytest.raises(ValueError, match=r"strength.*1\.5"):
+        Restorer(hrcnn, strength=1.5)
+
+
+def test_colour_is_restored_plane_by_plane(compact: Network) -> None:
+    data = jpeg_bytes(make_photo(93, 122), quality=10)
+    restored, plain = Restorer(compact).restore(data), hrcnn_jax.decode(data)
+    assert restored.shape == (93, 122, 3)
+    assert restored.dtype == np.uint8
+    ycc = [np.asarray(Image.fromarray(p).convert("YCbCr")).astype(int) for p in (restored, plain)]
+    assert (np.abs(ycc[0] - ycc[1]).max((0, 1)) > 2).all()  # luma and both chroma planes
+
+
+def test_a_network_of_one_table_serves_that_table_only(hrcnn: Network) -> None:
+    photo = make_photo(24, 24)
+    assert Restorer(hrcnn).restore(jpeg_bytes(photo, quality=10)).shape == (24, 24, 3)
+    with pytest.raises(hrcnn_jax.JpegError, match=r"only serves luma .* quality 10.*--model small"):
+        Restorer(hrcnn).restore(jpeg_bytes(photo, quality=11))
+    with pytest.raises(ValueError, match="does not know this quantisation table"):
+        Restorer(hrcnn).restore_codes(np.zeros((1, 1, 8, 8)), np.ones((8, 8)))
+
+
+def test_wrong_shapes_are_refused(compact: Network) -> None:
+    with pytest.raises(ValueError, match=r"codes \(hb, wb, 8, 8\).*\(16, 16\)"):
+        Restorer(compact).restore_codes(np.zeros((16, 16)), np.ones((8, 8)))
+
+
+def test_cmyk_is_refused() -> None:
+    picture = Image.fromarray(make_photo(16, 16)).convert("CMYK")
+    data = io.BytesIO()
+    picture.save(data, "JPEG")
+    with pytest.raises(hrcnn_jax.JpegError, match="CMYK"):
+        hrcnn_jax.decode(data.getvalue())
+
+
+@pytest.mark.parametrize("blocks", [1, 8, 9, 95, 96, 97, 200, 1000])
+def test_tiles_cover_with_little_waste(blocks: int) -> None:
+    side = restorer.tile_side(blocks)
+    count = -(-blocks // side)
+    assert side <= restorer.TILE
+    assert side % restorer.TILE_STEP == 0
+    assert count * side - blocks < count * restorer.TILE_STEP
