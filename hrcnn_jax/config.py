@@ -49,7 +49,9 @@ class Config:
         (), "data", "training pictures: folders, or tfds:NAME[@DIR], for instance tfds:div2k"
     )
     validation: tuple[str, ...] = option(
-        (), "data", "validation pictures; default: one in ten of the training pictures, held out"
+        (),
+        "data",
+        "validation pictures; default: a tenth of data, and another tenth is left for testing",
     )
     planes: str = option(
         "green",
@@ -127,7 +129,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "data": ("tfds:div2k",),
         "crops": 125_000,
-        "validation_crops": 14_040,
         "crop": 128,
         "patch": 128,
         "batch": 64,

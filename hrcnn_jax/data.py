@@ -203,24 +203,41 @@ def split_source(source: Source, shares: Sequence[float], *, seed: int = 0) -> l
     ]
 
 
+def open_split(specs: Sequence[str], split: str, *, seed: int = 0) -> Source:
+    """The train, validation or test part of some pictures; no two parts share a picture.
+
+    Folders are split 8:1:1. A TFDS set brings its own test pictures, its split ``validation``
+    (DIV2K has no other with originals), and its split ``train`` is split 9:1.
+
+    Args:
+      specs: as for :func:`open_source`.
+      split: ``train``, ``validation`` or ``test``.
+      seed: the same seed gives the same parts.
+
+    Raises:
+      DataError: if the pictures cannot be had or are too few.
+    """
+    shares = {"train": 0.8, "validation": 0.1, "test": 0.1}
+    if specs[0].startswith("tfds:"):
+        if split == "test":
+            return open_source(specs, split="validation")
+        shares = {"train": 0.9, "validation": 0.1}
+    parts = split_source(open_source(specs), list(shares.values()), seed=seed)
+    return parts[list(shares).index(split)]
+
+
 def open_training(
     data: Sequence[str], validation: Sequence[str], *, seed: int = 0
 ) -> tuple[Source, Source]:
-    """The training and validation sources that a run's flags name; they share no picture.
-
-    DIV2K brings its own validation pictures; other data lends one picture in ten unless
-    ``validation`` names some.
+    """The training and validation pictures that a run's flags name; they share none.
 
     Raises:
-      DataError: if pictures cannot be had, or the two overlap.
+      DataError: if pictures cannot be had, or ``validation`` names pictures of ``data``.
     """
-    training = open_source(data)
-    if validation:
-        held_out = open_source(validation, split="validation")
-    elif data[0].startswith("tfds:div2k"):
-        held_out = open_source(data, split="validation")
+    if not validation:
+        training, held_out = (open_split(data, part, seed=seed) for part in ("train", "validation"))
     else:
-        training, held_out = split_source(training, (0.9, 0.1), seed=seed)
+        training, held_out = open_source(data), open_source(validation, split="validation")
     shared = set(training.names) & set(held_out.names)
     if shared:
         raise DataError(f"{min(shared)}: in both training and validation pictures; separate them")

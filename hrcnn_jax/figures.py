@@ -29,7 +29,7 @@ TEXT = "#333333"
 GAP = 8
 """Pixels between two pictures side by side."""
 
-HIDING = 0.02**2
+HIDING = 0.03**2
 """Variance of a block of pixels above which its texture begins to hide errors."""
 
 
@@ -65,32 +65,39 @@ def side_by_side(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray
     return np.concatenate([before, gap, after], axis=1)
 
 
-def clearest_window(
-    original: NDArray[Any],
-    before: NDArray[Any],
-    after: NDArray[Any],
-    size: tuple[int, int],
-) -> Window:
-    """Where ``after`` improves most visibly on ``before``.
+def visible_gain(
+    original: NDArray[Any], before: NDArray[Any], after: NDArray[Any]
+) -> NDArray[np.float64]:
+    """How visibly each pixel of ``after`` improves on ``before``.
 
-    That is where most squared error is removed, an error counting for less the more texture the
-    original has to hide it in.
+    It is the squared error removed, less the more texture the original has to hide errors in.
 
     Args:
       original: ``(H, W)`` in [0, 1], H and W multiples of 8.
       before: same shape.
       after: same shape.
-      size: height and width of the window, at most the picture's.
+
+    Returns:
+      ``(H, W)`` of either sign.
+    """
+    rows, columns = original.shape
+    texture = original.reshape(rows // 8, 8, columns // 8, 8).var(axis=(1, 3), dtype=float)
+    removed = np.square(before - original, dtype=float) - np.square(after - original, dtype=float)
+    return removed / np.kron(texture + HIDING, np.ones((8, 8)))
+
+
+def richest_window(values: NDArray[Any], size: tuple[int, int]) -> Window:
+    """The window in which values ``(H, W)`` have the largest sum.
+
+    Args:
+      values: ``(H, W)``.
+      size: height and width of the window, at most H and W.
 
     Returns:
       The window; its corner is at multiples of 8.
     """
     height, width = size
-    rows, columns = original.shape
-    texture = original.reshape(rows // 8, 8, columns // 8, 8).var(axis=(1, 3), dtype=float)
-    removed = np.square(before - original, dtype=float) - np.square(after - original, dtype=float)
-    visible = removed / np.kron(texture + HIDING, np.ones((8, 8)))
-    sums = np.pad(visible, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    sums = np.pad(values.astype(float), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     within = sums[height:] - sums[:-height]
     within = within[:, width:] - within[:, :-width]
     within = within[::8, ::8]

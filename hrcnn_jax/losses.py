@@ -47,6 +47,9 @@ def get(name: str) -> Loss:
             f"no loss {name!r}: choose from {', '.join(LOSSES)}, or give package.module:function"
         )
     try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
+        loss = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"cannot load the loss {name!r}: {error}") from error
+    if not callable(loss):
+        raise ValueError(f"cannot load the loss {name!r}: it is not a function")
+    return loss
