@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from tqdm import tqdm
 
 from hrcnn_jax import codec, figures, released, restorer
 from hrcnn_jax.codec import JpegError, JpegFile
+from hrcnn_jax.files import written_whole
 from hrcnn_jax.released import ModelError
 from hrcnn_jax.restorer import Restorer
 
@@ -131,16 +131,8 @@ def write_png(path: Path, picture: NDArray[np.uint8], file: JpegFile | None = No
         image = ImageOps.exif_transpose(image)
     icc = file.icc if file is not None else None
     try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=".", suffix=".partial", delete=False
-        ) as partial:
-            try:
-                image.save(partial, "PNG", icc_profile=icc, exif=image.info.get("exif", b""))
-                partial.close()
-                Path(partial.name).chmod(0o666 & ~_umask())
-                Path(partial.name).replace(path)
-            finally:
-                Path(partial.name).unlink(missing_ok=True)
+        with written_whole(path) as partial:
+            image.save(partial, "PNG", icc_profile=icc, exif=image.info.get("exif", b""))
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
@@ -226,12 +218,6 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 def _psnr(picture: NDArray[np.uint8], original: NDArray[np.uint8]) -> float:
     error = np.mean((picture.astype(np.float64) - original) ** 2)
     return float(10 * np.log10(255**2 / error))
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _complain(error: object) -> None:

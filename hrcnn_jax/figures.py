@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hrcnn_jax.files import written_whole
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -29,7 +31,7 @@ TEXT = "#333333"
 GAP = 8
 """Pixels between two pictures side by side."""
 
-HIDING = 0.03**2
+HIDING = 0.04**2
 """Variance of a block of pixels above which its texture begins to hide errors."""
 
 
@@ -229,12 +231,8 @@ def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
       path: its suffix says the format.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with written_whole(path) as partial:
         figure.savefig(partial, dpi=DPI, format=path.suffix.removeprefix("."))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _figure(height: float, title: str) -> "Figure":

@@ -16,6 +16,7 @@ from safetensors.flax import load_file, save_file
 
 from hrcnn_jax import config as configs
 from hrcnn_jax import jpeg, registry
+from hrcnn_jax.files import written_whole
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT = "small"
@@ -88,7 +89,7 @@ def load_any(name_or_workdir: str, *, dtype: str = "float32") -> Network:
     config, params, step, score = load_best(name_or_workdir)
     module = registry.build(config.architecture, config.network_options, dtype=dtype)
     card = describe(config, params, step, score)
-    return Network(Path(name_or_workdir).name, module, params, card)
+    return Network(Path(name_or_workdir).resolve().name, module, params, card)
 
 
 def release(workdir: str | os.PathLike[str], name: str, *, folder: Path = WEIGHTS) -> Path:
@@ -104,35 +105,38 @@ def release(workdir: str | os.PathLike[str], name: str, *, folder: Path = WEIGHT
 
     config, params, step, score = load_best(workdir)
     folder.mkdir(parents=True, exist_ok=True)
-    weights, card = folder / f"{name}.safetensors", folder / f"{name}.json"
-    partial = weights.with_suffix(".partial")
-    save_file(flatten_dict(params, sep="/"), partial)
-    partial.replace(weights)
-    write_card(card, describe(config, params, step, score))
+    weights = folder / f"{name}.safetensors"
+    with written_whole(weights) as partial:
+        save_file(flatten_dict(params, sep="/"), partial)
+    write_card(weights.with_suffix(".json"), describe(config, params, step, score))
     return weights
 
 
 def write_card(path: Path, card: Mapping[str, Any]) -> None:
-    """Writes a card as JSON, through a temporary file."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    """Writes a card as JSON."""
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def describe(config: configs.Config, params: Any, step: int, score: float) -> dict[str, Any]:
     """The card of a trained network, without its benchmark scores."""
     module = registry.build(config.architecture, config.network_options)
+    told = configs.to_dict(config)
+    for name in ("data", "validation"):  # where pictures lie is nobody's business
+        told[name] = ["/".join(Path(item).parts[-2:]) for item in told[name]]
+    for name in ("workdir", "warm_start"):
+        told[name] = Path(told[name]).name
     return {
         "architecture": config.architecture,
         "options": config.network_options,
         "parameters": registry.count_parameters(params),
         "multiply_adds_per_pixel": registry.multiply_adds(module),
-        "qualities": list(config.quality),
-        "data": ["/".join(Path(item).parts[-2:]) for item in config.data],
+        "qualities": told["quality"],
+        "data": told["data"],
         "steps": step,
         "validation_gain_db": round(score, 3),
-        "training": configs.to_dict(config),
         "hardware": f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores, {platform.machine()}",
         "date": datetime.date.today().isoformat(),
         "scores": {},
+        "training": told,
     }
