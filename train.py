@@ -38,16 +38,20 @@ class DivergedError(RuntimeError):
 class Interrupt:
     """Remembers the first SIGINT or SIGTERM, so that the loop can stop between steps."""
 
-    def __init__(self) -> None:
+    def __enter__(self) -> "Interrupt":
         self.signal = 0
         self._previous = {
             number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
         }
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
-        for handled, previous in self._previous.items():  # a second one interrupts at once
-            signal.signal(handled, previous)
+        self.__exit__()  # a second one interrupts at once
 
 
 def parse(argv: list[str] | None = None) -> tuple[Config, argparse.Namespace]:
@@ -118,7 +122,7 @@ def load_crops(config: Config) -> tuple[np.ndarray, np.ndarray]:
     held_out = data.cached_crops(
         validation_pictures,
         config.validation_crops,
-        min(config.crop, 128),
+        min(config.crop, 128) // jpeg.BLOCK * jpeg.BLOCK,
         cache=cache,
         planes="luma" if config.planes == "luma" else "green",
         seed=config.seed,
@@ -195,28 +199,40 @@ def fit(config: Config) -> int:
         validate = Validation(module, held_out, config)
         first = int(state.step)
         batches = feed(crops, config, step, first=first)
-        interrupt = Interrupt()
-        with Journal(workdir) as journal, _progress_bar(config, first) as bar:
+        with (
+            Interrupt() as interrupt,
+            Journal(workdir) as journal,
+            _progress_bar(config, first) as bar,
+        ):
+            values: dict[str, jax.Array] = {}
             number, began, since = first, time.perf_counter(), first
             while number < config.steps and not interrupt.signal:
+                previous = values
                 state, values = step.step(state, next(batches))
+                jax.block_until_ready(previous)  # one step ahead, no more: interrupts are quick
                 number += 1
-                if number % config.log_every == 0:
-                    fetched = {name: float(value) for name, value in values.items()}
+                bar.update(config.batch)
+                log, evaluate, save = (
+                    number % every == 0 or number == config.steps
+                    for every in (config.log_every, config.eval_every, config.save_every)
+                )
+                if log or evaluate or save:
+                    fetched = _fetch(values, number, config)
+                if log:
                     now = time.perf_counter()
                     rate = (number - since) * config.batch / (now - began)
                     began, since = now, number
                     journal.write(number, **fetched, patches_per_second=round(rate, 1))
                     bar.set_postfix(loss=f"{fetched['loss']:.3g}", refresh=False)
-                    _stop_if_diverged(fetched, number, config)
-                bar.update(config.batch)
-                if number % config.eval_every == 0 or number == config.steps:
+                if evaluate:
                     _validate_and_note(validate, state, config, checkpoints, journal, number)
                     began, since = time.perf_counter(), number
-                if number % config.save_every == 0:
+                if save:
                     checkpoints.save(state, config)
-            checkpoints.save(state, config)
-        return interrupt.signal
+            if interrupt.signal:
+                _fetch(values, number, config)
+                checkpoints.save(state, config)
+        return interrupt.signal if number < config.steps else 0
 
 
 def _progress_bar(config: Config, first: int) -> Any:
@@ -231,13 +247,17 @@ def _progress_bar(config: Config, first: int) -> Any:
     )
 
 
-def _stop_if_diverged(values: dict[str, float], number: int, config: Config) -> None:
-    if not all(map(math.isfinite, values.values())):
+def _fetch(values: dict[str, jax.Array], number: int, config: Config) -> dict[str, float]:
+    """A step's metrics; raises DivergedError, before anything is saved, if one is no number."""
+    fetched = {name: float(value) for name, value in values.items()}
+    if not all(map(math.isfinite, fetched.values())):
+        found = ", ".join(f"{name} {value:.3g}" for name, value in fetched.items())
         raise DivergedError(
-            f"step {number}: the loss is {values['loss']}: training has diverged. The latest "
-            f"checkpoint in {config.workdir} is from before: lower --learning_rate (now "
-            f"{config.learning_rate}) or --clip (now {config.clip}) and run again"
+            f"step {number}: {found}: training has diverged. What is saved in {config.workdir} is "
+            f"from before: lower --learning_rate (now {config.learning_rate}) or --clip (now "
+            f"{config.clip}) and run again"
         )
+    return fetched
 
 
 def _validate_and_note(
@@ -248,7 +268,7 @@ def _validate_and_note(
     journal: Journal,
     number: int,
 ) -> None:
-    scores = validate(state.ema if config.ema else state.params)
+    scores = validate(state.ema)
     best = checkpoints.save_if_best(state, config, scores["gain"])
     journal.write(number, **scores)
     gains = "  ".join(f"{k[5:]}: {v:+.3f}" for k, v in scores.items() if k.startswith("gain@"))
@@ -258,10 +278,13 @@ def _validate_and_note(
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     config, given = parse(argv)
-    if given.distributed or given.coordinator:
-        jax.distributed.initialize(given.coordinator, given.processes, given.process)
     try:
+        if given.distributed or given.coordinator:
+            jax.distributed.initialize(given.coordinator, given.processes, given.process)
         ended_by = fit(config)
+    except KeyboardInterrupt:
+        print("train.py: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     except (ValueError, DivergedError, OSError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 1

@@ -62,10 +62,11 @@ class Checkpoints:
 
     def save_if_best(self, state: TrainState, config: Config, score: float) -> bool:
         """Saves the averaged parameters if none scored higher before; returns whether it did."""
+        self._best.wait_until_finished()  # or the score of the last one may not be there yet
         best = self._best.best_step()
         if best is not None and _score(self._best.metrics(best)) >= score:
             return False
-        self._best.save(
+        saved = self._best.save(
             int(state.step),
             args=ocp.args.Composite(
                 params=ocp.args.StandardSave(state.ema),
@@ -73,7 +74,7 @@ class Checkpoints:
             ),
             metrics={"score": score},
         )
-        return True
+        return bool(saved)
 
     def restore(self, fresh: TrainState, config: Config) -> TrainState | None:
         """The latest state, or None if there is none.

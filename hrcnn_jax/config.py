@@ -112,6 +112,8 @@ class Config:
             raise ValueError("no training pictures: give --data FOLDER or --data tfds:div2k")
         if not 1 <= len(self.quality) <= 2 or not all(1 <= q <= 100 for q in self.quality):
             raise ValueError(f"--quality takes one or two values from 1 to 100, got {self.quality}")
+        if self.quality[0] > self.quality[-1]:
+            raise ValueError(f"--quality takes the lowest first, got {self.quality}")
         if self.architecture == "hrcnn" and len(self.quality) > 1:
             raise ValueError("hrcnn is trained for one quality: give --quality one value")
         if self.patch % 8 or self.patch > self.crop:
@@ -120,7 +122,8 @@ class Config:
             )
         if self.planes == "any" and self.crop < 2 * self.patch:
             raise ValueError("--planes any halves chroma: --crop must be at least twice --patch")
-        for name in ("steps", "log_every", "eval_every", "save_every", "crops", "batch"):
+        counts = ("steps", "log_every", "eval_every", "save_every", "batch")
+        for name in (*counts, "crops", "validation_crops", "patch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}")
 

@@ -19,8 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
+
+from hrcnn_jax import jpeg
 
 PICTURE_SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
@@ -80,7 +82,7 @@ class FolderSource:
                 kinds = ", ".join(sorted(PICTURE_SUFFIXES))
                 raise DataError(f"{folder}: no pictures in this folder (looked for {kinds})")
             paths += found
-        return cls(tuple(paths))
+        return cls(tuple(dict.fromkeys(paths)))  # folders may overlap
 
     @property
     def names(self) -> Sequence[str]:
@@ -97,7 +99,7 @@ class FolderSource:
         try:
             with Image.open(path) as image:
                 return np.asarray(image.convert("RGB"))
-        except (UnidentifiedImageError, OSError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise DataError(f"{path}: cannot be read as a picture: {error}") from error
 
 
@@ -121,8 +123,10 @@ class TfdsSource:
         Raises:
           DataError: if it is not prepared there; the message tells how to prepare it.
         """
-        import tensorflow_datasets as tfds
-
+        try:
+            import tensorflow_datasets as tfds
+        except ImportError as error:
+            raise DataError(f"tfds:{dataset}: {error}: pip install tensorflow-datasets") from error
         try:
             pictures = tfds.data_source(dataset, split=split, data_dir=data_dir, download=False)
         except (AssertionError, FileNotFoundError, ValueError, NotImplementedError) as error:
@@ -195,7 +199,7 @@ def split_source(source: Source, shares: Sequence[float], *, seed: int = 0) -> l
     edges = np.round(np.cumsum([0.0, *shares]) / sum(shares) * count).astype(int)
     # Small sources: every part keeps one picture, taken from its larger neighbours.
     for part in range(1, len(edges)):
-        edges[part] = max(edges[part], part)
+        edges[part] = max(edges[part], edges[part - 1] + 1)
         edges[part] = min(edges[part], count - (len(edges) - 1 - part))
     return [
         Subset(source, tuple(sorted(int(i) for i in order[start:end])))
@@ -389,7 +393,8 @@ class Augmentation:
             plane = pixels[..., 0]
         else:
             offset = jnp.where(is_chroma, 128.0 / 255.0, 0.0)
-            plane = pixels @ jnp.asarray(rows, jnp.float32)[index] + offset
+            row = jnp.asarray(rows, jnp.float32)[index]
+            plane = jnp.matmul(pixels, row, precision=jpeg.EXACT) + offset
         if self.planes == "any":
             # Chroma is subsampled in half the cases, as the box filter of libjpeg's encoder does.
             half = plane.reshape(self.patch, 2, self.patch, 2).mean((1, 3))

@@ -52,13 +52,21 @@ def make_optimiser(config: Config) -> optax.GradientTransformation:
         rule = optax.sgd(schedule, momentum=config.momentum, nesterov=True)
     else:
         rule = optax.adam(schedule)
-    return optax.chain(optax.clip_by_global_norm(config.clip), rule) if config.clip else rule
+    limit = optax.clip_by_global_norm(config.clip) if config.clip else optax.identity()
+    return optax.chain(limit, rule)
 
 
 def create_state(module: nn.Module, config: Config, params: Params | None = None) -> TrainState:
-    """The state before the first step, from ``params`` or from fresh parameters."""
+    """The state before the first step, from ``params`` or from fresh parameters.
+
+    Raises:
+      ValueError: if ``params`` are of another network.
+    """
+    fresh = partial(registry.init, module, jax.random.key(config.seed))
     if params is None:
-        params = registry.init(module, jax.random.key(config.seed))
+        params = fresh()
+    elif jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, jax.eval_shape(fresh)):
+        raise ValueError("--warm_start: its network has other layers or sizes than this run's")
     opt_state = make_optimiser(config).init(params)
     # A copy: the step donates the state, and may not donate one buffer twice.
     ema = jax.tree.map(jnp.copy, params)
@@ -136,7 +144,11 @@ def make_update(
         change, opt_state = optimiser.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, change)
         ema = _average(state.ema, params, state.step, config.ema)
-        values = {"loss": loss, "gradient_norm": optax.global_norm(gradient)}
+        values = {
+            "loss": loss,
+            "gradient_norm": optax.tree.norm(gradient),
+            "parameter_norm": optax.tree.norm(params),
+        }
         return TrainState(state.step + 1, params, opt_state, ema), values
 
     return update
@@ -174,9 +186,12 @@ def make_step(module: nn.Module, config: Config, *, resident: bool = True) -> Pa
         given its own ``config.batch`` crops.
 
     Raises:
-      ValueError: if the batch cannot be divided among the devices.
+      ValueError: if the batch cannot be divided among the devices, or there are several processes
+        and ``config.parallel`` is for one.
     """
     devices = jax.devices()
+    if config.parallel == "jit" and jax.process_count() > 1:
+        raise ValueError("many processes need --parallel sharded or --parallel pmap")
     if config.parallel != "jit" and config.batch % len(devices):
         raise ValueError(
             f"--batch {config.batch} must be a multiple of the {len(devices)} devices in use"

@@ -3,14 +3,19 @@
 import io
 import os
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 os.environ["JAX_PLATFORMS"] = "cpu"  # before JAX is imported, and for the commands tests start
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from PIL import Image
+
+from hrcnn_jax import registry
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -51,10 +56,33 @@ def jpeg_bytes(picture: np.ndarray, **options: Any) -> bytes:
     return file.getvalue()
 
 
+@cache
+def fresh_params(module: nn.Module) -> Any:
+    """A network's initial parameters; compiling the random draws is what takes time."""
+    return registry.init(module, jax.random.key(0))
+
+
+def random_params(module: nn.Module, *, scale: float = 0.1, seed: int = 0) -> Any:
+    """Normal parameters for a network, none of them zero."""
+    shapes = jax.eval_shape(lambda: registry.init(module, jax.random.key(0)))
+    random = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(scale * random.normal(size=leaf.shape), leaf.dtype), shapes
+    )
+
+
 @pytest.fixture
 def photo() -> np.ndarray:
     """An RGB picture whose sides are no multiples of 8."""
     return make_photo(93, 122)
+
+
+@pytest.fixture
+def quick_compilation() -> Iterator[None]:
+    """For tests whose programs take far longer to optimise than to run."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import make_photo
+from conftest import fresh_params, make_photo, random_params
 
-from hrcnn_jax import compact, jpeg, registry
+from hrcnn_jax import compact, jpeg
 from hrcnn_jax.compact import Compact
 
 KEY = jax.random.key(0)
@@ -24,14 +24,6 @@ TABLES = {
     "16 bits": jnp.full((8, 8), 3000),
     "mixed": jnp.asarray(np.random.default_rng(0).integers(1, 256, (8, 8)), jnp.int32),
 }
-
-
-def randomised(params: Any, scale: float, *, seed: int = 0) -> Any:
-    """Parameters of the same shapes, none of them zero."""
-    leaves, tree = jax.tree.flatten(params)
-    random = np.random.default_rng(seed)
-    fresh = [jnp.asarray(scale * random.normal(size=leaf.shape), jnp.float32) for leaf in leaves]
-    return jax.tree.unflatten(tree, fresh)
 
 
 def restore(module: Compact, params: Any, codes: jax.Array, tables: jax.Array) -> np.ndarray:
@@ -57,14 +49,14 @@ def test_options(options: dict[str, Any]) -> None:
     tables = jnp.stack(list(TABLES.values()))
     planes = jnp.broadcast_to(PLANE, (len(tables), *PLANE.shape))
     codes = jpeg.encode(planes, tables)
-    params = registry.init(module, KEY)
+    params = fresh_params(module)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.float32)}
 
     plain = jpeg.coefficients_to_pixels(jpeg.dequantise(codes, jpeg.per_block(tables)))
     # float32: two more products of 8 by 8, of values up to some 30,000 for 16-bit steps.
     np.testing.assert_allclose(restore(module, params, codes, tables), plain, atol=1e-6, rtol=1e-6)
 
-    restored = restore(module, randomised(params, 1.0), codes, tables)
+    restored = restore(module, random_params(module, scale=1.0), codes, tables)
     assert np.isfinite(restored).all()
     assert (np.abs(restored - plain).max((1, 2)) > 1e-3).all()
     np.testing.assert_array_equal(jpeg.encode(restored, tables), codes)
@@ -80,36 +72,44 @@ def test_faithful_whatever_the_weights(scale: float) -> None:
     planes = jnp.asarray(np.tile(np.stack(pictures), (len(TABLES), 1, 1)), jnp.float32)
     codes = jpeg.encode(planes, tables)
     module = Compact(width=8, blocks=1)
-    fresh = registry.init(module, KEY)
     for seed in range(2):
-        restored = restore(module, randomised(fresh, scale, seed=seed), codes, tables)
+        restored = restore(module, random_params(module, scale=scale, seed=seed), codes, tables)
         np.testing.assert_array_equal(jpeg.encode(restored, tables), codes)
 
 
 def test_it_is_told_the_table() -> None:
-    """The same decoded plane from two tables: only the conditioning and the bound tell them apart.
-
-    Steps of 8 and 16 with the larger codes doubled; where the correction is far below either
-    bound, what is left of the difference is the conditioning.
-    """
-    tables = jnp.stack([jnp.full((8, 8), 8), jnp.full((8, 8), 16)])
-    random = np.random.default_rng(2).integers(-3, 4, (3, 4, 8, 8)).astype(np.float32)
-    codes = jnp.asarray(np.stack([2 * random, random]))
+    """What a residual block adds is scaled and shifted by the table, through its own weights."""
+    codes = jpeg.from_blocks(jpeg.encode(PLANE, TABLES["quality 10"]))[None, ..., None]
     module = Compact(width=8, blocks=1)
-    params = randomised(registry.init(module, KEY), 0.05)
-    untold = jax.tree.map(jnp.copy, params)
-    untold["residual1"]["table"] = jax.tree.map(jnp.zeros_like, params["residual1"]["table"])
+    told = random_params(module)
+    untold = {**told, "residual1": {**told["residual1"]}}
+    untold["residual1"]["table"] = jax.tree.map(jnp.zeros_like, told["residual1"]["table"])
 
-    told = restore(module, params, codes, tables)
-    bound_only = restore(module, untold, codes, tables)
-    assert np.abs(told[0] - told[1]).max() > 10 * np.abs(bound_only[0] - bound_only[1]).max()
+    @jax.jit
+    def added(params: Any, steps: int) -> Any:
+        """By the residual block, of one and the same decoded plane."""
+        table = jnp.full((1, 8, 8), steps)
+        same_plane = codes / steps
+        _, seen = module.apply(
+            {"params": params},
+            same_plane,
+            table,
+            capture_intermediates=lambda part, _: part.name in ("head", "residual1"),
+            mutable="intermediates",
+        )
+        head, block = (seen["intermediates"][name]["__call__"][0] for name in ("head", "residual1"))
+        return block - head
+
+    # float32: codes / steps * steps is the plane but for its last bit.
+    np.testing.assert_allclose(added(untold, 8), added(untold, 32), atol=1e-5)
+    assert np.abs(added(told, 8) - added(told, 32)).max() > 0.05
 
 
 def test_each_picture_has_its_own_table() -> None:
     tables = jnp.stack([TABLES["quality 10"], TABLES["quality 95"]])
     codes = jpeg.encode(jnp.stack([jnp.asarray(PLANE)] * 2), tables)
     module = Compact(width=8, blocks=1)
-    params = randomised(registry.init(module, KEY), 0.3)
+    params = random_params(module, scale=0.3)
     together = restore(module, params, codes, tables)
     for index in range(2):
         part = slice(index, index + 1)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import make_photo
+from conftest import fresh_params, make_photo, random_params
 from flax import linen as nn
 
 from hrcnn_jax import jpeg, registry
@@ -35,14 +35,6 @@ def codes_of(quality: int, *, height: int = 16, width: int = 16) -> tuple[jax.Ar
 def run(module: nn.Module, params: dict, codes: jax.Array, **options: Any) -> Any:
     """The compiled network: several times faster than op by op, even counting compilation."""
     return jax.jit(partial(module.apply, **options))({"params": params}, codes)
-
-
-def randomised(params: dict, *, seed: int = 0, scale: float = 0.1) -> dict:
-    """Parameters of the same shapes, none of them zero."""
-    leaves, tree = jax.tree.flatten(params)
-    random = np.random.default_rng(seed)
-    fresh = [jnp.asarray(scale * random.normal(size=leaf.shape), jnp.float32) for leaf in leaves]
-    return jax.tree.unflatten(tree, fresh)
 
 
 # --- the paper's sizes ---------------------------------------------------------------------------
@@ -139,8 +131,8 @@ def test_reconstruction_is_a_transposed_convolution() -> None:
 @pytest.mark.parametrize("hidden_relu", [True, False])
 def test_starts_as_the_plain_decoder(quality: int, hidden_relu: bool) -> None:
     codes, plain = codes_of(quality)
-    module = HRCNN(quality=quality, blocks=1, hidden_relu=hidden_relu)
-    pixels = run(module, registry.init(module, KEY), codes)
+    module = HRCNN(quality=quality, blocks=0, hidden_relu=hidden_relu)
+    pixels = run(module, fresh_params(module), codes)
     assert pixels.dtype == jnp.float32
     # Another order of 64 float32 products; Eq. 8 leaves what is above 1 to the caller.
     np.testing.assert_allclose(np.minimum(pixels, 1), plain, atol=2e-6)
@@ -149,21 +141,21 @@ def test_starts_as_the_plain_decoder(quality: int, hidden_relu: bool) -> None:
 def test_plain_initialisation_does_not() -> None:
     codes, plain = codes_of(10)
     module = HRCNN(blocks=1, decoder_init=False)
-    pixels = run(module, registry.init(module, KEY), codes)
+    pixels = run(module, fresh_params(module), codes)
     assert np.abs(np.minimum(pixels, 1) - plain).mean() > 0.05
 
 
 def test_other_qualities_decode_otherwise() -> None:
     codes, plain = codes_of(30)
     module = HRCNN(quality=10, blocks=0)
-    pixels = run(module, registry.init(module, KEY), codes)
+    pixels = run(module, fresh_params(module), codes)
     assert np.abs(np.minimum(pixels, 1) - plain).max() > 0.05
 
 
 def deviation_from_linear(*, hidden_relu: bool) -> float:
     """How far ``f(a) + f(b)`` is from ``f(a + b) + f(0)`` at layer 4's output, before its ReLU."""
     module = HRCNN(blocks=0, hidden_relu=hidden_relu)
-    params = randomised(registry.init(module, KEY))
+    params = random_params(module)
 
     def output(codes: np.ndarray) -> np.ndarray:
         _, seen = run(
@@ -189,10 +181,10 @@ def test_literal_decoding_is_linear_up_to_its_relu() -> None:
 def test_hidden_relus_of_residual_blocks() -> None:
     """One block maps a picture to detail; only ReLUs inside keep that from being linear."""
     a, b = np.random.default_rng(3).normal(size=(2, 1, 16, 16, 1)).astype(np.float32)
+    params = random_params(HRCNN(blocks=1))["residual1"]
     deviations = []
     for hidden_relu in (False, True):
-        block = ResidualBlock(hidden_relu, nn.initializers.he_normal())
-        params = randomised(block.init(KEY, a)["params"])
+        block = ResidualBlock(hidden_relu, nn.initializers.zeros)
         f = jax.jit(lambda x, block=block, params=params: block.apply({"params": params}, x) - x)
         together, apart = f(a + b) + f(0 * a), f(a) + f(b)
         deviations.append(np.abs(together - apart).max() / np.abs(apart).max())
@@ -203,7 +195,7 @@ def test_hidden_relus_of_residual_blocks() -> None:
 def test_output_is_never_negative() -> None:
     """Eq. 8."""
     module = HRCNN(blocks=1)
-    params = randomised(registry.init(module, KEY))
+    params = random_params(module)
     params["residual1"]["conv3"]["bias"] -= 3
     codes, _ = codes_of(10)
     pixels = run(module, params, codes)
@@ -214,7 +206,7 @@ def test_output_is_never_negative() -> None:
 def test_any_multiple_of_8(height: int, width: int) -> None:
     codes, plain = codes_of(10, height=height, width=width)
     module = HRCNN(blocks=1)
-    pixels = run(module, registry.init(module, KEY), codes)
+    pixels = run(module, fresh_params(module), codes)
     np.testing.assert_allclose(np.minimum(pixels, 1), plain, atol=2e-6)  # as above
 
 
@@ -237,7 +229,7 @@ def test_codes_may_be_integers() -> None:
     """Files hold int16."""
     codes, _ = codes_of(10)
     module = HRCNN(blocks=0)
-    params = registry.init(module, KEY)
+    params = fresh_params(module)
     expected = run(module, params, codes)
     restored = run(module, params, codes.astype(jnp.int16))
     np.testing.assert_array_equal(restored, expected)
@@ -246,7 +238,7 @@ def test_codes_may_be_integers() -> None:
 def test_stages_are_sown() -> None:
     codes, _ = codes_of(10, height=16, width=24)
     module = HRCNN(blocks=1)
-    params = randomised(registry.init(module, KEY))
+    params = random_params(module)
     pixels, sown = run(module, params, codes, mutable="intermediates")
     stages = {name: value[0] for name, value in sown["intermediates"].items()}
     assert {name: value.shape for name, value in stages.items()} == {
@@ -262,9 +254,11 @@ def test_stages_are_sown() -> None:
 def test_bfloat16_computes_near_float32() -> None:
     codes, _ = codes_of(10)
     exact, fast = HRCNN(blocks=1), HRCNN(blocks=1, dtype=jnp.bfloat16)
-    params = registry.init(fast, KEY)
-    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.float32)}
-    params["residual1"]["conv3"] = randomised(params["residual1"]["conv3"], scale=0.02)
+    params = fresh_params(exact)
+    for leaf in jax.tree.leaves(jax.eval_shape(lambda: registry.init(fast, KEY))):
+        assert leaf.dtype == jnp.float32
+    detail = random_params(exact, scale=0.02)["residual1"]
+    params = {**params, "residual1": {**params["residual1"], "conv3": detail["conv3"]}}
     expected = run(exact, params, codes)
     pixels, sown = run(fast, params, codes, mutable="intermediates")
     assert pixels.dtype == jnp.float32
@@ -293,7 +287,7 @@ def test_context_is_the_receptive_field(module: Any) -> None:
     """A block that far away is seen, one further is not; across and down."""
     far = module.context
     count = 2 * far + 3
-    params = randomised(registry.init(module, KEY), seed=5)
+    params = random_params(module, seed=5)
     table = jnp.full((1, 8, 8), 20)
     restore = jax.jit(lambda codes: module.apply({"params": params}, codes, table))
     random = np.random.default_rng(6)
