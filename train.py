@@ -242,7 +242,7 @@ def _progress_bar(config: Config, first: int) -> Any:
         unit="patch",
         unit_scale=True,
         desc=Path(config.workdir).name,
-        disable=None,
+        disable=None if jax.process_index() == 0 else True,
         smoothing=0.05,
     )
 

@@ -71,11 +71,12 @@ class FolderSource:
           DataError: if a folder is missing or holds no picture.
         """
         paths: list[Path] = []
-        for folder in map(Path, folders):
-            if folder.is_file():
-                found = [folder]
-            elif folder.is_dir():
-                found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+        for folder in folders:
+            root = Path(folder).resolve()  # so that a picture has one name, however it is reached
+            if root.is_file():
+                found = [root]
+            elif root.is_dir():
+                found = sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
             else:
                 raise DataError(f"{folder}: no such folder")
             if not found:

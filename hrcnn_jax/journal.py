@@ -5,13 +5,20 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+import jax
 from tensorboardX import SummaryWriter
 
 
 class Journal:
-    """Appends to ``WORKDIR/metrics.jsonl`` and writes TensorBoard events to ``WORKDIR/events``."""
+    """Appends to ``WORKDIR/metrics.jsonl`` and writes TensorBoard events to ``WORKDIR/events``.
+
+    Of many processes the first keeps the journal, for all of them.
+    """
 
     def __init__(self, workdir: Path) -> None:
+        self._keeps = jax.process_index() == 0
+        if not self._keeps:
+            return
         workdir.mkdir(parents=True, exist_ok=True)
         self._lines = (workdir / "metrics.jsonl").open("a", encoding="utf-8")
         self._board = SummaryWriter(str(workdir / "events"))
@@ -25,11 +32,14 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._lines.close()
-        self._board.close()
+        if self._keeps:
+            self._lines.close()
+            self._board.close()
 
     def write(self, step: int, **values: float) -> None:
         """Notes values at a step, with the time of day in seconds."""
+        if not self._keeps:
+            return
         self._lines.write(
             json.dumps({"step": step, "time": round(time.time(), 1), **values}) + "\n"
         )

@@ -170,10 +170,11 @@ class HRCNN(nn.Module):
         """
         del table
         check_codes(codes)
+        he_normal = nn.initializers.he_normal
         if self.decoder_init:
             reconstruction_init, last_init = self._paint_basis, nn.initializers.zeros
-        else:
-            reconstruction_init = last_init = nn.initializers.he_normal()
+        else:  # no two pixels of a block share weights of layer 2: they are no fan-in
+            reconstruction_init, last_init = he_normal(batch_axis=(0, 1)), he_normal()
 
         snapshots = ChannelExtraction(self.dtype, name="extraction")(codes)
         self.sow("intermediates", "extracted", snapshots)

@@ -20,6 +20,8 @@ from hrcnn_jax.model import (
     channel_masks,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 KEY = jax.random.key(0)
 
 

@@ -10,6 +10,8 @@ from hrcnn_jax import registry
 from hrcnn_jax.compact import Compact
 from hrcnn_jax.model import HRCNN
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def test_cost_of_the_papers_network() -> None:
     """Multiply-adds a pixel, layer by layer; extraction and reconstruction work once a block."""

@@ -339,7 +339,7 @@ def test_two_processes(pictures: Path, tmp_path: Path) -> None:
     gloo = {"JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo"}
     processes = [command([*argv, *together, "--process", str(i)], **gloo) for i in (0, 1)]
     try:
-        errors = [process.communicate(timeout=200)[1] for process in processes]
+        errors = [process.communicate(timeout=600)[1] for process in processes]
     finally:
         for process in processes:
             process.kill()
