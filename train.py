@@ -25,6 +25,7 @@ from hrcnn_jax import data, jpeg, registry, released, training
 from hrcnn_jax.checkpoints import Checkpoints
 from hrcnn_jax.config import PRESETS, Config, from_preset
 from hrcnn_jax.journal import Journal
+from hrcnn_jax.model import retarget
 from hrcnn_jax.training import Parallel, TrainState
 
 VALIDATION_QUALITIES = (5, 10, 20, 30, 50, 70, 90, 95)
@@ -184,14 +185,23 @@ class Validation:
         return {**values, "gain": float(np.mean(gains))}
 
 
+def warm_params(config: Config) -> Any:
+    """The parameters to begin from, fitted to this run's table; None for fresh ones."""
+    if not config.warm_start:
+        return None
+    network = released.load_any(config.warm_start)
+    if network.table is None or config.architecture != network.card["architecture"]:
+        return network.params
+    return retarget(network.params, network.table, jpeg.quality_table(config.quality[0]))
+
+
 def fit(config: Config) -> int:
     """Trains from the latest checkpoint, or from the start; returns the signal that ended it."""
     config.check()
     module = registry.build(config.architecture, config.network_options, dtype=config.dtype)
     workdir = Path(config.workdir)
     with Checkpoints(workdir) as checkpoints:
-        warm = released.load_any(config.warm_start).params if config.warm_start else None
-        state = training.create_state(module, config, warm)
+        state = training.create_state(module, config, warm_params(config))
         state = checkpoints.restore(state, config) or state
         crops, held_out = load_crops(config)
         step = training.make_step(module, config, resident=fits_on_device(crops, config))

@@ -47,6 +47,25 @@ def spectral_basis(table: Array) -> Array:
     return jnp.einsum("cy,cx,c->yxc", down, across, steps, precision=jpeg.EXACT)
 
 
+def retarget(params: Any, old_table: Array, new_table: Array) -> Any:
+    """Parameters of :class:`HRCNN` for another table: the same pictures from the same coefficients.
+
+    Layer 2 reads codes in units of their steps, so its kernel is rescaled, channel by channel. A
+    network trained at one quality is a good start for another.
+
+    Args:
+      params: trained on codes of ``old_table``.
+      old_table: ``(8, 8)`` quantisation steps.
+      new_table: ``(8, 8)`` quantisation steps.
+    """
+    channel = np.arange(CHANNELS)
+    v, u = channel % jpeg.BLOCK, channel // jpeg.BLOCK
+    ratio = new_table[v, u].astype(jnp.float32) / old_table[v, u].astype(jnp.float32)
+    layer = params["reconstruction"]
+    kernel = layer["kernel"] * ratio.reshape(1, 1, CHANNELS, 1)
+    return {**params, "reconstruction": {**layer, "kernel": kernel}}
+
+
 class ChannelExtraction(nn.Module):
     """Codes ``(B, H, W, 1)`` to snapshots ``(B, H/8, W/8, 64)`` by constant masks (Eq. 1-4).
 

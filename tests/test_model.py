@@ -18,6 +18,7 @@ from hrcnn_jax.model import (
     ResidualBlock,
     SpectralReconstruction,
     channel_masks,
+    retarget,
 )
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -305,3 +306,16 @@ def test_context_is_the_receptive_field(module: Any) -> None:
         seen = difference.reshape(8, count, 8).max((0, 2)) > 0
         expected = np.abs(np.arange(count) - (far + 1)) <= far
         np.testing.assert_array_equal(seen, expected)
+
+
+def test_retargeted_parameters_read_the_same_coefficients_from_other_codes() -> None:
+    module = registry.build("hrcnn", {"blocks": 1})
+    old, new = (np.asarray(jpeg.quality_table(quality)) for quality in (10, 50))
+    coefficients = np.random.default_rng(0).integers(-3, 4, (2, 2, 8, 8)) * old * new
+    planes = [jpeg.from_blocks(coefficients // table)[None, ..., None] for table in (old, new)]
+    params = random_params(module)
+    expected = module.apply({"params": params}, planes[0])
+    ours = module.apply({"params": retarget(params, old, new)}, planes[1])
+    # float32; the coefficients are integers up to a hundred thousand
+    np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+    assert np.abs(module.apply({"params": params}, planes[1]) - expected).max() > 1
