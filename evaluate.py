@@ -54,6 +54,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "--data", nargs="+", required=True, help="pictures: folders, or tfds:NAME[@DIR]"
     )
     parser.add_argument(
+        "--test_split",
+        action="store_true",
+        help="only the tenth of the pictures that train.py, given the same data, left for testing",
+    )
+    parser.add_argument(
         "--quality",
         nargs="+",
         type=_quality,
@@ -137,7 +142,10 @@ def qualities_of(network: Network, asked: Sequence[int] | None) -> list[int]:
 
 def load_pictures(given: argparse.Namespace) -> list[Picture]:
     """The planes to measure on: whole pictures, or random crops (always the same ones)."""
-    source = data.open_source(given.data, split="validation")
+    if given.test_split:
+        source = data.open_split(given.data, "test")
+    else:
+        source = data.open_source(given.data, split="validation")
     if given.crop:
         crops = data.cut_crops(source, given.crops, given.crop, planes=given.planes)
         return [Picture(f"crop {n}", crop[..., 0]) for n, crop in enumerate(crops)]
@@ -151,6 +159,8 @@ def load_pictures(given: argparse.Namespace) -> list[Picture]:
 def describe_data(given: argparse.Namespace) -> str:
     """What was measured on, for instance ``live1 green``: a key of the cards' scores."""
     text = f"{' + '.join(folder_names(given.data))} {given.planes}"
+    if given.test_split:
+        text += ", test split"
     if given.crop:
         text += f", {given.crops} crops of {given.crop}×{given.crop}"
     return text if given.faithful else f"{text}, not projected"

@@ -20,6 +20,8 @@ from hrcnn_jax.released import ModelError
 from hrcnn_jax.restorer import Restorer
 
 SAMPLE = Path(__file__).parent / "sample"
+SAMPLE_DETAIL = slice(140, 340), slice(60, 300)
+"""What the demo enlarges of the sample: rows and columns of pixels."""
 
 
 class OutputError(OSError):
@@ -157,11 +159,14 @@ def run_demo(flags: argparse.Namespace) -> int:
     plain, restored = restorer.decode(file), network.restore(file)
     write_png(folder / "parrots.png", restored)
     write_png(folder / "parrots.compare.png", figures.side_by_side(plain, restored))
+    details = (_enlarge(picture[SAMPLE_DETAIL]) for picture in (plain, restored))
+    write_png(folder / "parrots.detail.png", figures.side_by_side(*details))
     before, after = _psnr(plain, original), _psnr(restored, original)
     print(f"plain JPEG   {before:.2f} dB")
     print(f"restored     {after:.2f} dB   (network {network.network.name})")
     print(f"gain        {after - before:+.2f} dB   (PSNR over RGB)")
-    print(f"before and after, side by side: {folder / 'parrots.compare.png'}")
+    for kind in ("compare", "detail"):
+        print(f"before and after, side by side: {folder / f'parrots.{kind}.png'}")
     return 0
 
 
@@ -213,6 +218,10 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _enlarge(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return picture.repeat(3, axis=0).repeat(3, axis=1)
 
 
 def _psnr(picture: NDArray[np.uint8], original: NDArray[np.uint8]) -> float:

@@ -18,7 +18,7 @@ from safetensors.flax import save_file
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import evaluate
-from hrcnn_jax import evaluation, figures, jpeg, registry, released, training
+from hrcnn_jax import data, evaluation, figures, jpeg, registry, released, training
 from hrcnn_jax.checkpoints import Checkpoints
 from hrcnn_jax.config import Config
 from hrcnn_jax.figures import Panel
@@ -278,14 +278,34 @@ def test_what_is_measured_differently_has_another_label() -> None:
     flags = ["--data", "a/live1", "b/"]
     labels = [
         evaluate.describe_data(evaluate.parse([*flags, *more]))
-        for more in ([], ["--planes", "luma"], ["--crop", "16"], ["--no-faithful"])
+        for more in (
+            [],
+            ["--test_split"],
+            ["--planes", "luma"],
+            ["--crop", "16"],
+            ["--no-faithful"],
+        )
     ]
     assert labels == [
         "live1 + b green",
+        "live1 + b green, test split",
         "live1 + b luma",
         "live1 + b green, 14040 crops of 16×16",
         "live1 + b green, not projected",
     ]
+
+
+def test_the_test_split_is_what_training_leaves_out(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(20):
+        Image.fromarray(make_photo(16, 16, number)).save(folder / f"{number}.png")
+    found = run(folder, tmp_path, "--model", "tiny", "--quality", "10", "--test_split")
+    measured = {score["picture"] for score in found["results"][0]["pictures"]}
+    used = [Path(n).name for part in data.open_training([str(folder)], []) for n in part.names]
+    assert len(measured) == 2
+    assert measured | {f"photos/{name}" for name in used} == {f"photos/{i}.png" for i in range(20)}
+    assert not measured & {f"photos/{name}" for name in used}
 
 
 def test_figures(pictures: Path, tmp_path: Path) -> None:

@@ -181,6 +181,7 @@ def test_demo_gains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "-o", str(tmp_path)]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "parrots.compare.png",
+        "parrots.detail.png",
         "parrots.png",
     ]
     gain = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("gain"))
