@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core as jex
 
+from hrcnn_jax import jpeg
 from hrcnn_jax.compact import Compact
 from hrcnn_jax.model import HRCNN
 
@@ -62,6 +63,22 @@ def init(module: nn.Module, key: jax.Array) -> dict[str, Any]:
     """Fresh parameters of a module, a nested dict of float32 arrays."""
     codes, table = jnp.zeros((1, 16, 16, 1)), jnp.ones((1, 8, 8))
     return jax.jit(module.init)(key, codes, table)["params"]
+
+
+def restore(module: nn.Module, params: Any, codes: jax.Array, table: jax.Array) -> jax.Array:
+    """Applies a network to blocks of codes.
+
+    Args:
+      module: an architecture.
+      params: its parameters.
+      codes: ``(B, hb, wb, 8, 8)``, as files hold them.
+      table: ``(B, 8, 8)`` quantisation steps.
+
+    Returns:
+      Pixels ``(B, 8*hb, 8*wb)`` float32.
+    """
+    pixels: Any = module.apply({"params": params}, jpeg.from_blocks(codes)[..., None], table)
+    return pixels[..., 0]
 
 
 def count_parameters(params: Any) -> int:

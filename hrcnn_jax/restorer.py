@@ -7,17 +7,18 @@ a change of sign. Tiles come in few shapes, so that pictures of all sizes share 
 
 import os
 from functools import partial
+from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
-from hrcnn_jax import codec, color, jpeg, released
+from hrcnn_jax import codec, color, jpeg, registry, released
 from hrcnn_jax.codec import JpegError, JpegFile
 from hrcnn_jax.released import Network
-from hrcnn_jax.training import restore_planes
 
 TILE = 96
 """Largest tile side in blocks, without what surrounds it."""
@@ -58,7 +59,7 @@ class Restorer:
             raise ValueError(f"strength must be from 0 to 1, got {strength}")
         self.network = released.load(network) if isinstance(network, str) else network
         self._restore_tile = jax.jit(
-            partial(restore_tile, self.network, faithful=faithful, strength=strength)
+            partial(restore_tile, self.network.module, faithful=faithful, strength=strength)
         )
 
     def serves(self, table: ArrayLike) -> bool:
@@ -97,7 +98,7 @@ class Restorer:
             for left in range(0, across, columns):
                 tile = extended[top : top + rows + 2 * context, left : left + columns + 2 * context]
                 target = pixels[8 * top : 8 * (top + rows), 8 * left : 8 * (left + columns)]
-                restored = np.asarray(self._restore_tile(tile, steps))
+                restored = np.asarray(self._restore_tile(self.network.params, tile, steps))
                 target[:] = restored[: target.shape[0], : target.shape[1]]
         return pixels
 
@@ -175,12 +176,19 @@ def decode(source: str | os.PathLike[str] | bytes | JpegFile) -> NDArray[np.uint
 
 
 def restore_tile(
-    network: Network, codes: Array, table: Array, *, faithful: bool, strength: float
+    module: nn.Module,
+    params: Any,
+    codes: Array,
+    table: Array,
+    *,
+    faithful: bool,
+    strength: float,
 ) -> Array:
     """Restores the inside of a tile; pure and jit-able.
 
     Args:
-      network: the network, of context c.
+      module: an architecture, of context c.
+      params: its parameters.
       codes: ``(h + 2c, w + 2c, 8, 8)`` integers: a tile and c blocks on every side.
       table: ``(8, 8)`` quantisation steps.
       faithful: whether to project onto the codes.
@@ -189,9 +197,9 @@ def restore_tile(
     Returns:
       Pixels ``(8*h, 8*w)`` float32, not clipped.
     """
-    context = network.module.context
+    context = module.context
     codes = codes.astype(jnp.float32)
-    restored = restore_planes(network.module, network.params, codes[None], table[None])[0]
+    restored = registry.restore(module, params, codes[None], table[None])[0]
     inside = codes[context:-context, context:-context]
     margin = 8 * context
     restored = restored[margin:-margin, margin:-margin]

@@ -99,12 +99,6 @@ def draw_table(key: Array, is_chroma: Array, config: Config) -> Array:
     return jpeg.quality_table(quality, base)
 
 
-def restore_planes(module: nn.Module, params: Params, codes: Array, table: Array) -> Array:
-    """Applies a network to blocks of codes ``(B, hb, wb, 8, 8)``; pixels ``(B, 8*hb, 8*wb)``."""
-    pixels: Any = module.apply({"params": params}, jpeg.from_blocks(codes)[..., None], table)
-    return pixels[..., 0]
-
-
 def make_update(
     module: nn.Module, config: Config, *, resident: bool, axis: str | None = None
 ) -> Callable[[TrainState, Array, Array], tuple[TrainState, Metrics]]:
@@ -130,7 +124,7 @@ def make_update(
         return plane, draw_table(table_key, is_chroma, config)
 
     def loss_of(params: Params, target: Array, table: Array) -> Array:
-        restored = restore_planes(module, params, jpeg.encode(target, table), table)
+        restored = registry.restore(module, params, jpeg.encode(target, table), table)
         per_patch = loss_function(restored, target)
         if config.balance:
             per_patch *= BALANCE_SCALE / jnp.mean(table.astype(jnp.float32), axis=(1, 2))
@@ -279,7 +273,7 @@ def make_validate(module: nn.Module) -> Callable[[Params, Array, Array], tuple[A
         tables = jnp.broadcast_to(table, (planes.shape[0], 8, 8))
         codes = jpeg.encode(planes, tables)
         plain = metrics.to_8_bits(jpeg.decode(codes, tables))
-        restored = metrics.to_8_bits(restore_planes(module, params, codes, tables))
+        restored = metrics.to_8_bits(registry.restore(module, params, codes, tables))
         return metrics.psnr(plain, planes), metrics.psnr(restored, planes)
 
     return validate
