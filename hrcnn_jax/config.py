@@ -151,7 +151,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "warmup": 200,
     },
     "small": {
-        "steps": 10_500,
+        "steps": 13_500,
         "eval_every": 1500,
         "save_every": 500,
         "architecture": "compact",
