@@ -43,6 +43,7 @@ class Checkpoints:
 
     def save(self, state: TrainState, config: Config) -> None:
         """Saves the state to resume from; does nothing if that step is saved already."""
+        self._settle()
         step = int(state.step)
         if self._latest.latest_step() == step:
             return
@@ -56,7 +57,7 @@ class Checkpoints:
 
     def save_if_best(self, state: TrainState, config: Config, score: float) -> bool:
         """Saves the averaged parameters if none scored higher before; returns whether it did."""
-        self._best.wait_until_finished()  # or the score of the last one may not be there yet
+        self._settle()
         best = self._best.best_step()
         if best is not None and _score(self._best.metrics(best)) >= score:
             return False
@@ -69,6 +70,15 @@ class Checkpoints:
             metrics={"score": score},
         )
         return bool(saved)
+
+    def _settle(self) -> None:
+        """Waits for writing in the background to finish.
+
+        The score of the best may not be there before; and where many processes write, they wait
+        for each other in ways that two managers at a time would confuse.
+        """
+        self._latest.wait_until_finished()
+        self._best.wait_until_finished()
 
     def restore(self, fresh: TrainState, config: Config) -> TrainState | None:
         """The latest state, or None if there is none.
