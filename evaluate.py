@@ -25,7 +25,6 @@ from hrcnn_jax.evaluation import (
     draw_comparison,
     draw_stages,
     finite,
-    hardware,
     measure,
     plane_of,
     table_of,
@@ -181,7 +180,7 @@ def as_json(
     described = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "evaluate.py", *command]),
-        "hardware": hardware(),
+        "hardware": released.hardware(),
         "versions": {
             "python": platform.python_version(),
             **{p: importlib.metadata.version(p) for p in ("jax", "jaxlib", "flax", "numpy")},
@@ -259,7 +258,7 @@ def run(given: argparse.Namespace, command: Sequence[str]) -> None:
         for network, asked in zip(networks, qualities, strict=True)
     ]
     results = measure(restorers, pictures)
-    print(f"{describe_data(given)}: {len(pictures)} pictures, on {hardware()}\n")
+    print(f"{describe_data(given)}: {len(pictures)} pictures, on {released.hardware()}\n")
     print(table_of(results))
     if folder:
         described = as_json(results, networks, given, command)

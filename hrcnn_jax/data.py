@@ -23,6 +23,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from hrcnn_jax import jpeg
+from hrcnn_jax.files import written_whole
 
 PICTURE_SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
@@ -325,15 +326,11 @@ def cached_crops(
     path = cache / f"crops-{hashlib.sha256(described.encode()).hexdigest()[:16]}.npy"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
         shape = (count, size, size, stored_channels(options["planes"]))
-        try:
+        with written_whole(path) as partial:
             out = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
             cut_crops(source, count, size, out=out, **options)
             out.flush()
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
     return np.load(path, mmap_mode="r")
 
 

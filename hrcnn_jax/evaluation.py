@@ -7,8 +7,6 @@ rounded to 8 bits before they are compared with the original. ``evaluate.py`` is
 import csv
 import io
 import math
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -187,11 +185,6 @@ def table_of(results: Sequence[Result]) -> str:
         ]
         lines.append("  ".join([f"{result.model:<{margin}}  {result.quality:>7}", *cells]))
     return "\n".join(lines)
-
-
-def hardware() -> str:
-    """What the seconds were measured on."""
-    return f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores, {platform.machine()}"
 
 
 def as_csv(results: Sequence[Result]) -> str:

@@ -135,8 +135,13 @@ def describe(config: configs.Config, params: Any, step: int, score: float) -> di
         "data": told["data"],
         "steps": step,
         "validation_gain_db": round(score, 3),
-        "hardware": f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores, {platform.machine()}",
+        "hardware": hardware(),
         "date": datetime.date.today().isoformat(),
         "scores": {},
         "training": told,
     }
+
+
+def hardware() -> str:
+    """The machine this runs on, for cards and measurements."""
+    return f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores, {platform.machine()}"

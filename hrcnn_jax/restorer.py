@@ -17,7 +17,7 @@ from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
 from hrcnn_jax import codec, color, jpeg, registry, released
-from hrcnn_jax.codec import JpegError, JpegFile
+from hrcnn_jax.codec import Component, JpegError, JpegFile
 from hrcnn_jax.released import Network
 
 TILE = 96
@@ -124,9 +124,7 @@ class Restorer:
         file = _open(source, max_pixels)
         self._check_serves(file)
         planes = [
-            self.restore_codes(part.codes, part.table)
-            if self.serves(part.table)
-            else np.asarray(jpeg.decode(jnp.asarray(part.codes), jnp.asarray(part.table)))
+            self.restore_codes(part.codes, part.table) if self.serves(part.table) else _decode(part)
             for part in file.components
         ]
         return assemble(file, planes)
@@ -168,11 +166,11 @@ def decode(source: str | os.PathLike[str] | bytes | JpegFile) -> NDArray[np.uint
       JpegError: if the file cannot be read.
     """
     file = _open(source, None)
-    planes = [
-        np.asarray(jpeg.decode(jnp.asarray(part.codes), jnp.asarray(part.table)))
-        for part in file.components
-    ]
-    return assemble(file, planes)
+    return assemble(file, [_decode(part) for part in file.components])
+
+
+def _decode(part: Component) -> NDArray[np.float32]:
+    return np.asarray(jpeg.decode(jnp.asarray(part.codes), jnp.asarray(part.table)))
 
 
 def restore_tile(
