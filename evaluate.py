@@ -234,7 +234,8 @@ def draw(
         network = restorer.network
         for picture in pictures:
             name = "-".join(Path(picture.name).with_suffix("").parts).replace(" ", "-")
-            figure = draw_comparison(restorer, qualities, picture, planes)
+            rows = [(restorer, quality) for quality in qualities]
+            figure = draw_comparison(rows, picture, planes)
             figures.save(figure, folder / f"{network.name}-{name}.png")
         if network.card["architecture"] == "hrcnn" and pictures:
             figure = draw_stages(network, pictures[0], planes)

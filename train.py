@@ -7,6 +7,7 @@ Run it again with the same flags and it goes on from its latest checkpoint.
 
 import argparse
 import dataclasses
+import inspect
 import math
 import signal
 import sys
@@ -59,10 +60,11 @@ def parse(argv: list[str] | None = None) -> tuple[Config, argparse.Namespace]:
     """Flags to a configuration: one flag a field, grouped as the configuration groups them."""
     parser = argparse.ArgumentParser(
         description="Train a network that restores JPEG pictures from their codes.",
-        epilog="Presets: " + ", ".join(PRESETS) + ". Flags given beside a preset win. The paper's "
-        "own run: python train.py --preset paper --workdir runs/paper",
+        epilog=_describe_presets(),
         argument_default=argparse.SUPPRESS,
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=96),
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
+            prog, max_help_position=30, width=96
+        ),
     )
     parser.add_argument("--preset", choices=sorted(PRESETS), default=None, help="where to start")
     hosts = parser.add_argument_group("many hosts")
@@ -85,6 +87,16 @@ def parse(argv: list[str] | None = None) -> tuple[Config, argparse.Namespace]:
     values = {name: value for name, value in given.items() if name in fields}
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return from_preset(given["preset"], **values), argparse.Namespace(**given)
+
+
+def _describe_presets() -> str:
+    """What ``--help`` ends with: the presets' docstrings."""
+    width = max(map(len, PRESETS)) + 2
+    lines = ["presets (flags given beside one win):"]
+    for name, preset in PRESETS.items():
+        first, *rest = (inspect.getdoc(preset) or "").replace("``", "").splitlines()
+        lines += [f"  {name:<{width}}{first}", *(" " * (width + 2) + line for line in rest if line)]
+    return "\n".join(lines)
 
 
 def _add_flag(group: argparse._ArgumentGroup, item: Any) -> None:

@@ -28,6 +28,9 @@ class Conv(nn.Module):
       kernel_init: of ``kernel``, ``(size, size, C, features)``.
       bias_init: of ``bias``, ``(features,)``.
       dtype: computed in; parameters are float32.
+      centre: what inputs are around. The bias is stored as for inputs less ``centre``, so that a
+        change of the kernel does not move the mean of the output: the same functions, but their
+        gradients are far better conditioned.
     """
 
     features: int
@@ -35,12 +38,15 @@ class Conv(nn.Module):
     kernel_init: Callable[..., Array] = nn.initializers.he_normal()
     bias_init: Callable[..., Array] = nn.initializers.zeros
     dtype: DTypeLike = jnp.float32
+    centre: float = 0.0
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
         shape = (self.size, self.size, inputs.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
+        bias -= self.centre * jnp.sum(kernel, axis=(0, 1, 2))
+        kernel = kernel.astype(self.dtype)
         inputs = inputs.astype(self.dtype)
         convolve = _convolve_from_one if inputs.shape[-1] == 1 and self.size > 1 else _convolve
         return convolve(inputs, kernel) + bias.astype(self.dtype).reshape(1, 1, 1, -1)

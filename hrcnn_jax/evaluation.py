@@ -1,7 +1,8 @@
 """Measures networks against plain JPEG decoding, picture by picture, and draws what it finds.
 
 Codes are made from a plane at a quality; the plain decode and the network's picture are both
-rounded to 8 bits before they are compared with the original. ``evaluate.py`` is the command.
+rounded to 8 bits before they are compared with the original. Times are from a JPEG file's bytes to
+an array: Pillow's decoder, and reading the codes plus the network. ``evaluate.py`` is the command.
 """
 
 import csv
@@ -17,9 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
+from PIL import Image
 from tqdm import tqdm
 
-from hrcnn_jax import data, figures, jpeg, metrics
+from hrcnn_jax import codec, data, figures, jpeg, metrics
 from hrcnn_jax.figures import Panel
 from hrcnn_jax.released import Network
 from hrcnn_jax.restorer import Restorer, extend
@@ -108,10 +110,22 @@ def score(original: NDArray[Any], plain: NDArray[Any], restored: NDArray[Any]) -
     return scores
 
 
-def timed(function: Callable[..., Any], *arguments: Any) -> tuple[NDArray[np.float32], float]:
+def as_file(plane: NDArray[np.uint8], quality: int) -> bytes:
+    """A plane ``(H, W)`` as a grayscale JPEG file by Pillow."""
+    file = io.BytesIO()
+    Image.fromarray(plane).save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def decode_by_pillow(file: bytes) -> NDArray[np.uint8]:
+    """The usual decoder, to compare times with."""
+    return np.asarray(Image.open(io.BytesIO(file)))
+
+
+def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     """A result on the host, and the seconds it took to get there."""
     began = time.perf_counter()
-    result = np.asarray(function(*arguments))
+    result = function(*arguments)
     return result, time.perf_counter() - began
 
 
@@ -130,13 +144,14 @@ def evaluate(
     for picture in pictures:
         codes, table = make_codes(picture.plane, quality)
         if codes.shape not in warm:
-            decode(codes, table)
             restorer.restore_codes(codes, table)
             warm.add(codes.shape)
-        plain, jpeg_seconds = timed(decode, codes, table)
-        restored, seconds = timed(restorer.restore_codes, codes, table)
-        scores = score(to_pixels(picture.plane), plain, restored)
-        yield {**scores, "jpeg_seconds": jpeg_seconds, "seconds": seconds}
+        file = as_file(picture.plane, quality)
+        _, jpeg_seconds = timed(decode_by_pillow, file)
+        _, reading = timed(codec.read, file)
+        restored, restoring = timed(restorer.restore_codes, codes, table)
+        scores = score(to_pixels(picture.plane), np.asarray(decode(codes, table)), restored)
+        yield {**scores, "jpeg_seconds": jpeg_seconds, "seconds": reading + restoring}
 
 
 def measure(
@@ -206,25 +221,30 @@ def finite(scores: Scores) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in scores.items()}
 
 
-def draw_comparison(
-    restorer: Restorer, qualities: Sequence[int], picture: Picture, planes: str
-) -> Any:
-    """Original, plain JPEG and restored picture, one row a quality (the paper's Fig. 5)."""
+def draw_comparison(rows: Sequence[tuple[Restorer, int]], picture: Picture, planes: str) -> Any:
+    """Original, plain JPEG and restored picture (the paper's Fig. 5).
+
+    Args:
+      rows: for each row of the figure a network and a quality it serves.
+      picture: to make the codes from.
+      planes: what plane of a colour picture it is, for the title.
+    """
     original = to_pixels(picture.plane)
-    rows, gain = [], np.zeros_like(original, float)
-    for quality in qualities:
+    panels, gain = [], np.zeros_like(original, float)
+    for restorer, quality in rows:
         codes, table = make_codes(picture.plane, quality)
         plain, restored = np.asarray(decode(codes, table)), restorer.restore_codes(codes, table)
         scores = score(original, plain, restored)
         before = f"JPEG   {scores['jpeg_psnr']:.2f} dB   SSIM {scores['jpeg_ssim']:.1%}"
         after = f"Restored   {scores['psnr']:.2f} dB   SSIM {scores['ssim']:.1%}"
-        rows.append([Panel(original, "Original"), Panel(plain, before), Panel(restored, after)])
+        panels.append([Panel(original, "Original"), Panel(plain, before), Panel(restored, after)])
         gain += figures.visible_gain(original, plain, restored)
+    names = list(dict.fromkeys(restorer.network.name for restorer, _ in rows))
     return figures.comparison(
-        rows,
+        panels,
         figures.richest_window(gain, detail_size(original, 4)),
-        labels=[f"Quality {quality}" for quality in qualities],
-        title=f"{Path(picture.name).stem}: {planes} plane, restored by {restorer.network.name}",
+        labels=[f"Quality {quality}" for _, quality in rows],
+        title=f"{Path(picture.name).stem}: {planes} plane, restored by {', '.join(names)}",
     )
 
 

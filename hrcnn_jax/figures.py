@@ -199,6 +199,37 @@ def stages(
     return figure
 
 
+def curves(
+    lines: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    across: str,
+    up: str,
+    title: str,
+    bottom: float = 0.0,
+) -> "Figure":
+    """Lines by name, each of points ``(x, y)``.
+
+    Args:
+      lines: the best at the end comes first in the legend.
+      across: what x is.
+      up: what y is.
+      title: of the figure.
+      bottom: the lowest y that is shown.
+    """
+    figure = _figure(0.5 * WIDTH, title)
+    axes = figure.subplots()
+    for name in sorted(lines, key=lambda name: -lines[name][-1][1]):
+        x, y = zip(*lines[name], strict=True)
+        axes.plot(x, y, marker=".", label=f"{name}  {y[-1]:+.2f}")
+    axes.set_xlabel(across, color=TEXT)
+    axes.set_ylabel(up, color=TEXT)
+    axes.set_ylim(bottom=bottom)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
 def montage(features: NDArray[Any], side: int) -> NDArray[np.float64]:
     """Channels of the lowest ``side`` frequencies each way, in their order: a plane in [0, 1].
 

@@ -2,7 +2,9 @@
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 from tensorboardX import SummaryWriter
@@ -40,3 +42,34 @@ class Journal:
         self._lines.flush()
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
+
+
+PAUSE = 900.0
+"""Seconds without an entry after which a run is taken to have stood still."""
+
+
+def curve(workdir: Path) -> list[dict[str, float]]:
+    """How a run's validation gain rose: ``step``, ``hours`` of training and ``gain`` in dB.
+
+    What a resumed run did twice, and the time it stood still, are left out.
+
+    Args:
+      workdir: of the run; without a journal the curve is empty.
+    """
+    points: dict[int, dict[str, float]] = {}
+    seconds, before = 0.0, None
+    for entry in _entries(workdir / "metrics.jsonl"):
+        elapsed = entry["time"] - (entry["time"] if before is None else before)
+        seconds += elapsed if elapsed < PAUSE else 0.0
+        before = entry["time"]
+        points = {step: point for step, point in points.items() if step < entry["step"]}
+        if "gain" in entry:
+            point = {"hours": round(seconds / 3600, 3), "gain": round(entry["gain"], 4)}
+            points[entry["step"]] = {"step": entry["step"], **point}
+    return list(points.values())
+
+
+def _entries(path: Path) -> Iterator[dict[str, Any]]:
+    if path.is_file():
+        with path.open(encoding="utf-8") as lines:
+            yield from map(json.loads, lines)

@@ -26,6 +26,10 @@ from hrcnn_jax.convolution import Conv
 CHANNELS = jpeg.BLOCK**2
 """Spectral channels of a JPEG code."""
 
+CODE_UNIT = 1 / 64
+"""Layer 2's kernel is stored divided by this: it reads codes of some tens, and would otherwise
+learn some tens of times faster than the layers after it."""
+
 Initializer = Callable[..., Any]
 
 
@@ -91,7 +95,7 @@ class SpectralReconstruction(nn.Module):
 
     A transposed convolution whose stride equals its kernel never overlaps itself: it is one matrix
     product a block, written as such. ``kernel[y, x, i, o]`` is what channel ``i`` paints on pixel
-    ``(y, x)`` of snapshot ``o``.
+    ``(y, x)`` of snapshot ``o``, in units of ``CODE_UNIT``.
     """
 
     kernel_init: Initializer
@@ -102,7 +106,8 @@ class SpectralReconstruction(nn.Module):
         shape = (jpeg.BLOCK, jpeg.BLOCK, CHANNELS, CHANNELS)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (CHANNELS,), jnp.float32)
-        painted = jnp.einsum("bhwi,yxio->bhywxo", snapshots, kernel.astype(self.dtype))
+        kernel = (CODE_UNIT * kernel).astype(self.dtype)
+        painted = jnp.einsum("bhwi,yxio->bhywxo", snapshots, kernel)
         batch, down, _, across, _, _ = painted.shape
         full = painted.reshape(batch, down * jpeg.BLOCK, across * jpeg.BLOCK, CHANNELS)
         return full + bias.astype(self.dtype).reshape(1, 1, 1, CHANNELS)
@@ -140,7 +145,7 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, picture: Array) -> Array:
         activate = nn.relu if self.hidden_relu else _identity
-        detail = activate(Conv(64, 11, dtype=self.dtype, name="conv1")(picture))
+        detail = activate(Conv(64, 11, dtype=self.dtype, centre=0.5, name="conv1")(picture))
         detail = activate(Conv(16, 7, dtype=self.dtype, name="conv2")(detail))
         detail = Conv(1, 1, kernel_init=self.last_init, dtype=self.dtype, name="conv3")(detail)
         return picture + detail.astype(jnp.float32)
@@ -216,7 +221,7 @@ class HRCNN(nn.Module):
         """Every channel paints its own basis picture on its own snapshot."""
         del key, shape
         basis = spectral_basis(jpeg.quality_table(self.quality)).astype(dtype)
-        return jnp.einsum("yxi,io->yxio", basis, jnp.eye(CHANNELS, dtype=dtype))
+        return jnp.einsum("yxi,io->yxio", basis / CODE_UNIT, jnp.eye(CHANNELS, dtype=dtype))
 
 
 def _sum_at_centre(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:

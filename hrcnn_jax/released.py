@@ -15,7 +15,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.flax import load_file, save_file
 
 from hrcnn_jax import config as configs
-from hrcnn_jax import jpeg, registry
+from hrcnn_jax import journal, jpeg, registry
 from hrcnn_jax.files import written_whole
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -34,7 +34,7 @@ class Network:
       name: as released, or the folder of the run it comes from.
       module: called as ``module.apply({"params": params}, codes, table)``.
       params: nested dict of float32 arrays.
-      card: architecture, options, data, steps, hardware, scores, date.
+      card: architecture, options, data, steps, hardware, date, scores, and the training's curve.
     """
 
     name: str
@@ -108,7 +108,8 @@ def release(workdir: str | os.PathLike[str], name: str, *, folder: Path = WEIGHT
     weights = folder / f"{name}.safetensors"
     with written_whole(weights) as partial:
         save_file(flatten_dict(params, sep="/"), partial)
-    write_card(weights.with_suffix(".json"), describe(config, params, step, score))
+    card = {**describe(config, params, step, score), "curve": journal.curve(Path(workdir))}
+    write_card(weights.with_suffix(".json"), card)
     return weights
 
 

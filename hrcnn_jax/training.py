@@ -17,8 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from optax.contrib import MuonDimensionNumbers
 
 from hrcnn_jax import jpeg, losses, metrics, registry
 from hrcnn_jax.config import Config
@@ -44,16 +46,31 @@ class TrainState:
 
 
 def make_optimiser(config: Config) -> optax.GradientTransformation:
-    """Clipping, then SGD with momentum or Adam, with linear warm-up and cosine decay to zero."""
+    """Clipping, then SGD with momentum, Adam or Muon; linear warm-up, then cosine decay to zero."""
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, config.learning_rate, min(config.warmup, config.steps // 2), config.steps
     )
     if config.optimiser == "sgd":
         rule = optax.sgd(schedule, momentum=config.momentum, nesterov=True)
-    else:
+    elif config.optimiser == "adam":
         rule = optax.adam(schedule)
+    else:
+        rule = optax.contrib.muon(
+            schedule, consistent_rms=0.2, muon_weight_dimension_numbers=_as_matrices
+        )
     limit = optax.clip_by_global_norm(config.clip) if config.clip else optax.identity()
     return optax.chain(limit, rule)
+
+
+def _as_matrices(params: Params) -> Any:
+    """How Muon sees each kernel: inputs (and taps) by outputs; None, so Adam, for the rest."""
+
+    def matrix_of(leaf: Array) -> MuonDimensionNumbers | None:
+        if leaf.ndim < 2 or leaf.shape[-1] == 1:
+            return None
+        return MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+
+    return jax.tree.map(matrix_of, params)
 
 
 def create_state(module: nn.Module, config: Config, params: Params | None = None) -> TrainState:

@@ -33,7 +33,7 @@ def assert_equal(first: Any, second: Any) -> None:
     jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+@pytest.mark.parametrize("optimiser", ["sgd", "adam", "muon"])
 def test_latest_comes_back_to_the_bit(optimiser: str, tmp_path: Path) -> None:
     config = configured(optimiser=optimiser)
     with Checkpoints(tmp_path) as checkpoints:

@@ -49,3 +49,18 @@ def test_names_and_shapes_are_flaxs() -> None:
         for module in (Conv(4, 5), nn.Conv(4, (5, 5)))
     ]
     assert shapes[0] == shapes[1]
+
+
+def test_centred_inputs_are_what_the_bias_is_stored_for() -> None:
+    """Away from the zeros beyond the border it is Flax's convolution of what is centred."""
+    random = np.random.default_rng(0)
+    inputs = jnp.asarray(random.uniform(size=(1, 24, 24, 2)), jnp.float32)
+    weights = {
+        "kernel": jnp.asarray(random.normal(size=(5, 5, 2, 3)), jnp.float32),
+        "bias": jnp.asarray(random.normal(size=3), jnp.float32),
+    }
+    ours = Conv(3, 5, centre=0.5).apply({"params": weights}, inputs)
+    with jax.numpy_rank_promotion("allow"):  # Flax adds its bias by promotion
+        expected = nn.Conv(3, (5, 5)).apply({"params": weights}, inputs - 0.5)
+    inside = (slice(None), slice(2, -2), slice(2, -2))
+    np.testing.assert_allclose(ours[inside], expected[inside], atol=1e-4)

@@ -110,7 +110,7 @@ def test_masks_get_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_reconstruction_is_a_transposed_convolution() -> None:
-    """Flax's own, with the same kernel; 64 products in another order, float32."""
+    """Flax's own, with the same kernel, stored in other units; 64 float32 products in any order."""
     random = np.random.default_rng(1)
     snapshots = jnp.asarray(random.normal(size=(2, 2, 3, 64)), jnp.float32)
     module = SpectralReconstruction(nn.initializers.he_normal())
@@ -118,7 +118,8 @@ def test_reconstruction_is_a_transposed_convolution() -> None:
         "kernel": jnp.asarray(random.normal(size=(8, 8, 64, 64)), jnp.float32),
         "bias": jnp.asarray(random.normal(size=64), jnp.float32),
     }
-    painted = jax.jit(module.apply)({"params": params}, snapshots)
+    stored = {**params, "kernel": 64 * params["kernel"]}
+    painted = jax.jit(module.apply)({"params": stored}, snapshots)
     assert painted.shape == (2, 16, 24, 64)
     transposed = nn.ConvTranspose(64, (8, 8), strides=(8, 8), padding="VALID")
     # Flax's walks its kernel from the far end.

@@ -118,11 +118,33 @@ def test_training_lowers_the_loss() -> None:
     assert last < 0.97 * first
 
 
+def test_muon_moves_kernels_alike_in_all_directions(standard_promotion: None) -> None:
+    """By NumPy's singular values; Newton-Schulz leaves them between about 0.7 and 1.2."""
+    config = configured(optimiser="muon", learning_rate=0.5, warmup=1, steps=10**6)
+    optimiser = training.make_optimiser(config)
+    random = np.random.default_rng(0)
+    gradients = {
+        "conv": jnp.asarray(random.normal(size=(3, 3, 4, 6)), jnp.float32),
+        "last": jnp.asarray(random.normal(size=(1, 1, 4, 1)), jnp.float32),
+        "bias": jnp.asarray(random.normal(size=6), jnp.float32),
+    }
+    state = optimiser.init(gradients)
+    for _ in range(2):  # the first of a warm-up has rate zero
+        change, state = optimiser.update(gradients, state, gradients)
+    scale = 0.5 * 0.2 * np.sqrt(3 * 3 * 4)
+    moved = np.linalg.svd(change["conv"].reshape(36, 6), compute_uv=False) / scale
+    assert moved.min() > 0.6
+    assert moved.max() < 1.3
+    for name in ("last", "bias"):  # by Adam with Nesterov's momentum, which at first goes by signs
+        np.testing.assert_allclose(change[name], -0.5 * np.sign(gradients[name]), rtol=0.2)
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"loss": "mse", "optimiser": "sgd"},
         {"loss": "charbonnier", "optimiser": "adam"},
+        {"loss": "mse", "optimiser": "muon"},
         {"loss": "ssim", "optimiser": "adam", "clip": 0.0},
         {"balance": True, "quality": (5, 95), "tables": "any"},
         {"momentum": 0.0, "steps": 1},

@@ -1,0 +1,112 @@
+"""Trains variants of the paper's network on one small budget; see ``--help``.
+
+  python -m reproduce.ablations --data PICTURES --validation OTHERS
+
+Every variant sees the same patches in the same order. What is measured goes to
+``reproduce/measured/ablations.json``; ``reproduce.results`` draws and prints it. A run that was
+interrupted goes on where it stopped.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import train
+from hrcnn_jax import data, evaluation, journal, released
+from hrcnn_jax.config import Config, from_preset
+from hrcnn_jax.files import written_whole
+from hrcnn_jax.restorer import Restorer
+
+MEASURED = Path(__file__).parent / "measured"
+
+BASE: dict[str, Any] = {"crops": 2000, "ema": 0.99}
+"""What the base changes of the preset: a short run needs fewer crops and a younger average."""
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "no hidden ReLU": {"hidden_relu": False},
+    "plain start": {"decoder_init": False},
+    "Adam": {"optimiser": "adam"},
+    "SGD": {"optimiser": "sgd", "learning_rate": 0.1},
+    "3 blocks": {"blocks": 3},
+    "2 blocks": {"blocks": 2},
+    "1 block": {"blocks": 1},
+    "no block": {"blocks": 0},
+}
+"""What differs from the base: hidden ReLUs, started as the plain decoder, Muon, four blocks."""
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Flags."""
+    parser = argparse.ArgumentParser(
+        prog="python -m reproduce.ablations",
+        description="Train variants of HR-CNN on the same small budget, and measure them.",
+    )
+    parser.add_argument("--data", nargs="+", required=True, help="training pictures")
+    parser.add_argument("--validation", nargs="+", required=True, help="pictures to measure on")
+    parser.add_argument("--workdir", default="runs/ablations", help="the runs go here")
+    parser.add_argument("--steps", type=int, default=300, help="of each run (default: 300)")
+    parser.add_argument("--quality", type=int, default=10, help="of the codes (default: 10)")
+    parser.add_argument(
+        "--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME"
+    )
+    return parser.parse_args(argv)
+
+
+def config_of(name: str, given: argparse.Namespace) -> Config:
+    """The run of a variant."""
+    values = {
+        "data": tuple(given.data),
+        "validation": tuple(given.validation),
+        "workdir": str(Path(given.workdir) / name.replace(" ", "-")),
+        "quality": (given.quality,),
+        "steps": given.steps,
+        "eval_every": max(given.steps // 12, 1),
+        "save_every": max(given.steps // 3, 1),
+    }
+    return from_preset("hrcnn", **{**values, **BASE, **VARIANTS[name]})
+
+
+def measure(config: Config) -> dict[str, Any]:
+    """Gains of a trained variant on whole validation crops, projected onto the codes or not."""
+    network = released.load_any(config.workdir)
+    source = data.open_source(config.validation, split="validation")
+    crops = data.cut_crops(source, config.validation_crops, 128, planes="green")
+    pictures = [evaluation.Picture(str(n), crop[..., 0]) for n, crop in enumerate(crops)]
+    found: dict[str, Any] = {}
+    for key, faithful in (("gain", False), ("gain_projected", True)):
+        restorer = Restorer(network, faithful=faithful)
+        (result,) = evaluation.measure([(restorer, list(config.quality))], pictures)
+        found[key] = round(float(np.mean([scores["gain"] for scores in result.scores])), 4)
+    described = {key: network.card[key] for key in ("parameters", "multiply_adds_per_pixel")}
+    curve = journal.curve(Path(config.workdir))
+    return {**found, **described, "steps": config.steps, "curve": curve}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    given = parse(argv)
+    path = MEASURED / "ablations.json"
+    try:
+        for name in given.variants:
+            config = config_of(name, given)
+            if ended_by := train.fit(config):
+                return 128 + ended_by
+            known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            known |= {"hardware": released.hardware(), "quality": given.quality}
+            known.setdefault("variants", {})[name] = measure(config)
+            with written_whole(path) as partial:
+                partial.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    except (ValueError, OSError, train.DivergedError) as error:
+        print(f"reproduce.ablations: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,301 @@
+"""Measures the released networks of the paper's kind and writes RESULTS.md; see ``--help``.
+
+  python -m reproduce.results --live1 LIVE1 --crops_of PICTURES
+
+Scores are measured anew each time, by ``evaluate.py``, and come out the same. Times do not: they
+are kept in ``reproduce/measured/times.json`` until ``--times`` asks for new ones.
+"""
+
+import argparse
+import datetime
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import evaluate
+from hrcnn_jax import figures, released
+from hrcnn_jax.data import open_source
+from hrcnn_jax.evaluation import Picture, draw_comparison, draw_stages, plane_of
+from hrcnn_jax.files import written_whole
+from hrcnn_jax.restorer import Restorer
+from reproduce import paper
+from reproduce.ablations import MEASURED
+
+ROOT = Path(__file__).parent.parent
+CROPS = 1000
+GAIN = "PSNR gain on validation crops (dB)"
+PICTURES = ("parrots", "lighthouse2")  # of LIVE1, from the Kodak set: free to be shown
+Scores = dict[int, dict[str, Any]]
+"""Mean scores and the network's name by quality."""
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Flags."""
+    parser = argparse.ArgumentParser(
+        prog="python -m reproduce.results",
+        description="Measure the released hrcnn networks; write RESULTS.md and its figures.",
+    )
+    parser.add_argument("--live1", required=True, help="the folder of the LIVE1 pictures")
+    parser.add_argument(
+        "--crops_of", required=True, help="pictures to cut Table I's crops from: bsds500/val"
+    )
+    parser.add_argument("--times", action="store_true", help="measure times, too (keep idle)")
+    parser.add_argument("--output_dir", default="results", help="evaluations go here")
+    return parser.parse_args(argv)
+
+
+def networks() -> list[str]:
+    """The released networks of the paper's kind, by quality."""
+    names = [name for name in released.names() if name.startswith("hrcnn-q")]
+    return sorted(names, key=lambda name: int(name.removeprefix("hrcnn-q")))
+
+
+def measure(folder: Path, *flags: str) -> dict[str, Any]:
+    """What ``evaluate.py`` finds out."""
+    status = evaluate.main(["--model", *networks(), "--output_dir", str(folder), *flags])
+    if status:
+        raise ValueError("evaluate.py failed, as said above")
+    found: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return found
+
+
+def means(found: dict[str, Any]) -> Scores:
+    """Mean scores of an evaluation by quality."""
+    return {
+        result["quality"]: {"model": result["model"], **result["mean"]}
+        for result in found["results"]
+    }
+
+
+def note_times(live1: dict[str, Any]) -> None:
+    """Keeps the times of an evaluation of LIVE1."""
+    times = {
+        "hardware": live1["hardware"],
+        "date": live1["date"][:10],
+        "seconds": {
+            quality: {key: round(scores[key], 3) for key in ("jpeg_seconds", "seconds")}
+            for quality, scores in means(live1).items()
+        },
+    }
+    with written_whole(MEASURED / "times.json") as partial:
+        partial.write_text(json.dumps(times, indent=1) + "\n", encoding="utf-8")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, numbers to the right."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def score_rows(scores: Scores, printed: dict[int, paper.Row]) -> list[list[str]]:
+    """For each quality plain JPEG and the network; the paper's figures, then ours."""
+    rows = []
+    for quality, mean in scores.items():
+        theirs = printed[quality]
+        for name, prefix, psnr, ssim in (
+            ("JPEG", "jpeg_", theirs.jpeg_psnr, theirs.jpeg_ssim),
+            ("HR-CNN", "", theirs.psnr, theirs.ssim),
+        ):
+            rows.append(
+                [
+                    f"Q = {quality}, {name}",
+                    f"{psnr:.2f}",
+                    f"{mean[f'{prefix}psnr']:.2f}",
+                    f"{ssim:.2f}",
+                    f"{mean[f'{prefix}ssim_as_paper']:.2%}".rstrip("%"),
+                    f"{mean[f'{prefix}ssim']:.2%}".rstrip("%"),
+                ]
+            )
+        rows.append(
+            [
+                "*gain*",
+                f"{theirs.psnr - theirs.jpeg_psnr:+.2f}",
+                f"**{mean['gain']:+.2f}**",
+                f"{theirs.ssim - theirs.jpeg_ssim:+.2f}",
+                f"**{100 * mean['gain_ssim_as_paper']:+.2f}**",
+                f"{100 * mean['gain_ssim']:+.2f}",
+            ]
+        )
+    return rows
+
+
+SCORE_HEAD = [
+    "",
+    "PSNR (dB), paper",
+    "ours",
+    "SSIM (%), paper",
+    "ours, paper's convention",
+    "ours, standard",
+]
+
+
+def time_rows(times: dict[str, Any]) -> list[list[str]]:
+    """Seconds for all of LIVE1 and their ratio, the paper's and ours."""
+    rows = []
+    for quality, seconds in times["seconds"].items():
+        decoder, network = paper.TABLE_2_SECONDS[int(quality)]
+        ours, theirs = seconds["seconds"], seconds["jpeg_seconds"]
+        rows.append(
+            [
+                f"Q = {quality}",
+                *(f"{decoder:.2f}", f"{network:.2f}", f"{network / decoder:.2f}"),
+                *(f"{theirs:.2f}", f"{ours:.1f}", f"{ours / theirs:.0f}"),
+            ]
+        )
+    return rows
+
+
+TIME_HEAD = [
+    "",
+    "decoder, CPU (s), paper",
+    "network, GPU (s), paper",
+    "ratio",
+    "Pillow (s), ours",
+    "network (s), ours",
+    "ratio",
+]
+
+
+def comparison_rows(scores: Scores) -> list[list[str]]:
+    """Table III with ours on top."""
+    mean = scores[10]
+    ours = (
+        "**HR-CNN, ours**",
+        f"**{mean['gain']:+.2f}**",
+        f"**{100 * mean['gain_ssim_as_paper']:+.2f}**",
+        f"{released.load(mean['model']).card['parameters']:,}",
+    )
+    printed = (
+        (name, f"{gain:+.2f}", f"{ssim:+.2f}", f"{size:,}" if size else "–")
+        for name, gain, ssim, size in paper.TABLE_3
+    )
+    return [list(row) for row in (ours, *printed)]
+
+
+def ablation_rows(variants: dict[str, Any]) -> list[list[str]]:
+    """One line a variant."""
+    return [
+        [
+            name,
+            f"{found['gain']:+.2f}",
+            f"{found['gain_projected']:+.2f}",
+            f"{found['parameters']:,}",
+            f"{found['multiply_adds_per_pixel']:,}",
+        ]
+        for name, found in variants.items()
+    ]
+
+
+ABLATION_HEAD = ["variant", "gain (dB)", "projected", "parameters", "multiply-adds a pixel"]
+
+
+def training_rows() -> list[list[str]]:
+    """How each network was trained, from its card."""
+    rows = []
+    for name in networks():
+        card = released.load(name).card
+        told, hours = card["training"], card["curve"][-1]["hours"]
+        rows.append(
+            [
+                f"`{name}`",
+                told["optimiser"],
+                f"{card['steps']:,} of {told['batch']} × {told['patch']}²",
+                f"{hours:.1f} h",
+                card["hardware"],
+                told["warm_start"] or "–",
+                f"{card['validation_gain_db']:+.2f}",
+            ]
+        )
+    return rows
+
+
+TRAINING_HEAD = ["", "optimiser", "steps", "time", "on", "started from", "validation gain (dB)"]
+
+
+def page(crops: Scores, live1: Scores, hardware: str) -> str:
+    """RESULTS.md."""
+    times = json.loads((MEASURED / "times.json").read_text(encoding="utf-8"))
+    ablations = json.loads((MEASURED / "ablations.json").read_text(encoding="utf-8"))
+    template = (Path(__file__).parent / "RESULTS.template.md").read_text(encoding="utf-8")
+    steps = next(iter(ablations["variants"].values()))["steps"]
+    return template.format(
+        hardware=hardware,
+        date=datetime.date.today().isoformat(),
+        crops=CROPS,
+        table_1=table(SCORE_HEAD, score_rows(crops, paper.TABLE_1)),
+        table_2=table(SCORE_HEAD, score_rows(live1, paper.TABLE_2)),
+        times=table(TIME_HEAD, time_rows(times)),
+        times_hardware=times["hardware"],
+        times_date=times["date"],
+        table_3=table(
+            ["", "PSNR gain (dB)", "SSIM gain (%)", "parameters"], comparison_rows(live1)
+        ),
+        training=table(TRAINING_HEAD, training_rows()),
+        ablations=table(ABLATION_HEAD, ablation_rows(ablations["variants"])),
+        ablation_steps=steps,
+        folded=9 * 64 + 4 * 17**2,
+        ablation_quality=ablations["quality"],
+        ablation_hardware=ablations["hardware"],
+    )
+
+
+def points_of(curve: Sequence[dict[str, float]], across: str) -> list[tuple[float, float]]:
+    """A curve's gains over its steps or hours."""
+    return [(point[across], point["gain"]) for point in curve]
+
+
+def draw(live1: str) -> None:
+    """The paper's Fig. 4 and Fig. 5, the curves of training and of the ablations."""
+    docs = ROOT / "docs"
+    restorers = [Restorer(name) for name in networks()]
+    rows = [(restorer, restorer.network.card["options"]["quality"]) for restorer in restorers]
+    source = open_source([live1], split="validation")
+    for index, name in enumerate(source.names):
+        stem = Path(name).stem
+        if stem not in PICTURES:
+            continue
+        picture = Picture(stem, plane_of(source.load(index), "green", name))
+        figures.save(draw_comparison(rows, picture, "green"), docs / f"{stem}.png")
+        if stem == PICTURES[0]:
+            stages = draw_stages(restorers[0].network, picture, "green")
+            figures.save(stages, docs / "stages.png")
+
+    cards = {name: released.load(name).card for name in networks()}
+    lines = {name: points_of(card["curve"], "hours") for name, card in cards.items()}
+    hours = figures.curves(lines, across="hours", up=GAIN, title="Training the paper's network")
+    figures.save(hours, docs / "training.png")
+    variants = json.loads((MEASURED / "ablations.json").read_text(encoding="utf-8"))["variants"]
+    lines = {name: points_of(found["curve"], "step") for name, found in variants.items()}
+    steps = figures.curves(lines, across="steps", up=GAIN, title="Ablations")
+    figures.save(steps, docs / "ablations.png")
+
+
+def run(given: argparse.Namespace) -> None:
+    """Measures, writes, draws."""
+    folder = Path(given.output_dir)
+    live1 = measure(folder / "live1", "--data", given.live1)
+    crops = measure(
+        folder / "crops", "--data", given.crops_of, "--crop", "128", "--crops", str(CROPS)
+    )
+    if given.times:
+        note_times(live1)
+    draw(given.live1)
+    text = page(means(crops), means(live1), live1["hardware"])
+    with written_whole(ROOT / "RESULTS.md") as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    try:
+        run(parse(argv))
+    except (ValueError, OSError) as error:
+        print(f"reproduce.results: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""The results page from end to end on tiny pictures and networks, and what it is made of."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import fresh_params, jpeg_bytes, make_photo
+from flax.traverse_util import flatten_dict
+from PIL import Image
+from safetensors.flax import save_file
+from skimage.metrics import peak_signal_noise_ratio
+
+from hrcnn_jax import figures, registry, released
+from reproduce import ablations, paper, results
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+CURVE = [{"step": 1, "hours": 0.1, "gain": 0.2}, {"step": 2, "hours": 0.2, "gain": 0.3}]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Untrained networks of one residual block, two pictures, and what was measured before."""
+    weights, pictures, measured = (tmp_path / name for name in ("weights", "live1", "measured"))
+    for path in (weights, pictures, measured, tmp_path / "docs"):
+        path.mkdir()
+    for quality in (10, 30, 50):
+        options = {"quality": quality, "blocks": 1}
+        params = fresh_params(registry.build("hrcnn", options))
+        save_file(flatten_dict(params, sep="/"), weights / f"hrcnn-q{quality}.safetensors")
+        card = {
+            "architecture": "hrcnn",
+            "options": options,
+            "parameters": 333_106,
+            "steps": 2,
+            "validation_gain_db": 0.3,
+            "hardware": "a slide rule",
+            "training": {"optimiser": "muon", "batch": 8, "patch": 64, "warm_start": ""},
+            "curve": CURVE,
+        }
+        (weights / f"hrcnn-q{quality}.json").write_text(json.dumps(card))
+    for seed, name in enumerate(results.PICTURES):
+        Image.fromarray(make_photo(136, 144, seed)).save(pictures / f"{name}.png")
+    variant = {"gain": 0.5, "gain_projected": 0.625, "steps": 2, "curve": CURVE}
+    variant |= {"parameters": 507_157, "multiply_adds_per_pixel": 248_776}
+    known = {"hardware": "an abacus", "quality": 10, "variants": {"base": variant}}
+    (measured / "ablations.json").write_text(json.dumps(known))
+    monkeypatch.setattr(released, "WEIGHTS", weights)
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    monkeypatch.setattr(results, "MEASURED", measured)
+    monkeypatch.setattr(results, "CROPS", 3)
+    return tmp_path
+
+
+def test_the_page_twice(folder: Path) -> None:
+    """Figures are scikit-image's of Pillow's JPEG; a second run changes nothing but the time."""
+    live1 = str(folder / "live1")
+    flags = ["--live1", live1, "--crops_of", live1, "--output_dir", str(folder / "out")]
+    assert results.main([*flags, "--times"]) == 0
+    page = (folder / "RESULTS.md").read_text(encoding="utf-8")
+    assert results.main(flags) == 0
+    assert (folder / "RESULTS.md").read_text(encoding="utf-8") == page
+
+    for quality in (10, 30, 50):
+        scores = []
+        for name in results.PICTURES:
+            green = np.asarray(Image.open(folder / "live1" / f"{name}.png"))[..., 1]
+            (folder / "plane.jpg").write_bytes(jpeg_bytes(green, quality=quality))
+            plain = np.asarray(Image.open(folder / "plane.jpg"))
+            scores.append(peak_signal_noise_ratio(green, plain))
+        line = rf"\| Q = {quality}, JPEG \| {paper.TABLE_2[quality].jpeg_psnr:.2f} \| ([\d.]+) \|"
+        (found,) = re.findall(line, page)
+        assert float(found) == pytest.approx(np.mean(scores), abs=0.03)
+    assert "| *gain* | +1.45 | **+0.00** |" in page, "an untrained network is the plain decoder"
+    assert "| base | +0.50 | +0.62 | 507,157 | 248,776 |" in page
+    assert "an abacus" in page
+    assert not re.search(r"[{}]", page)
+    assert live1 not in page, "where pictures lie is nobody's business"
+    for name in ("stages", "training", "ablations", *results.PICTURES):
+        with Image.open(folder / "docs" / f"{name}.png") as picture:
+            assert picture.width == figures.WIDTH * figures.DPI
+
+
+def test_a_missing_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert results.main(["--live1", "nowhere", "--crops_of", "nowhere"]) == 1
+    assert "nowhere" in capsys.readouterr().err
+    assert not (folder / "RESULTS.md").exists()
+
+
+def test_printed_gains_agree_with_the_printed_scores() -> None:
+    """The paper's own text against its tables; it prints 1.45 and 1.44 dB for the same figure."""
+    for quality, gain in ((10, 1.66), (30, 1.41), (50, 1.13)):
+        row = paper.TABLE_1[quality]
+        assert row.psnr - row.jpeg_psnr == pytest.approx(gain, abs=0.005)
+    for quality, gain, ssim in ((10, 1.45, 2.50), (30, 1.41, 1.16), (50, 1.28, 0.79)):
+        row = paper.TABLE_2[quality]
+        assert row.psnr - row.jpeg_psnr == pytest.approx(gain, abs=0.005)
+        assert row.ssim - row.jpeg_ssim == pytest.approx(ssim, abs=0.005)
+
+
+def test_ablations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, standard_promotion: None
+) -> None:
+    """Variants differ from the base in one thing; what is measured is kept, and added to."""
+    monkeypatch.setattr(ablations, "MEASURED", tmp_path)
+    for seed, name in enumerate(("train", "val")):
+        (tmp_path / name).mkdir()
+        Image.fromarray(make_photo(136, 144, seed)).save(tmp_path / name / "photo.png")
+    small = {"crops": 4, "validation_crops": 2, "batch": 2, "patch": 16, "scales": (1.0,)}
+    monkeypatch.setattr(ablations, "BASE", {**ablations.BASE, **small})
+    flags = ["--data", str(tmp_path / "train"), "--validation", str(tmp_path / "val")]
+    flags += ["--steps", "2", "--workdir", str(tmp_path / "runs"), "--variants"]
+    assert ablations.main([*flags, "no block"]) == 0
+    assert ablations.main([*flags, "1 block"]) == 0
+    known = json.loads((tmp_path / "ablations.json").read_text(encoding="utf-8"))
+    assert list(known["variants"]) == ["no block", "1 block"]
+    none, one = known["variants"].values()
+    assert none["parameters"] == 275_089
+    assert one["parameters"] == 275_089 + 58_017
+    for found in (none, one):
+        assert found["curve"][-1]["step"] == found["steps"] == 2
+        assert found["gain_projected"] >= found["gain"], "projection brings it nearer the truth"
