@@ -18,6 +18,7 @@ from pathlib import Path
 
 from hrcnn_jax import data, figures, released
 from hrcnn_jax.evaluation import (
+    PLANES,
     EvaluationError,
     Picture,
     Result,
@@ -66,9 +67,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--planes",
-        choices=("green", "luma"),
+        choices=tuple(PLANES),
         default="green",
-        help="the green channel, as in the paper, or JFIF luma (default: green)",
+        help="the green channel, as in the paper; JFIF luma; or luma in studio range, as the "
+        "literature (with --quality 10 20 30 40) (default: green)",
     )
     parser.add_argument(
         "--crop",
@@ -146,12 +148,12 @@ def load_pictures(given: argparse.Namespace) -> list[Picture]:
     else:
         source = data.open_source(given.data, split="validation")
     if given.crop:
-        crops = data.cut_crops(source, given.crops, given.crop, planes=given.planes)
-        return [Picture(f"crop {n}", crop[..., 0]) for n, crop in enumerate(crops)]
-    names = ["/".join(Path(name).parts[-2:]) for name in source.names]
+        crops = data.cut_crops(source, given.crops, given.crop, planes="rgb")
+        named = ((f"crop {number}", crop) for number, crop in enumerate(crops))
+        return [Picture(name, plane_of(crop, given.planes, name)) for name, crop in named]
     return [
-        Picture(name, plane_of(source.load(index), given.planes, source.names[index]))
-        for index, name in enumerate(names)
+        Picture("/".join(Path(name).parts[-2:]), plane_of(source.load(index), given.planes, name))
+        for index, name in enumerate(source.names)
     ]
 
 

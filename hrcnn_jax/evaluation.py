@@ -26,6 +26,14 @@ from hrcnn_jax.figures import Panel
 from hrcnn_jax.released import Network
 from hrcnn_jax.restorer import Restorer, extend
 
+PLANES: dict[str, tuple[float, tuple[float, ...]]] = {
+    "green": (0.0, data.PLANES["green"][0]),
+    "luma": (0.0, data.PLANES["luma"][0]),
+    "studio": (16.0, (65.481 / 255, 128.553 / 255, 24.966 / 255)),
+}
+"""What is measured on: an offset and the weights of R, G and B. ``studio`` is BT.601 luma from 16
+to 235, MATLAB's ``rgb2ycbcr``, as the literature on JPEG artefacts reports it."""
+
 PAPER_RANGE = 2.0  # the data range behind the paper's SSIM; the pictures' own is 1
 PSNR = ("jpeg_psnr", "psnr", "gain")
 SSIM = ("jpeg_ssim", "ssim", "gain_ssim")
@@ -63,14 +71,15 @@ class Result(NamedTuple):
 
 
 def plane_of(picture: NDArray[np.uint8], planes: str, name: str) -> NDArray[np.uint8]:
-    """The green or luma plane of an RGB picture, cropped to multiples of 8."""
+    """A plane of ``PLANES`` of an RGB picture, cropped to multiples of 8."""
     height, width = (side // 8 * 8 for side in picture.shape[:2])
     if not height or not width:
         raise EvaluationError(
             f"{name}: {picture.shape[1]}x{picture.shape[0]} pixels hold no 8x8 block; remove it"
         )
-    (weights,) = np.asarray(data.PLANES[planes], np.float32)
-    return np.round(picture[:height, :width] @ weights).astype(np.uint8)
+    offset, weights = PLANES[planes]
+    plane = picture[:height, :width] @ np.asarray(weights, np.float32)
+    return np.round(plane + np.float32(offset)).astype(np.uint8)
 
 
 def to_pixels(plane: NDArray[np.uint8]) -> NDArray[np.float32]:

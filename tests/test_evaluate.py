@@ -15,6 +15,7 @@ from conftest import fresh_params, jpeg_bytes, make_photo
 from flax.traverse_util import flatten_dict
 from PIL import Image
 from safetensors.flax import save_file
+from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import evaluate
@@ -181,6 +182,16 @@ def test_luma_is_pillows(pictures: Path, tmp_path: Path) -> None:
     scores = result["results"][0]["pictures"][0]
     # Pillow rounds luma from fixed-point weights.
     assert scores["jpeg_psnr"] == pytest.approx(expected, abs=0.05)
+
+
+def test_studio_luma_is_scikit_images(pictures: Path, tmp_path: Path) -> None:
+    """``rgb2ycbcr`` is MATLAB's; the literature measures on its rounded luma."""
+    result = run(pictures, tmp_path, "--model", "tiny", "--planes", "studio", "--quality", "30")
+    picture = np.asarray(Image.open(pictures / "first.png"))
+    original = np.rint(rgb2ycbcr(picture)[..., 0]).astype(np.uint8)
+    expected = peak_signal_noise_ratio(original, decoded_by_pillow(original, 30))
+    scores = result["results"][0]["pictures"][0]
+    assert scores["jpeg_psnr"] == pytest.approx(expected, abs=0.02)  # as above
 
 
 def test_a_network_of_one_quality(
