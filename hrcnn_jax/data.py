@@ -35,12 +35,14 @@ PLANES = {
         (1.0, 0.0, 0.0),
         (0.0, 1.0, 0.0),
         (0.0, 0.0, 1.0),
-        (0.299, 0.587, 0.114),
+        *3 * ((0.299, 0.587, 0.114),),
         (-0.168736, -0.331264, 0.5),
         (0.5, -0.418688, -0.081312),
     ),
 }
-"""Planes a network can be trained on, as weights of R, G and B (T.871 clause 7 for Y, Cb, Cr)."""
+"""Planes a network can be trained on, as weights of R, G and B (T.871 clause 7 for Y, Cb, Cr).
+
+Each is drawn equally often; ``any`` has Y three times, for it is what files mostly hold."""
 
 
 class DataError(ValueError):
@@ -382,7 +384,7 @@ class Augmentation:
         place_key, plane_key, half_key, turn_key = jax.random.split(key, 4)
         rows = PLANES[self.planes]
         index = jax.random.randint(plane_key, (), 0, len(rows))
-        is_chroma = index >= 4
+        is_chroma = (index >= len(rows) - 2) if self.planes == "any" else jnp.zeros((), bool)
         side = 2 * self.patch if self.planes == "any" else self.patch
         top, left = jax.random.randint(place_key, (2,), 0, crop.shape[0] - side + 1)
         window = jax.lax.dynamic_slice(crop, (top, left, 0), (side, side, crop.shape[2]))

@@ -343,10 +343,10 @@ def test_a_patch_may_be_the_whole_crop() -> None:
 
 
 def test_any_plane_is_one_of_six() -> None:
-    """R, G, B, Y, Cb and Cr of one flat colour, a sixth of the cases each, as Pillow has them."""
+    """R, G, B, Y, Cb and Cr of one flat colour as Pillow has them, Y three times as often."""
     colour = (200, 90, 30)
     crop = np.tile(np.uint8(colour), (16, 16, 1))
-    planes, is_chroma = draw(Augmentation("any", 8), crop, 600)
+    planes, is_chroma = draw(Augmentation("any", 8), crop, 800)
     assert np.ptp(planes, axis=(1, 2)).max() == 0
     values = 255 * planes[:, 0, 0]
     ycbcr = Image.new("RGB", (1, 1), colour).convert("YCbCr").getpixel((0, 0))
@@ -356,7 +356,9 @@ def test_any_plane_is_one_of_six() -> None:
     assert distance.min(1).max() < 1.01  # Pillow rounds to integers, ours stay between
     np.testing.assert_array_equal(is_chroma, kind >= 4)
     counts = np.bincount(kind, minlength=6)
-    assert (np.abs(counts - 100) < 5 * np.sqrt(600 * 5 / 36)).all()  # five standard deviations
+    expected_counts = 100 * np.array([1, 1, 1, 3, 1, 1])
+    deviations = np.sqrt(expected_counts * (1 - expected_counts / 800))
+    assert (np.abs(counts - expected_counts) < 5 * deviations).all()
 
 
 def test_half_of_the_chroma_is_subsampled() -> None:
