@@ -161,6 +161,7 @@ def stages(
     extracted, reconstructed = features["extracted"], features["reconstructed"]
     decoded, enhanced = features["decoded"], features["enhanced"]
     added = enhanced - decoded
+    added -= np.median(added)  # the segments may share out brightness as they like
     times = max(1, round(0.35 / max(float(np.quantile(np.abs(added), 0.995)), 1e-3)))
     top, left, rows, columns = window
     detail = reconstructed[top : top + rows, left : left + columns]
@@ -180,7 +181,12 @@ def stages(
         ),
         ("3  Decoding", "merged into one picture", decoded, decoded),
         ("4  Enhancement", "residual blocks restore detail", enhanced, enhanced),
-        ("4 − 3", f"what enhancement adds, {times} times", added, 0.5 + times * added),
+        (
+            "4 − 3",
+            f"what enhancement adds, {times} times",
+            added,
+            0.5 + times * added,
+        ),
     ]
     cell = WIDTH / 3 * codes.shape[0] / codes.shape[1]
     figure = _figure(2 * cell + 2.0, title)

@@ -12,7 +12,14 @@ from PIL import Image
 from scipy import ndimage
 from skimage.transform import downscale_local_mean
 
-from hrcnn_jax.color import downsample, luma, rgb_to_ycbcr, upsample, ycbcr_to_rgb
+from hrcnn_jax.color import (
+    downsample,
+    luma,
+    rgb_to_ycbcr,
+    upsample,
+    upsample_guided,
+    ycbcr_to_rgb,
+)
 
 convert_to_ycbcr = jax.jit(rgb_to_ycbcr)
 convert_to_rgb = jax.jit(ycbcr_to_rgb)
@@ -120,6 +127,46 @@ def test_replicated_padding_changes_nothing_inside() -> None:
     plane = random_plane(6, 7)
     padded = np.asarray(enlarge(np.pad(plane, ((0, 2), (0, 1)), mode="edge"), (2, 2)))
     np.testing.assert_allclose(padded[:12, :14], enlarge(plane, (2, 2)), rtol=0, atol=FUSING)
+
+
+@pytest.mark.parametrize("factor", [(2, 2), (1, 2), (4, 1)])
+def test_guided_detail_is_a_ridge_regression(factor: tuple[int, int]) -> None:
+    """Window by window in NumPy, on means by scikit-image and SciPy's centred linear zoom."""
+    random = np.random.default_rng(0)
+    chroma = random.uniform(size=(6, 7))
+    guide = random.uniform(size=(6 * factor[0], 7 * factor[1]))
+    coarse = downscale_local_mean(guide, factor)
+    padded = [np.pad(plane, 2, mode="edge") for plane in (coarse, chroma)]
+    slope = np.empty_like(chroma)
+    for row, column in np.ndindex(chroma.shape):
+        window = [plane[row : row + 5, column : column + 5].ravel() for plane in padded]
+        covariance = np.cov(*window, bias=True)
+        slope[row, column] = covariance[0, 1] / (covariance[0, 0] + 1e-3)
+
+    def zoom(plane: np.ndarray) -> np.ndarray:
+        return ndimage.zoom(plane, factor, order=1, mode="nearest", grid_mode=True)
+
+    detail = zoom(slope) * (guide - zoom(coarse))
+    planes = jnp.asarray(chroma, jnp.float32), jnp.asarray(guide, jnp.float32)
+    for strength in (0.0, 0.5, 1.0):
+        ours = upsample_guided(*planes, factor, strength=strength)
+        np.testing.assert_allclose(ours, zoom(chroma) + strength * detail, atol=2e-5)  # float32
+
+
+def test_guided_chroma_has_the_edges_of_luma() -> None:
+    """An edge within chroma samples, which are its means: triangles blur it, luma knows it."""
+    edge = np.where(np.arange(32) < 13, 0.2, 0.8).astype(np.float32)[None].repeat(32, 0)
+    true = 0.7 - 0.5 * edge
+    chroma = downsample(jnp.asarray(true), (2, 2))
+    blurred = np.abs(upsample(chroma, (2, 2)) - true)
+    guided = np.abs(upsample_guided(chroma, jnp.asarray(edge), (2, 2)) - true)
+    assert blurred.max() > 0.1
+    assert guided.max() < 0.1 * blurred.max()
+
+
+def test_guided_planes_fit() -> None:
+    with pytest.raises(ValueError, match=r"luma .* is not .* times chroma"):
+        upsample_guided(jnp.zeros((4, 4)), jnp.zeros((8, 4)), (2, 2))
 
 
 @pytest.mark.parametrize("factor", [(2, 1), (2, 2), (3, 4)])
