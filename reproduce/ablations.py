@@ -24,8 +24,9 @@ from hrcnn_jax.restorer import Restorer
 
 MEASURED = Path(__file__).parent / "measured"
 
-BASE: dict[str, Any] = {"crops": 2000, "ema": 0.99}
-"""What the base changes of the preset: a short run needs fewer crops and a younger average."""
+BASE: dict[str, Any] = {"crops": 2000, "patch": 48, "ema": 0.99}
+"""What the base changes of the preset: a short run needs fewer crops, smaller patches to get
+somewhere, and a younger average."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "base": {},
@@ -50,7 +51,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", nargs="+", required=True, help="training pictures")
     parser.add_argument("--validation", nargs="+", required=True, help="pictures to measure on")
     parser.add_argument("--workdir", default="runs/ablations", help="the runs go here")
-    parser.add_argument("--steps", type=int, default=300, help="of each run (default: 300)")
+    parser.add_argument("--steps", type=int, default=250, help="of each run (default: 250)")
     parser.add_argument("--quality", type=int, default=10, help="of the codes (default: 10)")
     parser.add_argument(
         "--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME"
