@@ -149,7 +149,8 @@ def paper() -> dict[str, Any]:
 def hrcnn() -> dict[str, Any]:
     """The paper's network on a CPU: the released ``hrcnn-q10``, ``-q30`` and ``-q50``.
 
-    @@
+    Command: ``python train.py --preset hrcnn --quality 10 --data PICTURES --workdir runs/q10``,
+    and for 30 and 50 the same with ``--warm_start runs/q10``. @HRCNN@
     """
     return {
         "steps": 3600,
@@ -190,7 +191,7 @@ def hrcnn_gpu() -> dict[str, Any]:
 def small() -> dict[str, Any]:
     """The released ``small``: one compact network for every table.
 
-    @@
+    Command: ``python train.py --preset small --data PICTURES --workdir runs/small``. @SMALL@
     """
     return {
         "steps": 13_500,

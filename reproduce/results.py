@@ -277,7 +277,7 @@ def draw(live1: str) -> None:
 def run(given: argparse.Namespace) -> None:
     """Measures, writes, draws."""
     folder = Path(given.output_dir)
-    live1 = measure(folder / "live1", "--data", given.live1)
+    live1 = measure(folder / "live1", "--data", given.live1, "--card")
     crops = measure(
         folder / "crops", "--data", given.crops_of, "--crop", "128", "--crops", str(CROPS)
     )
