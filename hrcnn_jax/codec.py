@@ -83,10 +83,16 @@ class JpegFile:
       height: rows of the picture.
       width: columns of the picture.
       components: in the file's order, such as Y, Cb, Cr.
-      colour: what the components mean. Adobe's ``cmyk`` and ``ycck`` are usually stored inverted.
+      colour: what the components mean. Inks of ``cmyk`` and ``ycck`` are taken as inverted, 0 for
+        full ink, as all do that follow Adobe.
       progressive: whether it is coded in progressive scans.
+      arithmetic: whether it is coded arithmetically, not by Huffman's method.
+      restart_interval: MCUs between restart markers; 0 without any.
       exif: the EXIF block with its ``Exif`` signature, as Pillow's ``save(exif=...)`` takes it.
       icc: the ICC colour profile.
+      xmp: the XMP packet; its extensions beyond 64 KB are left out.
+      resolution: pixels per inch, ``(horizontal, vertical)``, as JFIF states them.
+      comment: the last comment.
     """
 
     name: str
@@ -95,8 +101,13 @@ class JpegFile:
     components: tuple[Component, ...]
     colour: Colour
     progressive: bool
+    arithmetic: bool
+    restart_interval: int
     exif: bytes | None
     icc: bytes | None
+    xmp: bytes | None
+    resolution: tuple[float, float] | None
+    comment: bytes | None
 
 
 class _Picture(JpegImageFile):
@@ -196,12 +207,17 @@ def _component(name: str, coefficients: Any, index: int, tables: dict[int, list[
     )
 
 
+def _resolution(density: tuple[float, float]) -> tuple[float, float] | None:
+    return (float(density[0]), float(density[1])) if min(density) > 0 else None
+
+
 def read(
     source: str | os.PathLike[str] | bytes, *, max_pixels: int | None = MAX_PIXELS
 ) -> JpegFile:
     """Reads a JPEG file's codes, tables and metadata, without loss.
 
-    Takes any sampling, baseline, extended, progressive and arithmetic coding, 8 bits a sample.
+    Takes baseline, extended, progressive and arithmetic coding, 8 bits a sample, and any sampling
+    in whole ratios.
     A file of several pictures (MPO) gives its first.
 
     Args:
@@ -230,6 +246,11 @@ def read(
         ),
         colour=_COLOURS[coefficients.jpeg_color_space],
         progressive=bool(coefficients.progressive_mode),
+        arithmetic=bool(coefficients.arith_code),
+        restart_interval=coefficients.restart_interval,
         exif=metadata.get("exif"),
         icc=metadata.get("icc_profile"),
+        xmp=metadata.get("xmp"),
+        resolution=_resolution(metadata.get("dpi", (0, 0))),
+        comment=metadata.get("comment"),
     )

@@ -24,7 +24,8 @@ from tqdm import tqdm
 from hrcnn_jax import codec, data, figures, jpeg, metrics
 from hrcnn_jax.figures import Panel
 from hrcnn_jax.released import Network
-from hrcnn_jax.restorer import Restorer, extend
+from hrcnn_jax.restorer import Restorer
+from hrcnn_jax.tiles import window
 
 PLANES: dict[str, tuple[float, tuple[float, ...]]] = {
     "green": (0.0, data.PLANES["green"][0]),
@@ -286,7 +287,8 @@ def features_of(network: Network, codes: NDArray[np.int16]) -> dict[str, NDArray
     Features are ``(hb, wb, 64)``, ``(8*hb, 8*wb, 64)``, and two pictures ``(8*hb, 8*wb)``.
     """
     context = network.module.context
-    surrounded = jnp.asarray(extend(codes, context, 0, 0), jnp.float32)  # no seam at the borders
+    size = codes.shape[0] + 2 * context, codes.shape[1] + 2 * context
+    surrounded = jnp.asarray(window(codes, (-context, -context), size), jnp.float32)
     plane = jpeg.from_blocks(surrounded)[None, ..., None]
     _, state = network.module.apply({"params": network.params}, plane, mutable=["intermediates"])
     features = {}

@@ -1,11 +1,7 @@
-"""From JPEG file to picture: codes through the network, plane by plane, then colour.
-
-A plane is cut into tiles with enough blocks around each that its pixels do not depend on where it
-was cut, and the picture is continued beyond its borders by its mirror image, which in the codes is
-a change of sign. Tiles come in few shapes, so that pictures of all sizes share compiled programs.
-"""
+"""From JPEG file to picture: codes through the network, plane by plane, then colour."""
 
 import os
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -16,18 +12,10 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
-from hrcnn_jax import codec, color, jpeg, registry, released
+from hrcnn_jax import codec, jpeg, registry, released, tiles
+from hrcnn_jax.assembly import Depth, assemble, check_depth
 from hrcnn_jax.codec import Component, JpegError, JpegFile
 from hrcnn_jax.released import Network
-
-TILE = 96
-"""Largest tile side in blocks, without what surrounds it."""
-
-TILE_STEP = 8
-"""Tile sides are multiples of this many blocks, so that there are few."""
-
-COLOUR_STEP = 192
-"""Pictures are padded to multiples of this for colour conversion: 1, 2, 3 and 4 divide it."""
 
 
 class Restorer:
@@ -42,6 +30,7 @@ class Restorer:
         *,
         faithful: bool = True,
         strength: float = 1.0,
+        tile: int = tiles.TILE * jpeg.BLOCK,
     ) -> None:
         """Prepares a network.
 
@@ -50,14 +39,20 @@ class Restorer:
           faithful: project every plane onto those that quantise to exactly the file's codes.
           strength: 0 gives the plain decode, 1 the restored picture, between them a mix; a
             faithful mix stays faithful.
+          tile: largest side in pixels of what is restored at once, a multiple of 64. It changes
+            speed and memory, not the picture.
 
         Raises:
           ModelError: if there is no such network.
-          ValueError: if the strength is outside 0-1.
+          ValueError: if the strength is outside 0-1 or the tile no multiple of 64.
         """
         if not 0.0 <= strength <= 1.0:
             raise ValueError(f"strength must be from 0 to 1, got {strength}")
+        step = tiles.TILE_STEP * jpeg.BLOCK
+        if tile < step or tile % step:
+            raise ValueError(f"tile must be a multiple of {step} pixels, got {tile}")
         self.network = released.load(network) if isinstance(network, str) else network
+        self._tile = tile // jpeg.BLOCK
         self._restore_tile = jax.jit(
             partial(restore_tile, self.network.module, faithful=faithful, strength=strength)
         )
@@ -88,23 +83,42 @@ class Restorer:
             )
         if not self.serves(table):
             raise ValueError(f"network {self.network.name} does not know this quantisation table")
-        down, across = codes.shape[:2]
-        rows, columns = tile_side(down), tile_side(across)
-        context = self.network.module.context
-        extended = extend(codes.astype(np.int16), context, -down % rows, -across % columns)
+        return np.concatenate(list(self._strips(codes.astype(np.int16), table)))
+
+    def planes(self, file: JpegFile) -> list[Iterator[NDArray[np.float32]]]:
+        """Restores a file's components as far as they are asked for.
+
+        A network that knows one table only restores luma; chroma is then decoded plainly.
+
+        Returns:
+          For each component its pixels, from the top down, in strips ``(8*n, 8*wb)`` float32 that
+          are neither clipped nor rounded; for :func:`hrcnn_jax.assembly.assemble`.
+
+        Raises:
+          JpegError: if the network does not know the table of the file's luma.
+        """
+        self._check_serves(file)
+        return [
+            self._strips(part.codes, part.table) if self.serves(part.table) else _plain(part)
+            for part in file.components
+        ]
+
+    def _strips(self, codes: NDArray[np.int16], table: NDArray) -> Iterator[NDArray[np.float32]]:
         steps = jnp.asarray(table, jnp.int32)
-        pixels = np.empty((8 * down, 8 * across), np.float32)
-        for top in range(0, down, rows):
-            for left in range(0, across, columns):
-                tile = extended[top : top + rows + 2 * context, left : left + columns + 2 * context]
-                target = pixels[8 * top : 8 * (top + rows), 8 * left : 8 * (left + columns)]
-                restored = np.asarray(self._restore_tile(self.network.params, tile, steps))
-                target[:] = restored[: target.shape[0], : target.shape[1]]
-        return pixels
+        return tiles.strips(
+            codes,
+            lambda tile: self._restore_tile(self.network.params, tile, steps),
+            context=self.network.module.context,
+            largest=self._tile,
+        )
 
     def restore(
-        self, source: str | os.PathLike[str] | bytes | JpegFile, *, max_pixels: int | None = None
-    ) -> NDArray[np.uint8]:
+        self,
+        source: str | os.PathLike[str] | bytes | JpegFile,
+        *,
+        max_pixels: int | None = None,
+        depth: Depth = "uint8",
+    ) -> NDArray[Any]:
         """Restores a JPEG file.
 
         A network that knows one table only restores luma; chroma is then decoded plainly.
@@ -112,22 +126,22 @@ class Restorer:
         Args:
           source: a path, a file's content, or a file already read.
           max_pixels: refuse larger pictures; ``codec.MAX_PIXELS`` when None.
+          depth: of the result's samples: ``uint8`` and ``uint16`` use the type's whole range,
+            ``float32`` is in [0, 1].
 
         Returns:
-          ``(H, W)`` uint8 of a grayscale file, ``(H, W, 3)`` uint8 RGB of a colour file, as
-          stored: not turned by an EXIF orientation.
+          ``(H, W)`` of a grayscale file, ``(H, W, 3)`` RGB of a colour file, ``(H, W, 4)`` of a
+          CMYK file, the largest value being full ink; as stored: not turned by an EXIF
+          orientation.
 
         Raises:
-          JpegError: if the file cannot be read, its colours are CMYK, or the network does not
-            know the table of its luma.
+          JpegError: if the file cannot be read, or the network does not know the table of its
+            luma.
+          ValueError: if there is no such depth.
         """
+        check_depth(depth)
         file = _open(source, max_pixels)
-        self._check_serves(file)
-        planes = [
-            self.restore_codes(part.codes, part.table) if self.serves(part.table) else _decode(part)
-            for part in file.components
-        ]
-        return assemble(file, planes)
+        return assemble(file, self.planes(file), depth)
 
     def _check_serves(self, file: JpegFile) -> None:
         if not self.serves(file.components[0].table):
@@ -139,38 +153,56 @@ class Restorer:
 
 
 def restore(
-    source: str | os.PathLike[str] | bytes, *, model: str = released.DEFAULT
-) -> NDArray[np.uint8]:
+    source: str | os.PathLike[str] | bytes,
+    *,
+    model: str = released.DEFAULT,
+    depth: Depth = "uint8",
+) -> NDArray[Any]:
     """Restores a JPEG file with a released network.
 
     Args:
       source: a path or a file's content.
       model: name of a released network.
+      depth: of the result's samples: ``uint8``, ``uint16`` or ``float32``.
 
     Returns:
-      ``(H, W)`` uint8 of a grayscale file, ``(H, W, 3)`` uint8 RGB of a colour file.
+      ``(H, W)`` of a grayscale file, ``(H, W, 3)`` RGB of a colour file, ``(H, W, 4)`` of a CMYK
+      file.
 
     Raises:
       JpegError: if the file cannot be restored; the message says why.
       ModelError: if there is no such network.
+      ValueError: if there is no such depth.
     """
-    return Restorer(model).restore(source)
+    return Restorer(model).restore(source, depth=depth)
 
 
-def decode(source: str | os.PathLike[str] | bytes | JpegFile) -> NDArray[np.uint8]:
+def decode(
+    source: str | os.PathLike[str] | bytes | JpegFile, *, depth: Depth = "uint8"
+) -> NDArray[Any]:
     """Decodes a JPEG file plainly, with this package's own colour and upsampling.
 
     Args and returns as :meth:`Restorer.restore`.
 
     Raises:
       JpegError: if the file cannot be read.
+      ValueError: if there is no such depth.
     """
+    check_depth(depth)
     file = _open(source, None)
-    return assemble(file, [_decode(part) for part in file.components])
+    return assemble(file, [_plain(part) for part in file.components], depth)
 
 
-def _decode(part: Component) -> NDArray[np.float32]:
-    return np.asarray(jpeg.decode(jnp.asarray(part.codes), jnp.asarray(part.table)))
+def _plain(part: Component) -> Iterator[NDArray[np.float32]]:
+    steps = jnp.asarray(part.table)
+    return tiles.strips(part.codes, lambda tile: _plain_tile(tile, steps), context=0)
+
+
+@jax.jit
+def _plain_tile(codes: Array, table: Array) -> Array:
+    """Pixels ``(8*h, 8*w)`` of codes ``(h, w, 8, 8)``, not clipped: faithful to them."""
+    coefficients = jpeg.dequantise(codes.astype(jnp.float32), jpeg.per_block(table))
+    return jpeg.coefficients_to_pixels(coefficients)
 
 
 def restore_tile(
@@ -197,96 +229,19 @@ def restore_tile(
     """
     context = module.context
     codes = codes.astype(jnp.float32)
-    restored = registry.restore(module, params, codes[None], table[None])[0]
     inside = codes[context:-context, context:-context]
-    margin = 8 * context
+    plain = _plain_tile(inside, table)
+    if strength == 0.0:
+        return plain
+    margin = jpeg.BLOCK * context
+    restored = registry.restore(module, params, codes[None], table[None])[0]
     restored = restored[margin:-margin, margin:-margin]
     if faithful:
         restored = jpeg.project(restored, inside, table)
-    if strength < 1.0:
-        steps = jpeg.per_block(table)
-        plain = jpeg.coefficients_to_pixels(jpeg.dequantise(inside, steps))
-        restored = plain + strength * (restored - plain)
-    return restored
-
-
-def tile_side(blocks: int) -> int:
-    """Side of equal tiles that cover a number of blocks with little left over."""
-    count = -(-blocks // TILE)
-    side = -(-blocks // count)
-    return -(-side // TILE_STEP) * TILE_STEP
-
-
-def extend(
-    codes: NDArray[np.int16], context: int, more_down: int, more_across: int
-) -> NDArray[np.int16]:
-    """Continues a plane of codes beyond its borders by its mirror image.
-
-    Mirroring a block's pixels changes the sign of its odd frequencies (T.81 A.3.3: the basis
-    functions are even or odd about the block's middle).
-
-    Args:
-      codes: ``(hb, wb, 8, 8)``.
-      context: blocks to add on every side.
-      more_down: blocks to add below those.
-      more_across: blocks to add to the right of those.
-
-    Returns:
-      ``(hb + 2*context + more_down, wb + 2*context + more_across, 8, 8)``.
-    """
-    rows, row_signs = _mirror(codes.shape[0], context, more_down)
-    columns, column_signs = _mirror(codes.shape[1], context, more_across)
-    wide = codes[rows[:, None], columns]
-    return wide * row_signs[:, None, :, None] * column_signs[None, :, None, :]
-
-
-def _mirror(count: int, context: int, more: int) -> tuple[NDArray[np.intp], NDArray[np.int16]]:
-    """Which block stands at each place, and the signs of its eight frequencies there."""
-    period, offset = np.divmod(np.arange(-context, count + context + more), count)
-    mirrored = period % 2 == 1
-    index = np.where(mirrored, count - 1 - offset, offset)
-    odd = np.arange(jpeg.BLOCK) % 2 == 1
-    signs = np.where(mirrored[:, None] & odd, -1, 1).astype(np.int16)
-    return index, signs
-
-
-def assemble(file: JpegFile, planes: list[NDArray[np.float32]]) -> NDArray[np.uint8]:
-    """Component planes to a picture: crop, upsample, convert colour, round to 8 bits.
-
-    Args:
-      file: for sizes, sampling and colour space: gray, YCbCr or RGB.
-      planes: float32 pixels of each component, at least its size.
-
-    Returns:
-      ``(H, W)`` or ``(H, W, 3)`` uint8.
-    """
-    height, width = (-(-side // COLOUR_STEP) * COLOUR_STEP for side in (file.height, file.width))
-    padded = []
-    for part, plane in zip(file.components, planes, strict=True):
-        rows, columns = part.size
-        down, across = part.factor
-        margins = (0, height // down - rows), (0, width // across - columns)
-        padded.append(np.pad(plane[:rows, :columns], margins, mode="edge"))
-    factors = tuple(part.factor for part in file.components)
-    picture = np.asarray(_to_8_bit_colour(tuple(padded), factors, file.colour == "ycbcr"))
-    picture = picture[: file.height, : file.width]
-    return picture[..., 0] if len(planes) == 1 else picture
-
-
-@partial(jax.jit, static_argnums=(1, 2))
-def _to_8_bit_colour(
-    planes: tuple[Array, ...], factors: tuple[tuple[int, int], ...], is_ycbcr: bool
-) -> Array:
-    full = [color.upsample(p, f) for p, f in zip(planes, factors, strict=True)]
-    picture = jnp.stack(full, axis=-1)
-    if is_ycbcr:
-        picture = color.ycbcr_to_rgb(picture)
-    return jnp.round(jnp.clip(picture, 0.0, 1.0) * jpeg.MAX_SAMPLE).astype(jnp.uint8)
+    return restored if strength == 1.0 else plain + strength * (restored - plain)
 
 
 def _open(source: str | os.PathLike[str] | bytes | JpegFile, max_pixels: int | None) -> JpegFile:
-    if not isinstance(source, JpegFile):
-        source = codec.read(source, max_pixels=max_pixels or codec.MAX_PIXELS)
-    if source.colour in ("cmyk", "ycck"):
-        raise JpegError(f"{source.name}: is a CMYK file; convert it to RGB or grayscale first")
-    return source
+    if isinstance(source, JpegFile):
+        return source
+    return codec.read(source, max_pixels=max_pixels or codec.MAX_PIXELS)

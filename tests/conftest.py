@@ -4,12 +4,14 @@ import io
 import os
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 os.environ["JAX_PLATFORMS"] = "cpu"  # before JAX is imported, and for the commands tests start
 
 import jax
 import jax.numpy as jnp
+import jpeglib
 import numpy as np
 import pytest
 from flax import linen as nn
@@ -20,6 +22,8 @@ from hrcnn_jax import registry
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+Sampling = list[tuple[int, int]]
 
 
 def make_photo(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -54,6 +58,25 @@ def jpeg_bytes(picture: np.ndarray, **options: Any) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "JPEG", **options)
     return file.getvalue()
+
+
+def jpeglib_bytes(
+    picture: np.ndarray, sampling: Sampling, folder: Path, *, flags: tuple[str, ...] = ()
+) -> bytes:
+    """A JPEG file as Pillow does not write them: any sampling, arithmetic coding.
+
+    Args:
+      picture: ``(H, W, 3)`` uint8 RGB.
+      sampling: sampling factors ``(horizontal, vertical)`` of Y, Cb and Cr.
+      folder: where jpeglib may write.
+      flags: jpeglib's.
+    """
+    path = folder / "jpeglib.jpg"
+    with jpeglib.version("9e"):
+        file = jpeglib.from_spatial(picture)
+        file.samp_factor = tuple((v, h) for h, v in sampling)
+        file.write_spatial(str(path), qt=60, flags=list(flags))
+    return path.read_bytes()
 
 
 @cache

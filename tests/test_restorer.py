@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.fft import dctn
 
 import hrcnn_jax
-from hrcnn_jax import codec, jpeg, registry, restorer
+from hrcnn_jax import codec, jpeg, registry
 from hrcnn_jax.released import Network
 from hrcnn_jax.restorer import Restorer
 
@@ -52,25 +52,6 @@ def codes_of(pixels: np.ndarray, table: np.ndarray) -> np.ndarray:
     return np.round(dctn(blocks, axes=(2, 3), norm="ortho") / table)
 
 
-@pytest.mark.parametrize(
-    ("size", "options"),
-    [
-        ((93, 122), {"quality": 90, "subsampling": 0}),
-        ((93, 122), {"quality": 30, "subsampling": 1}),
-        ((93, 122), {"quality": 10, "subsampling": 2}),
-        ((1, 1), {"quality": 50}),
-        ((200, 11), {"quality": 75, "progressive": True}),
-    ],
-)
-def test_plain_decoding_is_pillows(size: tuple[int, int], options: dict[str, int]) -> None:
-    data = jpeg_bytes(make_photo(*size), **options)
-    pillow = np.asarray(Image.open(io.BytesIO(data)))
-    ours = hrcnn_jax.decode(data)
-    assert ours.shape == pillow.shape
-    # libjpeg's integer inverse DCT and its rounding of chroma before and after upsampling.
-    assert np.abs(ours.astype(int) - pillow).max() <= 3
-
-
 def test_gray_stays_gray(compact: Network) -> None:
     data = jpeg_bytes(make_photo(40, 50)[..., 0], quality=20)
     pillow = np.asarray(Image.open(io.BytesIO(data)))
@@ -78,29 +59,15 @@ def test_gray_stays_gray(compact: Network) -> None:
     assert np.abs(hrcnn_jax.decode(data).astype(int) - pillow).max() <= 1
 
 
-@pytest.mark.parametrize("size", [(3, 4), (1, 1), (12, 5)])
-def test_the_border_continues_as_a_mirror(gray_file: codec.JpegFile, size: tuple[int, int]) -> None:
+def test_tiles_leave_no_seam(compact: Network, hrcnn: Network, gray_file: codec.JpegFile) -> None:
     part = gray_file.components[0]
-    codes = part.codes[: size[0], : size[1]]
-    extended = restorer.extend(codes, 5, 2, 1)
-    table = jnp.asarray(part.table)
-    inside = np.asarray(jpeg.decode(jnp.asarray(codes), table))
-    expected = np.pad(inside, ((40, 56), (40, 48)), mode="symmetric")
-    outside = np.asarray(jpeg.decode(jnp.asarray(extended), table))
-    np.testing.assert_allclose(outside, expected, atol=1e-6)  # float32 sums in another order
-
-
-def test_tiles_leave_no_seam(
-    compact: Network, hrcnn: Network, gray_file: codec.JpegFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    part = gray_file.components[0]
+    assert min(part.codes.shape[:2]) > 8, "so there are seams to look for"
     for net in (compact, hrcnn):
         whole = Restorer(net).restore_codes(part.codes, part.table)
-        with monkeypatch.context() as patch:
-            patch.setattr(restorer, "TILE", 8)
-            assert restorer.tile_side(part.codes.shape[1]) == 8  # so there are seams to look for
-            tiled = Restorer(net).restore_codes(part.codes, part.table)
+        tiled = Restorer(net, tile=64).restore_codes(part.codes, part.table)
         np.testing.assert_allclose(tiled, whole, atol=1e-5)  # float32 sums in another order
+    with pytest.raises(ValueError, match="multiple of 64 pixels, got 100"):
+        Restorer(compact, tile=100)
 
 
 def test_the_inside_is_what_the_network_says(hrcnn: Network, gray_file: codec.JpegFile) -> None:
@@ -143,6 +110,23 @@ def test_colour_is_restored_plane_by_plane(compact: Network) -> None:
     assert (np.abs(ycc[0] - ycc[1]).max((0, 1)) > 2).all()  # luma and both chroma planes
 
 
+def test_inks_are_restored(compact: Network) -> None:
+    file = io.BytesIO()
+    Image.fromarray(make_photo(40, 50)).convert("CMYK").save(file, "JPEG", quality=10)
+    restored, plain = Restorer(compact).restore(file.getvalue()), hrcnn_jax.decode(file.getvalue())
+    assert restored.shape == (40, 50, 4)
+    assert (np.abs(restored.astype(int) - plain).max((0, 1)) > 2).all()
+
+
+@pytest.mark.parametrize(("depth", "white"), [("uint16", 65535), ("float32", 1)])
+def test_more_than_8_bits(compact: Network, depth: str, white: int) -> None:
+    data = jpeg_bytes(make_photo(40, 50), quality=10)
+    deep = Restorer(compact).restore(data, depth=depth)
+    assert deep.dtype == depth
+    error = np.abs(deep * (255 / white) - Restorer(compact).restore(data))
+    assert 0.4 < error.max() <= 0.51  # rounding to 8 bits, and to 16
+
+
 def test_a_network_of_one_table_serves_that_table_only(hrcnn: Network) -> None:
     photo = make_photo(24, 24)
     assert Restorer(hrcnn).restore(jpeg_bytes(photo, quality=10)).shape == (24, 24, 3)
@@ -155,20 +139,3 @@ def test_a_network_of_one_table_serves_that_table_only(hrcnn: Network) -> None:
 def test_wrong_shapes_are_refused(compact: Network) -> None:
     with pytest.raises(ValueError, match=r"codes \(hb, wb, 8, 8\).*\(16, 16\)"):
         Restorer(compact).restore_codes(np.zeros((16, 16)), np.ones((8, 8)))
-
-
-def test_cmyk_is_refused() -> None:
-    picture = Image.fromarray(make_photo(16, 16)).convert("CMYK")
-    data = io.BytesIO()
-    picture.save(data, "JPEG")
-    with pytest.raises(hrcnn_jax.JpegError, match="CMYK"):
-        hrcnn_jax.decode(data.getvalue())
-
-
-@pytest.mark.parametrize("blocks", [1, 8, 9, 95, 96, 97, 200, 1000])
-def test_tiles_cover_with_little_waste(blocks: int) -> None:
-    side = restorer.tile_side(blocks)
-    count = -(-blocks // side)
-    assert side <= restorer.TILE
-    assert side % restorer.TILE_STEP == 0
-    assert count * side - blocks < count * restorer.TILE_STEP

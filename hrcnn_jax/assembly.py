@@ -1,0 +1,149 @@
+"""From component planes to a picture: crop, upsample, convert colour, round; tile by tile.
+
+Planes arrive in strips of rows and leave as rows of the finished picture, so that the picture
+itself is all that is held in full, in the depth that was asked for.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from hrcnn_jax import color
+from hrcnn_jax.codec import Colour, JpegFile
+from hrcnn_jax.tiles import tile_side
+
+Depth = Literal["uint8", "uint16", "float32"]
+"""What a picture's samples are: whole numbers up to the type's largest, or floats in [0, 1]."""
+
+LARGEST: dict[Depth, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
+"""White, by depth."""
+
+TILE = 384
+"""Largest side of the tiles that colours are converted in, in pixels."""
+
+TILE_STEP = 96
+"""Their sides are multiples of this, so that there are few; 1, 2, 3 and 4 blocks divide it."""
+
+MARGIN = 12
+"""Pixels around a tile that upsampling may look at; the sampling factors 1 to 4 divide it."""
+
+
+def check_depth(depth: str) -> None:
+    """Raises ValueError unless there is such a depth."""
+    if depth not in get_args(Depth):
+        raise ValueError(f"depth must be one of {', '.join(get_args(Depth))}, got {depth!r}")
+
+
+def assemble(
+    file: JpegFile, planes: Sequence[Iterator[NDArray[np.float32]]], depth: Depth = "uint8"
+) -> NDArray[np.generic]:
+    """Component planes to a picture.
+
+    Args:
+      file: for sizes, sampling and colour space.
+      planes: of each component the pixels, from the top down in strips of full rows, at least its
+        size together; values near [0, 1] are clipped to it.
+      depth: of the picture's samples.
+
+    Returns:
+      ``(H, W)`` gray, ``(H, W, 3)`` RGB, or ``(H, W, 4)`` CMYK in which the largest value is full
+      ink, as stored: not turned by an EXIF orientation.
+    """
+    height, width = (tile_side(side, TILE, TILE_STEP) for side in (file.height, file.width))
+    rows = [_Rows(part.size, strips) for part, strips in zip(file.components, planes, strict=True)]
+    factors = tuple(part.factor for part in file.components)
+    picture = np.empty((file.height, file.width, len(rows)), depth)
+    for top in range(0, file.height, height):
+        bands = [
+            each.take((top - MARGIN) // down, (top + height + MARGIN) // down)
+            for each, (down, _) in zip(rows, factors, strict=True)
+        ]
+        for left in range(0, file.width, width):
+            tiles = tuple(
+                _columns(band, part.size[1], (left - MARGIN) // n, (left + width + MARGIN) // n)
+                for part, band, (_, n) in zip(file.components, bands, factors, strict=True)
+            )
+            target = picture[top : top + height, left : left + width]
+            finished = np.asarray(_finish(tiles, factors, file.colour, depth))
+            target[:] = finished[: target.shape[0], : target.shape[1]]
+    return picture[..., 0] if file.colour == "gray" else picture
+
+
+def enlarge_chroma(plane: Array, factor: tuple[int, int], luma: Array) -> Array:
+    """Brings a chroma plane to the picture's size; the one place that decides how.
+
+    Args:
+      plane: ``(h, w)`` float32 in [0, 1].
+      factor: how many times coarser it is, ``(down, across)``.
+      luma: ``(h*down, w*across)``, restored and at the picture's size: a guide for methods that
+        follow its edges. No result within ``MARGIN`` pixels of the border is used.
+
+    Returns:
+      ``(h*down, w*across)``.
+    """
+    del luma  # linear interpolation needs no guide
+    return color.upsample(plane, factor)
+
+
+class _Rows:
+    """The rows of a plane that arrives in strips; keeps only those that may be asked for again."""
+
+    def __init__(self, size: tuple[int, int], strips: Iterator[NDArray[np.float32]]) -> None:
+        self._height, self._width = size
+        self._strips = strips
+        self._held = np.empty((0, self._width), np.float32)
+        self._first = 0
+
+    def take(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Rows from start to stop, the plane's first and last repeated beyond its borders.
+
+        Starts must not decrease from call to call.
+        """
+        index = np.clip(np.arange(start, stop), 0, self._height - 1)
+        while self._first + len(self._held) <= index[-1]:
+            past = min(index[0] - self._first, len(self._held))
+            strip = next(self._strips)[:, : self._width]
+            self._held = np.concatenate([self._held[past:], strip])
+            self._first += past
+        return self._held[index - self._first]
+
+
+def _columns(band: NDArray[np.float32], width: int, start: int, stop: int) -> NDArray[np.float32]:
+    return band[:, np.clip(np.arange(start, stop), 0, width - 1)]
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _finish(
+    planes: tuple[Array, ...],
+    factors: tuple[tuple[int, int], ...],
+    colour: Colour,
+    depth: Depth,
+) -> Array:
+    """A tile of the picture from its components' pixels, those of the margin included."""
+    # Every decoder clips here, and the samples that were encoded lay in this range.
+    clipped = [jnp.clip(plane, 0.0, 1.0) for plane in planes]
+    has_luma = colour in ("ycbcr", "ycck")
+    first = color.upsample(clipped[0], factors[0])
+    full = [first]
+    for index, (plane, factor) in enumerate(zip(clipped[1:], factors[1:], strict=True), 1):
+        is_chroma = has_luma and index in (1, 2) and factor != (1, 1)
+        full.append(
+            enlarge_chroma(plane, factor, first) if is_chroma else color.upsample(plane, factor)
+        )
+    inside = slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN)
+    picture = jnp.stack([plane[inside] for plane in full], axis=-1)
+    if has_luma:
+        rgb = color.ycbcr_to_rgb(picture[..., :3])
+        picture = jnp.concatenate([rgb, picture[..., 3:]], axis=-1)
+    if colour == "cmyk":
+        picture = 1.0 - picture
+    elif colour == "ycck":  # whose RGB is that of the inverted inks
+        picture = jnp.concatenate([picture[..., :3], 1.0 - picture[..., 3:]], axis=-1)
+    picture = jnp.clip(picture, 0.0, 1.0)
+    return picture if depth == "float32" else jnp.round(picture * LARGEST[depth]).astype(depth)

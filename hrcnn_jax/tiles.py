@@ -1,0 +1,95 @@
+"""A plane of codes cut into tiles of few shapes, and its pixels given back in strips of rows.
+
+A tile comes with enough blocks around it that its pixels do not depend on where it was cut. Beyond
+the plane's borders these are its mirror image, which in the codes is a change of sign. No more than
+one strip of pixels exists at a time: a plane's size costs no memory but its codes'.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from hrcnn_jax.jpeg import BLOCK
+
+TILE = 96
+"""Largest tile side in blocks, without what surrounds it."""
+
+TILE_STEP = 8
+"""Tile sides are multiples of this many blocks, so that there are few."""
+
+
+def tile_side(length: int, largest: int = TILE, step: int = TILE_STEP) -> int:
+    """Side of equal tiles that cover a length with little left over.
+
+    Args:
+      length: what to cover, 1 or more.
+      largest: the largest side, a multiple of ``step``.
+      step: sides are multiples of this.
+    """
+    count = -(-length // largest)
+    side = -(-length // count)
+    return -(-side // step) * step
+
+
+def strips(
+    codes: NDArray[np.int16],
+    decode_tile: Callable[[NDArray[np.int16]], Array],
+    *,
+    context: int,
+    largest: int = TILE,
+) -> Iterator[NDArray[np.float32]]:
+    """Decodes a plane of codes tile by tile, from its top down.
+
+    Args:
+      codes: ``(hb, wb, 8, 8)``.
+      decode_tile: gives the pixels ``(8*h, 8*w)`` inside a tile of codes
+        ``(h + 2*context, w + 2*context, 8, 8)``.
+      context: blocks that a tile needs on every side.
+      largest: largest tile side in blocks.
+
+    Yields:
+      The next rows of the plane's pixels, ``(8*n, 8*wb)`` float32.
+    """
+    down, across = codes.shape[:2]
+    height, width = tile_side(down, largest), tile_side(across, largest)
+    size = height + 2 * context, width + 2 * context
+    for top in range(0, down, height):
+        tiles = [  # all are under way before the first is waited for
+            decode_tile(window(codes, (top - context, left - context), size))
+            for left in range(0, across, width)
+        ]
+        strip = np.concatenate([np.asarray(tile) for tile in tiles], axis=1)
+        yield strip[: BLOCK * (down - top), : BLOCK * across]
+
+
+def window(
+    codes: NDArray[np.int16], corner: tuple[int, int], size: tuple[int, int]
+) -> NDArray[np.int16]:
+    """Cuts a rectangle out of a plane of codes that is continued by its mirror image.
+
+    Mirroring a block's pixels changes the sign of its odd frequencies (T.81 A.3.3: the basis
+    functions are even or odd about the block's middle).
+
+    Args:
+      codes: ``(hb, wb, 8, 8)``, also traced.
+      corner: row and column of the first block; may lie outside.
+      size: blocks down and across.
+
+    Returns:
+      ``(*size, 8, 8)``.
+    """
+    rows, row_signs = _mirror(codes.shape[0], corner[0], size[0])
+    columns, column_signs = _mirror(codes.shape[1], corner[1], size[1])
+    signs = row_signs[:, None, :, None] * column_signs[None, :, None, :]
+    return codes[rows[:, None], columns] * signs.astype(codes.dtype)
+
+
+def _mirror(count: int, start: int, length: int) -> tuple[NDArray[np.intp], NDArray[np.int8]]:
+    """Which block stands at each place, and the signs of its eight frequencies there."""
+    period, offset = np.divmod(np.arange(start, start + length), count)
+    mirrored = period % 2 == 1
+    index = np.where(mirrored, count - 1 - offset, offset)
+    odd = np.arange(BLOCK) % 2 == 1
+    return index, np.where(mirrored[:, None] & odd, -1, 1).astype(np.int8)
