@@ -18,6 +18,7 @@ from pathlib import Path
 
 from hrcnn_jax import data, figures, released
 from hrcnn_jax.evaluation import (
+    COLOUR,
     PLANES,
     EvaluationError,
     Picture,
@@ -27,7 +28,7 @@ from hrcnn_jax.evaluation import (
     draw_stages,
     finite,
     measure,
-    plane_of,
+    samples_of,
     table_of,
 )
 from hrcnn_jax.files import written_whole
@@ -67,10 +68,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--planes",
-        choices=tuple(PLANES),
+        choices=(*PLANES, COLOUR),
         default="green",
-        help="the green channel, as in the paper; JFIF luma; or luma in studio range, as the "
-        "literature (with --quality 10 20 30 40) (default: green)",
+        help="the green channel, as in the paper; JFIF luma; luma in studio range, as the "
+        "literature (with --quality 10 20 30 40); or whole colour files, 4:2:0 (default: green)",
     )
     parser.add_argument(
         "--crop",
@@ -102,6 +103,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--crops: give a positive number, and their side by --crop")
     if given.figures and given.output_dir is None:
         parser.error("--figures: say where to by --output_dir")
+    if given.figures and given.planes == COLOUR:
+        parser.error(f"--figures: are of single planes, not of --planes {COLOUR}")
     if given.figure_pictures < 0:
         parser.error(f"--figure_pictures {given.figure_pictures}: must be 0 or more")
     given.crops = given.crops or 14_040
@@ -150,9 +153,9 @@ def load_pictures(given: argparse.Namespace) -> list[Picture]:
     if given.crop:
         crops = data.cut_crops(source, given.crops, given.crop, planes="rgb")
         named = ((f"crop {number}", crop) for number, crop in enumerate(crops))
-        return [Picture(name, plane_of(crop, given.planes, name)) for name, crop in named]
+        return [Picture(name, samples_of(crop, given.planes, name)) for name, crop in named]
     return [
-        Picture("/".join(Path(name).parts[-2:]), plane_of(source.load(index), given.planes, name))
+        Picture("/".join(Path(name).parts[-2:]), samples_of(source.load(index), given.planes, name))
         for index, name in enumerate(source.names)
     ]
 

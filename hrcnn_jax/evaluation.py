@@ -1,8 +1,9 @@
 """Measures networks against plain JPEG decoding, picture by picture, and draws what it finds.
 
-Codes are made from a plane at a quality; the plain decode and the network's picture are both
-rounded to 8 bits before they are compared with the original. Times are from a JPEG file's bytes to
-an array: Pillow's decoder, and reading the codes plus the network. ``evaluate.py`` is the command.
+Codes are made from a plane at a quality, or a colour file from a picture; the plain decode and the
+network's picture are both rounded to 8 bits before they are compared with the original. Times are
+from a JPEG file's bytes to an array: Pillow's decoder, and reading the codes plus the network.
+``evaluate.py`` is the command.
 """
 
 import csv
@@ -35,6 +36,9 @@ PLANES: dict[str, tuple[float, tuple[float, ...]]] = {
 """What is measured on: an offset and the weights of R, G and B. ``studio`` is BT.601 luma from 16
 to 235, MATLAB's ``rgb2ycbcr``, as the literature on JPEG artefacts reports it."""
 
+COLOUR = "rgb"
+"""Whole colour pictures instead of a plane, as 4:2:0 files by Pillow; compared over R, G and B."""
+
 PAPER_RANGE = 2.0  # the data range behind the paper's SSIM; the pictures' own is 1
 PSNR = ("jpeg_psnr", "psnr", "gain")
 SSIM = ("jpeg_ssim", "ssim", "gain_ssim")
@@ -48,10 +52,13 @@ class EvaluationError(ValueError):
 
 
 class Picture(NamedTuple):
-    """A plane ``(H, W)`` uint8, H and W multiples of 8, and where it is from."""
+    """Samples uint8, and where they are from.
+
+    A plane ``(H, W)``, H and W multiples of 8, or an RGB picture ``(H, W, 3)`` of any size.
+    """
 
     name: str
-    plane: NDArray[np.uint8]
+    samples: NDArray[np.uint8]
 
 
 class Result(NamedTuple):
@@ -71,8 +78,10 @@ class Result(NamedTuple):
         }
 
 
-def plane_of(picture: NDArray[np.uint8], planes: str, name: str) -> NDArray[np.uint8]:
-    """A plane of ``PLANES`` of an RGB picture, cropped to multiples of 8."""
+def samples_of(picture: NDArray[np.uint8], planes: str, name: str) -> NDArray[np.uint8]:
+    """A plane of ``PLANES`` of an RGB picture, cropped to multiples of 8, or ``COLOUR``: all."""
+    if planes == COLOUR:
+        return picture
     height, width = (side // 8 * 8 for side in picture.shape[:2])
     if not height or not width:
         raise EvaluationError(
@@ -100,18 +109,28 @@ def make_codes(plane: NDArray[np.uint8], quality: int) -> tuple[NDArray[np.int16
 
 @jax.jit
 def compare(original: Array, plain: Array, restored: Array) -> dict[str, Array]:
-    """PSNR in dB and SSIM (at most 1) of two pictures ``(H, W)``, rounded to 8 bits here."""
+    """PSNR in dB and SSIM (at most 1) of two pictures, rounded to 8 bits here.
+
+    Pictures are ``(H, W)`` or ``(H, W, 3)``: then PSNR is of all samples, SSIM the planes' mean.
+    """
+
+    def as_planes(picture: Array) -> Array:
+        return jnp.moveaxis(picture.reshape(*original.shape[:2], -1), -1, 0)
+
+    true = as_planes(original)
     scores = {}
     for prefix, picture in (("jpeg_", plain), ("", restored)):
-        rounded = metrics.to_8_bits(picture)
-        scores[f"{prefix}psnr"] = metrics.psnr(original, rounded)
-        scores[f"{prefix}ssim"] = metrics.ssim(original, rounded)
-        scores[f"{prefix}ssim_as_paper"] = metrics.ssim(original, rounded, data_range=PAPER_RANGE)
+        rounded = as_planes(metrics.to_8_bits(picture))
+        error = jnp.mean(metrics.mean_squared_error(true, rounded))
+        scores[f"{prefix}psnr"] = -10.0 * jnp.log10(error)
+        for name, data_range in (("ssim", 1.0), ("ssim_as_paper", PAPER_RANGE)):
+            found = metrics.ssim(true, rounded, data_range=data_range)
+            scores[f"{prefix}{name}"] = jnp.mean(found)
     return scores
 
 
 def score(original: NDArray[Any], plain: NDArray[Any], restored: NDArray[Any]) -> Scores:
-    """All scores of a restored picture; planes ``(H, W)`` in [0, 1]."""
+    """All scores of a restored picture; each ``(H, W)`` or ``(H, W, 3)`` in [0, 1]."""
     scores = {name: float(value) for name, value in compare(original, plain, restored).items()}
     for before, after, gain in (PSNR, SSIM, PAPER_SSIM):
         # Two perfect pictures have infinite PSNR, and their difference is no number.
@@ -120,10 +139,10 @@ def score(original: NDArray[Any], plain: NDArray[Any], restored: NDArray[Any]) -
     return scores
 
 
-def as_file(plane: NDArray[np.uint8], quality: int) -> bytes:
-    """A plane ``(H, W)`` as a grayscale JPEG file by Pillow."""
+def as_file(samples: NDArray[np.uint8], quality: int) -> bytes:
+    """A plane ``(H, W)`` as a grayscale, RGB ``(H, W, 3)`` as a 4:2:0 JPEG file, by Pillow."""
     file = io.BytesIO()
-    Image.fromarray(plane).save(file, "JPEG", quality=quality)
+    Image.fromarray(samples).save(file, "JPEG", quality=quality, subsampling="4:2:0")
     return file.getvalue()
 
 
@@ -139,6 +158,33 @@ def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     return result, time.perf_counter() - began
 
 
+class Attempt(NamedTuple):
+    """What a network made of a picture; pixels in [0, 1], and seconds from file to array."""
+
+    plain: NDArray[np.float32]
+    restored: NDArray[np.float32]
+    jpeg_seconds: float
+    seconds: float
+
+
+def attempt_plane(restorer: Restorer, plane: NDArray[np.uint8], quality: int) -> Attempt:
+    """Restores a plane ``(H, W)`` from exact codes; libjpeg's, of a file, are for the times."""
+    codes, table = make_codes(plane, quality)
+    file = as_file(plane, quality)
+    _, jpeg_seconds = timed(decode_by_pillow, file)
+    _, reading = timed(codec.read, file)
+    restored, restoring = timed(restorer.restore_codes, codes, table)
+    return Attempt(np.asarray(decode(codes, table)), restored, jpeg_seconds, reading + restoring)
+
+
+def attempt_colour(restorer: Restorer, picture: NDArray[np.uint8], quality: int) -> Attempt:
+    """Restores an RGB picture ``(H, W, 3)`` from a JPEG file."""
+    file = as_file(picture, quality)
+    plain, jpeg_seconds = timed(decode_by_pillow, file)
+    restored, seconds = timed(restorer.restore, file)
+    return Attempt(to_pixels(plain), to_pixels(restored), jpeg_seconds, seconds)
+
+
 def evaluate(
     restorer: Restorer, quality: int, pictures: Sequence[Picture], warm: set[tuple[int, ...]]
 ) -> Iterator[Scores]:
@@ -152,16 +198,14 @@ def evaluate(
         they are timed, so that compiling does not count.
     """
     for picture in pictures:
-        codes, table = make_codes(picture.plane, quality)
-        if codes.shape not in warm:
-            restorer.restore_codes(codes, table)
-            warm.add(codes.shape)
-        file = as_file(picture.plane, quality)
-        _, jpeg_seconds = timed(decode_by_pillow, file)
-        _, reading = timed(codec.read, file)
-        restored, restoring = timed(restorer.restore_codes, codes, table)
-        scores = score(to_pixels(picture.plane), np.asarray(decode(codes, table)), restored)
-        yield {**scores, "jpeg_seconds": jpeg_seconds, "seconds": reading + restoring}
+        samples = picture.samples
+        attempt = attempt_plane if samples.ndim == 2 else attempt_colour
+        if samples.shape not in warm:
+            attempt(restorer, samples, quality)
+            warm.add(samples.shape)
+        made = attempt(restorer, samples, quality)
+        scores = score(to_pixels(samples), made.plain, made.restored)
+        yield {**scores, "jpeg_seconds": made.jpeg_seconds, "seconds": made.seconds}
 
 
 def measure(
@@ -221,7 +265,7 @@ def as_csv(results: Sequence[Result]) -> str:
     writer.writeheader()
     for result in results:
         for picture, scores in zip(result.pictures, result.scores, strict=True):
-            shown = (result.model, result.quality, picture.name, *picture.plane.shape)
+            shown = (result.model, result.quality, picture.name, *picture.samples.shape[:2])
             writer.writerow({**dict(zip(first, shown, strict=True)), **scores})
     return text.getvalue()
 
@@ -239,10 +283,10 @@ def draw_comparison(rows: Sequence[tuple[Restorer, int]], picture: Picture, plan
       picture: to make the codes from.
       planes: what plane of a colour picture it is, for the title.
     """
-    original = to_pixels(picture.plane)
+    original = to_pixels(picture.samples)
     panels, gain = [], np.zeros_like(original, float)
     for restorer, quality in rows:
-        codes, table = make_codes(picture.plane, quality)
+        codes, table = make_codes(picture.samples, quality)
         plain, restored = np.asarray(decode(codes, table)), restorer.restore_codes(codes, table)
         scores = score(original, plain, restored)
         before = f"JPEG   {scores['jpeg_psnr']:.2f} dB   SSIM {scores['jpeg_ssim']:.1%}"
@@ -261,8 +305,8 @@ def draw_comparison(rows: Sequence[tuple[Restorer, int]], picture: Picture, plan
 def draw_stages(network: Network, picture: Picture, planes: str) -> Any:
     """The features after each segment of HR-CNN (the paper's Fig. 4)."""
     quality = network.card["options"]["quality"]
-    codes, table = make_codes(picture.plane, quality)
-    original, plain = to_pixels(picture.plane), np.asarray(decode(codes, table))
+    codes, table = make_codes(picture.samples, quality)
+    original, plain = to_pixels(picture.samples), np.asarray(decode(codes, table))
     features = features_of(network, codes)
     captions = {
         stage: "{psnr:.2f} dB, plain JPEG {jpeg_psnr:.2f} dB".format(

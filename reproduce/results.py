@@ -17,7 +17,7 @@ from typing import Any
 import evaluate
 from hrcnn_jax import figures, released
 from hrcnn_jax.data import open_source
-from hrcnn_jax.evaluation import Picture, draw_comparison, draw_stages, plane_of
+from hrcnn_jax.evaluation import Picture, draw_comparison, draw_stages, samples_of
 from hrcnn_jax.files import written_whole
 from hrcnn_jax.restorer import Restorer
 from reproduce import paper
@@ -258,7 +258,7 @@ def draw(live1: str) -> None:
         stem = Path(name).stem
         if stem not in PICTURES:
             continue
-        picture = Picture(stem, plane_of(source.load(index), "green", name))
+        picture = Picture(stem, samples_of(source.load(index), "green", name))
         figures.save(draw_comparison(rows, picture, "green"), docs / f"{stem}.png")
         if stem == PICTURES[0]:
             stages = draw_stages(restorers[0].network, picture, "green")

@@ -194,6 +194,23 @@ def test_studio_luma_is_scikit_images(pictures: Path, tmp_path: Path) -> None:
     assert scores["jpeg_psnr"] == pytest.approx(expected, abs=0.02)  # as above
 
 
+def test_colour_files_are_compared_over_all_samples(pictures: Path, tmp_path: Path) -> None:
+    """Pillow's 4:2:0 files and decoder; whole pictures, of whatever size."""
+    flags = ("--model", "tiny", "--planes", "rgb", "--quality", "30", "--no-faithful")
+    result = run(pictures, tmp_path, *flags)["results"][0]
+    for name, scores in zip(("first", "second"), result["pictures"], strict=True):
+        original = np.asarray(Image.open(pictures / f"{name}.png"))
+        file = jpeg_bytes(original, quality=30, subsampling="4:2:0")
+        plain = np.asarray(Image.open(io.BytesIO(file)))
+        ssim = structural_similarity(original, plain, channel_axis=-1)
+        assert scores["jpeg_psnr"] == pytest.approx(peak_signal_noise_ratio(original, plain))
+        assert scores["jpeg_ssim"] == pytest.approx(ssim, abs=1e-4)
+        # Untrained, it decodes as Pillow does up to rounding, and to how chroma is enlarged.
+        assert abs(scores["gain"]) < 0.3
+    rows = read_csv(tmp_path / "metrics.csv")
+    assert [(row["height"], row["width"]) for row in rows] == [("40", "64"), ("45", "70")]
+
+
 def test_a_network_of_one_quality(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
