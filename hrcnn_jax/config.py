@@ -194,8 +194,8 @@ def small() -> dict[str, Any]:
     Command: ``python train.py --preset small --data PICTURES --workdir runs/small``. @SMALL@
     """
     return {
-        "steps": 13_500,
-        "eval_every": 1500,
+        "steps": 9000,
+        "eval_every": 500,
         "save_every": 500,
         "architecture": "compact",
         "blocks": 3,
@@ -205,11 +205,12 @@ def small() -> dict[str, Any]:
         "validation_crops": 100,
         "crop": 192,
         "patch": 96,
-        "quality": (5, 95),
+        "quality": (5, 100),
         "tables": "any",
         "balance": True,
-        "optimiser": "adam",
-        "learning_rate": 1e-3,
+        "optimiser": "muon",
+        "learning_rate": 2e-3,
+        "warmup": 100,
     }
 
 

@@ -24,7 +24,7 @@ from hrcnn_jax.restorer import Restorer
 
 MEASURED = Path(__file__).parent / "measured"
 
-BASE: dict[str, Any] = {"crops": 2000, "patch": 48, "ema": 0.99}
+BASE: dict[str, Any] = {"crops": 2000, "validation_crops": 40, "patch": 48, "ema": 0.98}
 """What the base changes of the preset: a short run needs fewer crops, smaller patches to get
 somewhere, and a younger average."""
 
@@ -51,7 +51,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", nargs="+", required=True, help="training pictures")
     parser.add_argument("--validation", nargs="+", required=True, help="pictures to measure on")
     parser.add_argument("--workdir", default="runs/ablations", help="the runs go here")
-    parser.add_argument("--steps", type=int, default=250, help="of each run (default: 250)")
+    parser.add_argument("--steps", type=int, default=200, help="of each run (default: 200)")
     parser.add_argument("--quality", type=int, default=10, help="of the codes (default: 10)")
     parser.add_argument(
         "--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME"
@@ -67,7 +67,7 @@ def config_of(name: str, given: argparse.Namespace) -> Config:
         "workdir": str(Path(given.workdir) / name.replace(" ", "-")),
         "quality": (given.quality,),
         "steps": given.steps,
-        "eval_every": max(given.steps // 12, 1),
+        "eval_every": max(given.steps // 8, 1),
         "save_every": max(given.steps // 3, 1),
     }
     return from_preset("hrcnn", **{**values, **BASE, **VARIANTS[name]})
