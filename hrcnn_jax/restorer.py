@@ -205,6 +205,39 @@ def _plain_tile(codes: Array, table: Array) -> Array:
     return jpeg.coefficients_to_pixels(coefficients)
 
 
+def restore_plane(
+    module: nn.Module,
+    params: Any,
+    codes: Array,
+    table: Array,
+    *,
+    faithful: bool = True,
+    strength: float = 1.0,
+) -> Array:
+    """Restores one plane of codes: what :meth:`Restorer.restore_codes` does, without its tiles.
+
+    Pure, for ``jit``, ``vmap`` and ``grad`` in programs of your own; memory grows with the plane.
+
+    Args:
+      module: a network's architecture, such as ``hrcnn_jax.load().module``.
+      params: its parameters.
+      codes: ``(hb, wb, 8, 8)`` integers, natural order ``[v, u]``.
+      table: ``(8, 8)`` quantisation steps; an architecture that serves one table ignores it
+        where the network is concerned.
+      faithful: project onto the planes that quantise to exactly these codes.
+      strength: 0 gives the plain decode, 1 the restored plane.
+
+    Returns:
+      Pixels ``(8*hb, 8*wb)`` float32 near [0, 1], neither clipped nor rounded.
+    """
+    down, across = codes.shape[:2]
+    context = module.context
+    surrounded = tiles.window(
+        codes, (-context, -context), (down + 2 * context, across + 2 * context)
+    )
+    return restore_tile(module, params, surrounded, table, faithful=faithful, strength=strength)
+
+
 def restore_tile(
     module: nn.Module,
     params: Any,
