@@ -41,7 +41,11 @@ def check_depth(depth: str) -> None:
 
 
 def assemble(
-    file: JpegFile, planes: Sequence[Iterator[NDArray[np.float32]]], depth: Depth = "uint8"
+    file: JpegFile,
+    planes: Sequence[Iterator[NDArray[np.float32]]],
+    depth: Depth = "uint8",
+    *,
+    guidance: float = 0.0,
 ) -> NDArray[np.generic]:
     """Component planes to a picture.
 
@@ -50,6 +54,7 @@ def assemble(
       planes: of each component the pixels, from the top down in strips of full rows, at least its
         size together; values near [0, 1] are clipped to it.
       depth: of the picture's samples.
+      guidance: how much detail of luma goes into subsampled chroma: 0, none, to 1.
 
     Returns:
       ``(H, W)`` gray, ``(H, W, 3)`` RGB, or ``(H, W, 4)`` CMYK in which the largest value is full
@@ -70,25 +75,9 @@ def assemble(
                 for part, band, (_, n) in zip(file.components, bands, factors, strict=True)
             )
             target = picture[top : top + height, left : left + width]
-            finished = np.asarray(_finish(tiles, factors, file.colour, depth))
+            finished = np.asarray(_finish(tiles, factors, file.colour, depth, guidance))
             target[:] = finished[: target.shape[0], : target.shape[1]]
     return picture[..., 0] if file.colour == "gray" else picture
-
-
-def enlarge_chroma(plane: Array, factor: tuple[int, int], luma: Array) -> Array:
-    """Brings a chroma plane to the picture's size; the one place that decides how.
-
-    Args:
-      plane: ``(h, w)`` float32 in [0, 1].
-      factor: how many times coarser it is, ``(down, across)``.
-      luma: ``(h*down, w*across)``, restored and at the picture's size: a guide for methods that
-        follow its edges. No result within ``MARGIN`` pixels of the border is used.
-
-    Returns:
-      ``(h*down, w*across)``.
-    """
-    del luma  # linear interpolation needs no guide
-    return color.upsample(plane, factor)
 
 
 class _Rows:
@@ -118,12 +107,13 @@ def _columns(band: NDArray[np.float32], width: int, start: int, stop: int) -> ND
     return band[:, np.clip(np.arange(start, stop), 0, width - 1)]
 
 
-@partial(jax.jit, static_argnums=(1, 2, 3))
+@partial(jax.jit, static_argnums=(1, 2, 3, 4))
 def _finish(
     planes: tuple[Array, ...],
     factors: tuple[tuple[int, int], ...],
     colour: Colour,
     depth: Depth,
+    guidance: float,
 ) -> Array:
     """A tile of the picture from its components' pixels, those of the margin included."""
     # Every decoder clips here, and the samples that were encoded lay in this range.
@@ -132,10 +122,10 @@ def _finish(
     first = color.upsample(clipped[0], factors[0])
     full = [first]
     for index, (plane, factor) in enumerate(zip(clipped[1:], factors[1:], strict=True), 1):
-        is_chroma = has_luma and index in (1, 2) and factor != (1, 1)
-        full.append(
-            enlarge_chroma(plane, factor, first) if is_chroma else color.upsample(plane, factor)
-        )
+        if guidance and has_luma and index in (1, 2):
+            full.append(color.upsample_guided(plane, first, factor, strength=guidance))
+        else:
+            full.append(color.upsample(plane, factor))
     inside = slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN)
     picture = jnp.stack([plane[inside] for plane in full], axis=-1)
     if has_luma:

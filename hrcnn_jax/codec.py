@@ -43,7 +43,11 @@ _OTHER_FORMATS = {
 _START_OF_IMAGE = b"\xff\xd8\xff"  # and the first byte of the marker that has to follow
 _END_OF_IMAGE = b"\xff\xd9"
 _DEFINE_TABLES = b"\xff\xdb"
+_START_OF_SCAN = b"\xff\xda"
 
+MOST_SCANS = 500
+"""Each of a progressive file's scans goes over the whole picture, however few bytes it has; real
+files have some ten."""
 
 MAX_PIXELS = 200_000_000
 """Larger pictures are refused unless asked for: a small file can claim to be enormous."""
@@ -146,6 +150,15 @@ def _check_size(name: str, size: tuple[int, int], max_pixels: int | None) -> Non
         )
 
 
+def claimed_pixels(source: str | os.PathLike[str]) -> int:
+    """How many pixels a file's header claims; 0 if that cannot be told. Decodes nothing."""
+    try:
+        with _Picture(source) as picture:
+            return picture.width * picture.height
+    except (OSError, SyntaxError):
+        return 0
+
+
 def _check_decodes(
     name: str, data: bytes, max_pixels: int | None
 ) -> tuple[dict[int, list[int]], dict[Any, Any]]:
@@ -164,7 +177,10 @@ def _check_decodes(
         ) from error
     _check_size(name, picture.size, max_pixels)
     scans = stream.tell()
-    if data.find(_DEFINE_TABLES, scans, data.find(_END_OF_IMAGE, scans)) >= 0:
+    end = data.find(_END_OF_IMAGE, scans)
+    if data.count(_START_OF_SCAN, scans, end) >= MOST_SCANS:
+        raise JpegError(f"{name}: has more than {MOST_SCANS} scans, as no honest file does")
+    if data.find(_DEFINE_TABLES, scans, end) >= 0:
         # A table may then change from scan to scan, but only those of the first are told.
         raise JpegError(f"{name}: defines tables between its scans; save it as an ordinary JPEG")
     try:

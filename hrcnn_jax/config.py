@@ -194,7 +194,7 @@ def small() -> dict[str, Any]:
     Command: ``python train.py --preset small --data PICTURES --workdir runs/small``. @SMALL@
     """
     return {
-        "steps": 9000,
+        "steps": 6000,
         "eval_every": 500,
         "save_every": 500,
         "architecture": "compact",

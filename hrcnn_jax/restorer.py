@@ -38,7 +38,7 @@ class Restorer:
           network: a released network's name, or a network.
           faithful: project every plane onto those that quantise to exactly the file's codes.
           strength: 0 gives the plain decode, 1 the restored picture, between them a mix; a
-            faithful mix stays faithful.
+            faithful mix stays faithful. Subsampled chroma follows the detail of luma as far.
           tile: largest side in pixels of what is restored at once, a multiple of 64. It changes
             speed and memory, not the picture.
 
@@ -52,6 +52,7 @@ class Restorer:
         if tile < step or tile % step:
             raise ValueError(f"tile must be a multiple of {step} pixels, got {tile}")
         self.network = released.load(network) if isinstance(network, str) else network
+        self.strength = strength
         self._tile = tile // jpeg.BLOCK
         self._restore_tile = jax.jit(
             partial(restore_tile, self.network.module, faithful=faithful, strength=strength)
@@ -141,7 +142,7 @@ class Restorer:
         """
         check_depth(depth)
         file = _open(source, max_pixels)
-        return assemble(file, self.planes(file), depth)
+        return assemble(file, self.planes(file), depth, guidance=self.strength)
 
     def _check_serves(self, file: JpegFile) -> None:
         if not self.serves(file.components[0].table):
@@ -203,6 +204,39 @@ def _plain_tile(codes: Array, table: Array) -> Array:
     """Pixels ``(8*h, 8*w)`` of codes ``(h, w, 8, 8)``, not clipped: faithful to them."""
     coefficients = jpeg.dequantise(codes.astype(jnp.float32), jpeg.per_block(table))
     return jpeg.coefficients_to_pixels(coefficients)
+
+
+def restore_plane(
+    module: nn.Module,
+    params: Any,
+    codes: Array,
+    table: Array,
+    *,
+    faithful: bool = True,
+    strength: float = 1.0,
+) -> Array:
+    """Restores one plane of codes: what :meth:`Restorer.restore_codes` does, without its tiles.
+
+    Pure, for ``jit``, ``vmap`` and ``grad`` in programs of your own; memory grows with the plane.
+
+    Args:
+      module: a network's architecture, such as ``hrcnn_jax.load().module``.
+      params: its parameters.
+      codes: ``(hb, wb, 8, 8)`` integers, natural order ``[v, u]``.
+      table: ``(8, 8)`` quantisation steps; an architecture that serves one table ignores it
+        where the network is concerned.
+      faithful: project onto the planes that quantise to exactly these codes.
+      strength: 0 gives the plain decode, 1 the restored plane.
+
+    Returns:
+      Pixels ``(8*hb, 8*wb)`` float32 near [0, 1], neither clipped nor rounded.
+    """
+    down, across = codes.shape[:2]
+    context = module.context
+    surrounded = tiles.window(
+        codes, (-context, -context), (down + 2 * context, across + 2 * context)
+    )
+    return restore_tile(module, params, surrounded, table, faithful=faithful, strength=strength)
 
 
 def restore_tile(

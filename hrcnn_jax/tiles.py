@@ -6,12 +6,15 @@ one strip of pixels exists at a time: a plane's size costs no memory but its cod
 """
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
 from hrcnn_jax.jpeg import BLOCK
+
+_Codes = TypeVar("_Codes", NDArray[np.int16], Array)
 
 TILE = 96
 """Largest tile side in blocks, without what surrounds it."""
@@ -64,16 +67,14 @@ def strips(
         yield strip[: BLOCK * (down - top), : BLOCK * across]
 
 
-def window(
-    codes: NDArray[np.int16], corner: tuple[int, int], size: tuple[int, int]
-) -> NDArray[np.int16]:
+def window(codes: _Codes, corner: tuple[int, int], size: tuple[int, int]) -> _Codes:
     """Cuts a rectangle out of a plane of codes that is continued by its mirror image.
 
     Mirroring a block's pixels changes the sign of its odd frequencies (T.81 A.3.3: the basis
     functions are even or odd about the block's middle).
 
     Args:
-      codes: ``(hb, wb, 8, 8)``, also traced.
+      codes: ``(hb, wb, 8, 8)``, of NumPy or JAX.
       corner: row and column of the first block; may lie outside.
       size: blocks down and across.
 

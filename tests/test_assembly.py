@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import Sampling, jpeg_bytes, jpeglib_bytes, make_photo
@@ -10,7 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 import hrcnn_jax
-from hrcnn_jax import assembly, codec
+from hrcnn_jax import assembly, codec, color
 from hrcnn_jax.assembly import assemble
 
 # A picture a channel: as much chroma as luma.
@@ -178,3 +179,19 @@ def test_strips_may_come_in_any_heights() -> None:
     whole = assemble(file, [iter([plane]) for plane in planes])
     in_rows = assemble(file, [iter(plane[:, None]) for plane in planes])
     np.testing.assert_array_equal(in_rows, whole)
+
+
+def test_chroma_follows_luma_without_seams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In tiles as in one piece, where luma's detail goes through ``upsample_guided``."""
+    file = codec.read(jpeg_bytes(make_photo(208, 320), subsampling="4:2:0"))
+    random = np.random.default_rng(0)
+    planes = [random.random(part.size, np.float32) for part in file.components]
+    luma, *chroma = map(jnp.asarray, planes)
+    full = [color.upsample_guided(plane, luma, (2, 2), strength=0.5) for plane in chroma]
+    expected = np.clip(color.ycbcr_to_rgb(jnp.stack([luma, *full], axis=-1)), 0, 1)
+    monkeypatch.setattr(assembly, "TILE", 96)
+    tiled = assemble(file, [iter([plane]) for plane in planes], "float32", guidance=0.5)
+    # Beyond the picture tiles repeat luma, the expected its means: a few pixels there differ.
+    inside = slice(8, -8), slice(8, -8)
+    # float32: as above, and window means of squares lose some more
+    np.testing.assert_allclose(tiled[inside], expected[inside], rtol=0, atol=2e-5)

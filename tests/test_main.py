@@ -1,8 +1,12 @@
 """The command line, on real files with the released network."""
 
 import json
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -76,7 +80,7 @@ def test_metadata_goes_along_and_the_picture_stands_upright(tmp_path: Path) -> N
         assert restored.size == (48, 64)
         assert restored.info["icc_profile"] == profile
         assert restored.getexif()[0x010E] == "a description"
-        assert 0x0112 not in restored.getexif()
+        assert restored.getexif()[0x0112] == 1
         upright = np.asarray(plain.transpose(Image.Transpose.ROTATE_270)).astype(int)
         assert np.abs(np.asarray(restored) - upright).max() <= 3
 
@@ -105,7 +109,7 @@ def test_every_bad_file_gets_one_line_and_the_rest_are_done(
     assert len(lines) == len(names) + 1
     for name, line in zip(names, lines, strict=False):
         assert str(tmp_path / name) in line
-    assert "6 of 7" in lines[-1]
+    assert "1 of 7 files restored, 6 failed" in lines[-1]
     assert "PNG" in lines[4]
 
 
@@ -145,18 +149,157 @@ def test_too_many_pixels(
     assert "5,120 pixels" in capsys.readouterr().err
 
 
-def test_unknown_model_flag_and_strength(
+def test_flags_that_make_no_sense(
     photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["restore", str(photo_file), "-o", str(tmp_path / "out")]
-    assert main([*arguments, "--model", "enormous"]) == 1
+    assert main([*arguments, "--model", "enormous"]) == 2
     assert "no network 'enormous': choose from small" in capsys.readouterr().err
-    assert main([*arguments, "--strength", "2"]) == 1
-    assert "strength" in capsys.readouterr().err
+    for flag, value in (("strength", "2"), ("jobs", "0"), ("quality", "101"), ("tile", "100")):
+        assert main([*arguments, f"--{flag}", value]) == 2
+        assert f"{flag} must be" in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
         main([*arguments, "--no-such-flag"])
     assert caught.value.code == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_folders_are_done_with_their_structure_and_finished_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index, name in enumerate(("in/a.jpg", "in/deep/b.JPG", "in/deep/er/c.jpeg")):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(jpeg_bytes(make_photo(24, 24, seed=index), quality=20))
+    (tmp_path / "in" / "deep" / "broken.jpg").write_bytes(b"")
+    (tmp_path / "in" / "notes.txt").write_bytes(b"")
+    out = tmp_path / "out"
+    arguments = ["restore", str(tmp_path / "in"), "-r", "-o", str(out), "--jobs", "2"]
+
+    def results() -> dict[str, float]:
+        files = (path for path in out.rglob("*") if path.is_file())
+        return {str(path.relative_to(out)): path.stat().st_mtime_ns for path in files}
+
+    assert main(arguments) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert "3 of 4 files restored, 1 failed, 0 skipped" in lines[-1]
+    before = results()
+    assert before.keys() == {"a.png", "deep/b.png", "deep/er/c.png"}
+
+    (out / "a.png").unlink()
+    assert main([*arguments, "--skip-existing"]) == 1
+    assert "1 of 2 files restored, 1 failed, 2 skipped" in capsys.readouterr().err
+    after = results()
+    assert after.keys() == before.keys()
+    assert [name for name in before if after[name] != before[name]] == ["a.png"]
+
+
+def test_an_input_is_never_written_over(
+    photo_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = photo_file.read_bytes()
+    arguments = ["restore", str(photo_file), "-o", str(photo_file.parent), "--format", "jpeg"]
+    assert main(arguments) == 1
+    assert "is one of the inputs" in capsys.readouterr().err
+    assert photo_file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "file_format"),
+    [
+        ("png16", ".png", "PNG"),
+        ("tiff", ".tiff", "TIFF"),
+        ("webp", ".webp", "WEBP"),
+        ("jpeg", ".jpg", "JPEG"),
+    ],
+)
+def test_formats(
+    name: str, suffix: str, file_format: str, photo_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["restore", str(photo_file), "-o", str(out), "--strength", "0"]
+    assert main([*arguments, "--format", name, "--quality", "95"]) == 0
+    assert [path.name for path in out.iterdir()] == [f"photo{suffix}"]
+    with Image.open(out / f"photo{suffix}") as written, Image.open(photo_file) as plain:
+        assert (written.format, written.size) == (file_format, plain.size)
+        error = np.abs(np.asarray(written).astype(int) - np.asarray(plain))
+    assert error.mean() < (3 if name in ("webp", "jpeg") else 1)
+
+
+def test_verify_tells_what_came_back(
+    photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["restore", str(photo_file), "-o", str(tmp_path / "a"), "--verify"]) == 0
+    told = capsys.readouterr().out
+    assert f"{photo_file}: codes that come back: Y 100 %, Cb 100 %, Cr 100 % of the planes" in told
+    assert "of the picture in uint8" in told
+    arguments = ["restore", str(photo_file), "-o", str(tmp_path / "b"), "--verify", "--no-faithful"]
+    assert main(arguments) == 0, "not promised, so no failure"
+
+
+def test_verbose_tells_what_a_file_is_and_becomes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "inks.jpg"
+    Image.fromarray(make_photo(24, 24)).convert("CMYK").save(path, quality=30)
+    assert main(["restore", str(path), "-o", str(tmp_path), "-v", "--compare"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{path}: 24×24, cmyk, 4:4:4, sequential, Huffman, quality 30",
+        f"{path}: inks become RGB, without colour management",
+        f"{path}: restored to {tmp_path / 'inks.png'}",
+    ]
+    with Image.open(tmp_path / "inks.compare.png") as both:
+        assert both.mode == "RGB"
+
+
+def test_what_fails_in_us_is_one_line_too(
+    photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a\nbug")
+
+    monkeypatch.setattr("hrcnn_jax.commands.restore.assemble", fail)
+    assert main(["restore", str(photo_file), "-o", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("photo.jpg: failed for a reason of our own (RuntimeError: a bug)")
+
+
+def test_killed_while_writing_leaves_nothing_under_a_final_name(tmp_path: Path) -> None:
+    """The process kills itself, in the worst way, with half of a picture written."""
+    (tmp_path / "a.jpg").write_bytes(jpeg_bytes(make_photo(24, 24)))
+    program = """
+import os, signal, sys
+from hrcnn_jax import output
+from hrcnn_jax.__main__ import main
+
+def half(stream, *_):
+    stream.write(b"half")
+    stream.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+for name in output.FORMATS:
+    object.__setattr__(output.FORMATS[name], "save", half)
+main(sys.argv[1:])
+"""
+    arguments = ["restore", str(tmp_path / "a.jpg"), "-o", str(tmp_path / "out"), "--strength", "0"]
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=Path(__file__).parents[1]
+    )
+    assert ended.returncode == -signal.SIGKILL
+    (left,) = (tmp_path / "out").iterdir()
+    assert left.name.startswith(".")
+    assert left.name.endswith(".partial")
+
+
+def test_inspect(photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(photo_file)]) == 0
+    assert "80×64 pixels" in capsys.readouterr().out
+    assert main(["inspect", str(photo_file), str(tmp_path / "missing"), "--json"]) == 1
+    told = capsys.readouterr()
+    (facts,) = json.loads(told.out)
+    assert (facts["width"], facts["quality"]) == (80, 20)
+    assert f"{tmp_path / 'missing'}: no such file" in told.err
 
 
 def test_models_lists_what_is_released(capsys: pytest.CaptureFixture[str]) -> None:

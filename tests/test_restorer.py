@@ -1,6 +1,7 @@
 """From files and codes to pictures, with small networks of random weights."""
 
 import io
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from scipy.fft import dctn
 import hrcnn_jax
 from hrcnn_jax import codec, jpeg, registry
 from hrcnn_jax.released import Network
-from hrcnn_jax.restorer import Restorer
+from hrcnn_jax.restorer import Restorer, restore_plane
 
 
 def network(architecture: str, **options: int) -> Network:
@@ -68,6 +69,17 @@ def test_tiles_leave_no_seam(compact: Network, hrcnn: Network, gray_file: codec.
         np.testing.assert_allclose(tiled, whole, atol=1e-5)  # float32 sums in another order
     with pytest.raises(ValueError, match="multiple of 64 pixels, got 100"):
         Restorer(compact, tile=100)
+
+
+@pytest.mark.parametrize("options", [{}, {"strength": 0.3}, {"faithful": False}])
+def test_the_pure_function_is_the_restorer_without_tiles(
+    compact: Network, gray_file: codec.JpegFile, options: dict
+) -> None:
+    part = gray_file.components[0]
+    pure = jax.jit(partial(restore_plane, compact.module, **options))
+    result = pure(compact.params, jnp.asarray(part.codes), jnp.asarray(part.table))
+    expected = Restorer(compact, tile=64, **options).restore_codes(part.codes, part.table)
+    np.testing.assert_allclose(result, expected, atol=1e-5)  # float32 sums in another order
 
 
 def test_the_inside_is_what_the_network_says(hrcnn: Network, gray_file: codec.JpegFile) -> None:

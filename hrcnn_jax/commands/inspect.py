@@ -1,0 +1,41 @@
+"""``inspect``: what JPEG files are."""
+
+import argparse
+import json
+from typing import Any
+
+from hrcnn_jax import codec, inspection
+from hrcnn_jax.codec import JpegError
+from hrcnn_jax.commands.common import FAILED, complain
+
+
+def add(commands: Any) -> None:
+    """Adds the subcommand and its flags."""
+    flags = commands.add_parser("inspect", help="tell what JPEG files are")
+    flags.add_argument("inputs", nargs="+", metavar="FILE", help="JPEG files")
+    flags.add_argument("--json", action="store_true", help="as a JSON list")
+    flags.add_argument(
+        "--max-pixels",
+        type=int,
+        default=codec.MAX_PIXELS,
+        metavar="N",
+        help=f"refuse larger pictures (default: {codec.MAX_PIXELS:,})",
+    )
+    flags.set_defaults(run=run)
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Inspects every file it can; the status is 1 if any failed."""
+    found = []
+    for name in flags.inputs:
+        try:
+            facts = inspection.inspect(codec.read(name, max_pixels=flags.max_pixels))
+        except JpegError as error:
+            complain(error)
+            continue
+        found.append(facts)
+        if not flags.json:
+            print(inspection.text(facts))
+    if flags.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    return 0 if len(found) == len(flags.inputs) else FAILED
