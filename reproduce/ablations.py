@@ -33,7 +33,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no hidden ReLU": {"hidden_relu": False},
     "plain start": {"decoder_init": False},
     "Adam": {"optimiser": "adam"},
-    "SGD": {"optimiser": "sgd", "learning_rate": 0.1},
+    "SGD": {"optimiser": "sgd", "learning_rate": 0.02},
     "3 blocks": {"blocks": 3},
     "2 blocks": {"blocks": 2},
     "1 block": {"blocks": 1},
