@@ -146,7 +146,7 @@ def _check_size(name: str, size: tuple[int, int], max_pixels: int | None) -> Non
     if max_pixels is not None and width * height > max_pixels:
         raise JpegError(
             f"{name}: has {width}×{height} = {width * height:,} pixels, more than "
-            f"max_pixels={max_pixels:,}; raise max_pixels if you trust the file"
+            f"max_pixels={max_pixels:,}; raise it (--max-pixels) if you trust the file"
         )
 
 

@@ -5,7 +5,7 @@ the plane's borders these are its mirror image, which in the codes is a change o
 one strip of pixels exists at a time: a plane's size costs no memory but its codes'.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -59,12 +59,23 @@ def strips(
     height, width = tile_side(down, largest), tile_side(across, largest)
     size = height + 2 * context, width + 2 * context
     for top in range(0, down, height):
-        tiles = [  # all are under way before the first is waited for
+        tiles = (
             decode_tile(window(codes, (top - context, left - context), size))
             for left in range(0, across, width)
-        ]
-        strip = np.concatenate([np.asarray(tile) for tile in tiles], axis=1)
+        )
+        strip = np.concatenate(list(_one_ahead(tiles)), axis=1)
         yield strip[: BLOCK * (down - top), : BLOCK * across]
+
+
+def _one_ahead(tiles: Iterable[Array]) -> Iterator[NDArray[np.float32]]:
+    """Waits for each result once the next is under way: more at once would take more memory."""
+    previous = None
+    for tile in tiles:
+        if previous is not None:
+            yield np.asarray(previous)
+        previous = tile
+    if previous is not None:
+        yield np.asarray(previous)
 
 
 def window(codes: _Codes, corner: tuple[int, int], size: tuple[int, int]) -> _Codes:

@@ -137,7 +137,7 @@ def test_samples_out_of_range_are_clipped_before_colour() -> None:
     """Saturated edges at a low quality: luma overshoots, and libjpeg clips it first."""
     checks = np.indices((64, 64)).sum(0) % 16 < 5
     picture = np.where(checks[..., None], [255, 0, 0], [255, 255, 255]).astype(np.uint8)
-    check(jpeg_bytes(picture, quality=10, subsampling="4:4:4"), mean=1.0, most=3)
+    check(jpeg_bytes(picture, quality=10, subsampling="4:4:4"), mean=1.0, most=2)
 
 
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])

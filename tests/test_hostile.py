@@ -235,7 +235,7 @@ def test_bombs_are_refused_unless_asked_for(
     assert path.stat().st_size < 100_000
     arguments = ["inspect", str(path)]
     assert main([*arguments, "--max-pixels", "5_000_000"]) == 1
-    assert "raise max_pixels if you trust the file" in capsys.readouterr().err
+    assert "raise it (--max-pixels) if you trust the file" in capsys.readouterr().err
     assert main([*arguments, "--max-pixels", "6_000_000"]) == 0
 
 
