@@ -23,12 +23,12 @@ def compressed(*qualities: int, gray: bool = False) -> codec.Component:
     return codec.read(data).components[0]
 
 
-@pytest.mark.parametrize("quality", [10, 30, 50, 75, 85, 95, 100])
+@pytest.mark.parametrize("quality", [10, 50, 85, 100])
 def test_once_is_not_suspected(quality: int) -> None:
     assert recompression.detect(compressed(quality)) is None
 
 
-@pytest.mark.parametrize(("first", "second"), [(50, 80), (60, 90), (75, 95), (30, 60)])
+@pytest.mark.parametrize(("first", "second"), [(50, 80), (30, 60)])
 @pytest.mark.parametrize("gray", [False, True])
 def test_an_earlier_coarser_table_is_found(first: int, second: int, gray: bool) -> None:
     earlier = recompression.detect(compressed(first, second, gray=gray))
