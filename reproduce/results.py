@@ -24,7 +24,7 @@ from reproduce import paper
 from reproduce.ablations import MEASURED
 
 ROOT = Path(__file__).parent.parent
-CROPS = 500
+CROPS = 300
 GAIN = "PSNR gain on validation crops (dB)"
 PICTURES = ("parrots", "lighthouse2")  # of LIVE1, from the Kodak set: free to be shown
 Scores = dict[int, dict[str, Any]]
