@@ -183,8 +183,8 @@ def ablation_rows(variants: dict[str, Any]) -> list[list[str]]:
     return [
         [
             name,
-            f"{found['gain']:+.2f}",
-            f"{found['gain_projected']:+.2f}",
+            f"{found['gain']:+z.2f}",
+            f"{found['gain_projected']:+z.2f}",
             f"{found['parameters']:,}",
             f"{found['multiply_adds_per_pixel']:,}",
         ]
