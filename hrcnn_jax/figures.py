@@ -220,7 +220,7 @@ def curves(
       across: what x is.
       up: what y is.
       title: of the figure.
-      bottom: the lowest y that is shown.
+      bottom: the lowest y that is shown, below the highest there is.
     """
     figure = _figure(0.5 * WIDTH, title)
     axes = figure.subplots()
@@ -229,7 +229,8 @@ def curves(
         axes.plot(x, y, marker=".", label=f"{name}  {y[-1]:+.2f}")
     axes.set_xlabel(across, color=TEXT)
     axes.set_ylabel(up, color=TEXT)
-    axes.set_ylim(bottom=bottom)
+    highest = max(y for points in lines.values() for _, y in points)
+    axes.set_ylim(bottom, highest + 0.05 * abs(highest - bottom))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

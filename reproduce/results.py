@@ -248,9 +248,8 @@ def points_of(curve: Sequence[dict[str, float]], across: str) -> list[tuple[floa
     return [(point[across], point["gain"]) for point in curve]
 
 
-def draw(live1: str) -> None:
-    """The paper's Fig. 4 and Fig. 5, the curves of training and of the ablations."""
-    docs = ROOT / "docs"
+def draw_pictures(live1: str, docs: Path) -> None:
+    """The paper's Fig. 4 and Fig. 5."""
     restorers = [Restorer(name) for name in networks()]
     rows = [(restorer, restorer.network.card["options"]["quality"]) for restorer in restorers]
     source = open_source([live1], split="validation")
@@ -264,9 +263,14 @@ def draw(live1: str) -> None:
             stages = draw_stages(restorers[0].network, picture, "green")
             figures.save(stages, docs / "stages.png")
 
+
+def draw_curves(docs: Path) -> None:
+    """The curves of training and of the ablations."""
     cards = {name: released.load(name).card for name in networks()}
     lines = {name: points_of(card["curve"], "hours") for name, card in cards.items()}
-    hours = figures.curves(lines, across="hours", up=GAIN, title="Training the paper's network")
+    lowest = min(gain for points in lines.values() for _, gain in points)
+    title = "Training the paper's network"
+    hours = figures.curves(lines, across="hours", up=GAIN, title=title, bottom=lowest - 0.1)
     figures.save(hours, docs / "training.png")
     variants = json.loads((MEASURED / "ablations.json").read_text(encoding="utf-8"))["variants"]
     lines = {name: points_of(found["curve"], "step") for name, found in variants.items()}
@@ -283,7 +287,8 @@ def run(given: argparse.Namespace) -> None:
     )
     if given.times:
         note_times(live1)
-    draw(given.live1)
+    draw_pictures(given.live1, ROOT / "docs")
+    draw_curves(ROOT / "docs")
     text = page(means(crops), means(live1), live1["hardware"])
     with written_whole(ROOT / "RESULTS.md") as partial:
         partial.write_text(text, encoding="utf-8")
