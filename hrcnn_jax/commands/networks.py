@@ -39,7 +39,7 @@ def run_release(flags: argparse.Namespace) -> int:
 
 def _model_row(name: str, card: dict[str, Any]) -> tuple[str, ...]:
     gains = [
-        f"{score['gain']:+.2f} at {quality}"
+        f"{score['gain']:+z.2f} at {quality}"
         for quality, score in next(iter(card["scores"].values()), {}).items()
     ]
     return (
