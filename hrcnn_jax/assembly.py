@@ -21,8 +21,8 @@ from hrcnn_jax.tiles import tile_side
 Depth = Literal["uint8", "uint16", "float32"]
 """What a picture's samples are: whole numbers up to the type's largest, or floats in [0, 1]."""
 
-LARGEST: dict[Depth, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
-"""White, by depth."""
+LARGEST: dict[str, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
+"""White, by depth: the name of the samples' type."""
 
 TILE = 384
 """Largest side of the tiles that colours are converted in, in pixels."""

@@ -142,6 +142,8 @@ def upsample_guided(
     *batch, height, width = chroma.shape
     if luma.shape != (*batch, height * down, width * across):
         raise ValueError(f"luma {luma.shape} is not {factor} times chroma {chroma.shape}")
+    if down == across == 1:
+        return chroma  # it holds all of its detail itself
     coarse = downsample(luma, factor)
     mean_luma, mean_chroma = _window_mean(coarse), _window_mean(chroma)
     covariance = _window_mean(coarse * chroma) - mean_luma * mean_chroma

@@ -6,7 +6,7 @@ Pillow writes what it can; it knows no colour TIFF of more than 8 bits, and move
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -92,7 +92,7 @@ def write(
         picture = turned(picture, exif.orientation(file.exif))
     if picture.ndim == 3 and picture.shape[2] == 4 and not kind.inks:
         picture = inks_to_rgb(picture)
-        metadata = Metadata(metadata.exif, None, metadata.xmp, metadata.resolution)
+        metadata = replace(metadata, icc=None)
     try:
         with written_whole(path) as partial, partial.open("wb") as stream:
             kind.save(stream, picture, metadata, quality)
@@ -127,7 +127,7 @@ def inks_to_rgb(picture: NDArray[Any]) -> NDArray[Any]:
 
     The light that three inks and black let through, multiplied: Pillow's conversion.
     """
-    white = LARGEST[picture.dtype.name]  # type: ignore[index]
+    white = LARGEST[picture.dtype.name]
     rgb = np.empty((*picture.shape[:2], 3), picture.dtype)
     for top in range(0, len(picture), _ROWS):
         light = 1.0 - picture[top : top + _ROWS].astype(np.float32) / white
@@ -138,7 +138,7 @@ def inks_to_rgb(picture: NDArray[Any]) -> NDArray[Any]:
 
 def to_8_bits(picture: NDArray[Any]) -> NDArray[np.uint8]:
     """A picture of any depth for those who look at it on a screen: gray or RGB, uint8."""
-    white = LARGEST[picture.dtype.name]  # type: ignore[index]
+    white = LARGEST[picture.dtype.name]
     if picture.dtype != np.uint8:
         picture = np.rint(picture * np.float32(255 / white)).astype(np.uint8)
     return inks_to_rgb(picture) if picture.ndim == 3 and picture.shape[2] == 4 else picture
@@ -180,36 +180,22 @@ def _for_pillow(metadata: Metadata, *more: str) -> dict[str, Any]:
     return {name: options[name] for name in wanted if options[name]}
 
 
-def _tiff(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: int) -> None:
-    del quality
-    tiff.write(
-        stream,
-        picture,
-        exif=metadata.exif,
-        icc=metadata.icc,
-        xmp=metadata.xmp,
-        resolution=metadata.resolution,
-    )
+def _ours(write: Callable[..., None]) -> Callable[[BinaryIO, NDArray[Any], Metadata, int], None]:
+    """A writer of this package as a format's ``save``; none of them has a quality."""
 
+    def save(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: int) -> None:
+        del quality
+        write(stream, picture, **vars(metadata))
 
-def _png16(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: int) -> None:
-    del quality
-    png16.write(
-        stream,
-        picture,
-        exif=metadata.exif,
-        icc=metadata.icc,
-        xmp=metadata.xmp,
-        resolution=metadata.resolution,
-    )
+    return save
 
 
 FORMATS = {
     "png": Format(".png", "uint8", False, _png),
-    "png16": Format(".png", "uint16", False, _png16),
-    "tiff": Format(".tiff", "uint8", True, _tiff),
-    "tiff16": Format(".tiff", "uint16", True, _tiff),
-    "tiff32f": Format(".tiff", "float32", True, _tiff),
+    "png16": Format(".png", "uint16", False, _ours(png16.write)),
+    "tiff": Format(".tiff", "uint8", True, _ours(tiff.write)),
+    "tiff16": Format(".tiff", "uint16", True, _ours(tiff.write)),
+    "tiff32f": Format(".tiff", "float32", True, _ours(tiff.write)),
     "webp": Format(".webp", "uint8", False, _webp),
     "jpeg": Format(".jpg", "uint8", True, _jpeg),
 }

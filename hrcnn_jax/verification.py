@@ -95,7 +95,7 @@ def of_picture(file: JpegFile, picture: NDArray[Any]) -> list[Tally]:
       file: the file the picture was restored from.
       picture: of any depth, as :func:`hrcnn_jax.assembly.assemble` makes it.
     """
-    scale = 255 / LARGEST[picture.dtype.name]  # type: ignore[index]
+    scale = 255 / LARGEST[picture.dtype.name]
     tallies = [Tally() for _ in file.components]
     for top in range(0, file.height, _ROWS):
         samples = picture[top : top + _ROWS].astype(np.float64) * scale

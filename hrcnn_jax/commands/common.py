@@ -1,11 +1,13 @@
 """What the subcommands share."""
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
 
 from tqdm import tqdm
 
+from hrcnn_jax import codec
 from hrcnn_jax.output import OutputError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -14,6 +16,17 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 class UsageError(ValueError):
     """Flags that make no sense; the message says why."""
+
+
+def add_max_pixels(flags: argparse.ArgumentParser) -> None:
+    """Adds the flag that says how large a picture may claim to be."""
+    flags.add_argument(
+        "--max-pixels",
+        type=int,
+        default=codec.MAX_PIXELS,
+        metavar="N",
+        help=f"refuse larger pictures (default: {codec.MAX_PIXELS:,})",
+    )
 
 
 def complain(error: object) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hrcnn_jax import codec, inspection
 from hrcnn_jax.codec import JpegError
-from hrcnn_jax.commands.common import FAILED, complain
+from hrcnn_jax.commands.common import FAILED, add_max_pixels, complain
 
 
 def add(commands: Any) -> None:
@@ -14,13 +14,7 @@ def add(commands: Any) -> None:
     flags = commands.add_parser("inspect", help="tell what JPEG files are")
     flags.add_argument("inputs", nargs="+", metavar="FILE", help="JPEG files")
     flags.add_argument("--json", action="store_true", help="as a JSON list")
-    flags.add_argument(
-        "--max-pixels",
-        type=int,
-        default=codec.MAX_PIXELS,
-        metavar="N",
-        help=f"refuse larger pictures (default: {codec.MAX_PIXELS:,})",
-    )
+    add_max_pixels(flags)
     flags.set_defaults(run=run)
 
 

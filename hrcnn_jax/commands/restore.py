@@ -26,7 +26,14 @@ from hrcnn_jax import (
 from hrcnn_jax.assembly import assemble
 from hrcnn_jax.batch import Job
 from hrcnn_jax.codec import JpegError, JpegFile
-from hrcnn_jax.commands.common import FAILED, UsageError, complain, output_folder, tell
+from hrcnn_jax.commands.common import (
+    FAILED,
+    UsageError,
+    add_max_pixels,
+    complain,
+    output_folder,
+    tell,
+)
 from hrcnn_jax.jpeg import BLOCK
 from hrcnn_jax.output import FORMATS, OutputError
 from hrcnn_jax.restorer import Restorer
@@ -109,13 +116,7 @@ def add(commands: Any) -> None:
         metavar="N",
         help="threads that read, and that write (default: %(default)s)",
     )
-    flags.add_argument(
-        "--max-pixels",
-        type=int,
-        default=codec.MAX_PIXELS,
-        metavar="N",
-        help=f"refuse larger pictures (default: {codec.MAX_PIXELS:,})",
-    )
+    add_max_pixels(flags)
     flags.set_defaults(run=run)
 
 
@@ -188,7 +189,7 @@ def _restore(job: Job, file: JpegFile, *, network: Restorer, flags: argparse.Nam
             verification.watched(*each)
             for each in zip(planes, file.components, tallies, strict=True)
         ]
-    picture = assemble(file, planes, kind.depth, guidance=flags.strength)
+    picture = assemble(file, planes, kind.depth, guidance=network.strength)
     if flags.verify:
         written = verification.of_picture(file, picture)
         report = verification.report(file, tallies, written, kind.depth)
