@@ -20,6 +20,7 @@ from hrcnn_jax import data, figures, released
 from hrcnn_jax.evaluation import (
     COLOUR,
     PLANES,
+    TABLES,
     EvaluationError,
     Picture,
     Result,
@@ -63,15 +64,22 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "--quality",
         nargs="+",
         type=_quality,
-        help="JPEG qualities, Annex K luminance (default: 10 30 50, or the only one a network "
-        "serves)",
+        help="JPEG qualities (default: 10 30 50, or the only one a network serves)",
+    )
+    parser.add_argument(
+        "--table",
+        choices=tuple(TABLES),
+        default="luminance",
+        help="the quantisation table that qualities scale: Annex K's, all steps alike, or N. "
+        "Robidoux's (MozJPEG); --planes rgb has Annex K's two (default: luminance)",
     )
     parser.add_argument(
         "--planes",
         choices=(*PLANES, COLOUR),
         default="green",
         help="the green channel, as in the paper; JFIF luma; luma in studio range, as the "
-        "literature (with --quality 10 20 30 40); or whole colour files, 4:2:0 (default: green)",
+        "literature (with --quality 10 20 30 40); JFIF chroma (with --table chrominance); or "
+        "whole colour files, 4:2:0 (default: green)",
     )
     parser.add_argument(
         "--crop",
@@ -105,6 +113,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--figures: say where to by --output_dir")
     if given.figures and given.planes == COLOUR:
         parser.error(f"--figures: are of single planes, not of --planes {COLOUR}")
+    if given.table != "luminance" and (given.figures or given.planes == COLOUR):
+        parser.error(f"--table {given.table}: not for --figures, nor for --planes {COLOUR}")
     if given.figure_pictures < 0:
         parser.error(f"--figure_pictures {given.figure_pictures}: must be 0 or more")
     given.crops = given.crops or 14_040
@@ -163,6 +173,8 @@ def load_pictures(given: argparse.Namespace) -> list[Picture]:
 def describe_data(given: argparse.Namespace) -> str:
     """What was measured on, for instance ``live1 green``: a key of the cards' scores."""
     text = f"{' + '.join(folder_names(given.data))} {given.planes}"
+    if given.table != "luminance":
+        text += f", {given.table} table"
     if given.test_split:
         text += ", test split"
     if given.crop:
@@ -192,6 +204,7 @@ def as_json(
         },
         "data": folder_names(given.data),
         "planes": given.planes,
+        "table": given.table,
         "crop": given.crop,
         "faithful": given.faithful,
         "models": {
@@ -263,7 +276,7 @@ def run(given: argparse.Namespace, command: Sequence[str]) -> None:
         (Restorer(network, faithful=given.faithful), asked)
         for network, asked in zip(networks, qualities, strict=True)
     ]
-    results = measure(restorers, pictures)
+    results = measure(restorers, pictures, TABLES[given.table])
     print(f"{describe_data(given)}: {len(pictures)} pictures, on {released.hardware()}\n")
     print(table_of(results))
     if folder:

@@ -1,10 +1,10 @@
 """The compact network: HR-CNN's idea at a thirtieth of its cost, one network for every table.
 
 Still end to end from codes to pixels, still residual and fully convolutional, but it works where
-the information is: on cells of a few pixels inside each 8x8 block, not at full resolution. It is
-told the quantisation table, and its result is faithful by construction: every coefficient of the
-correction stays within half its own quantisation step, so the restored plane quantises to the
-codes it came from, whatever the weights.
+the information is: on cells of 4x4 pixels, not at full resolution, and with kernels that know
+where in its block a cell lies (``mirrored.py``). It is told the quantisation table, and its result
+is faithful by construction: every coefficient of the correction stays within half its own
+quantisation step, so the restored plane quantises to the codes it came from, whatever the weights.
 
 Codes ``(B, H, W, 1)``, tables ``(B, 8, 8)``, pixels ``(B, H, W, 1)`` float32 near [0, 1].
 """
@@ -15,32 +15,14 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from hrcnn_jax import jpeg
+from hrcnn_jax.mirrored import CELL, PIXELS, MirroredConv, from_cells, to_cells
 from hrcnn_jax.model import check_codes
 
 MARGIN = 1e-3
 """How far inside its half step a coefficient stays, in steps: room for float rounding."""
 
-
-def space_to_depth(plane: Array, cell: int) -> Array:
-    """Planes ``(B, H, W)`` to cells ``(B, H/cell, W/cell, cell*cell)``, row by row."""
-    batch, height, width = plane.shape
-    split = plane.reshape(batch, height // cell, cell, width // cell, cell)
-    return split.swapaxes(2, 3).reshape(batch, height // cell, width // cell, cell * cell)
-
-
-def depth_to_space(cells: Array, cell: int) -> Array:
-    """Inverse of :func:`space_to_depth`."""
-    batch, down, across, _ = cells.shape
-    split = cells.reshape(batch, down, across, cell, cell)
-    return split.swapaxes(2, 3).reshape(batch, down * cell, across * cell)
-
-
-def cell_places(down: int, across: int, cell: int) -> Array:
-    """One-hot place of each cell within its 8x8 block: ``(down, across, (8 // cell)**2)``."""
-    side = jpeg.BLOCK // cell
-    row, column = jnp.indices((down, across))
-    place = (row % side) * side + column % side
-    return nn.one_hot(place, side * side)
+MEAN_STEP = 57.6
+"""Mean step of Annex K's luminance table, quality 50."""
 
 
 def describe_table(table: Array) -> Array:
@@ -49,10 +31,19 @@ def describe_table(table: Array) -> Array:
     return 0.3 * (jnp.log2(steps) - 4.0)
 
 
+def usual_error(table: Array) -> Array:
+    """About how large a table's errors are, ``(B, 1, 1)``: they grow as the root of its steps."""
+    mean = jnp.mean(table.astype(jnp.float32), axis=(1, 2), keepdims=True)
+    return jnp.sqrt(mean / MEAN_STEP)
+
+
 def bound(correction: Array, steps: Array) -> Array:
-    """Squashes a correction of coefficients into plus or minus half a quantisation step."""
+    """Squashes a correction of coefficients into plus or minus half a quantisation step.
+
+    Nothing is corrected where the step is 1: 8-bit samples tell no more than that.
+    """
     half = (0.5 - MARGIN) * steps
-    return half * jnp.tanh(correction / half)
+    return jnp.where(steps > 1, half * jnp.tanh(correction / half), 0.0)
 
 
 class ResidualBlock(nn.Module):
@@ -63,36 +54,31 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, features: Array, told: Array) -> Array:
         width = features.shape[-1]
-        init = nn.initializers.he_normal()
         zeros = nn.initializers.zeros
         scale_shift = nn.Dense(2 * width, kernel_init=zeros, dtype=self.dtype, name="table")(told)
         scale, shift = jnp.split(scale_shift[:, None, None, :], 2, axis=-1)
-        inner = nn.relu(features)
-        inner = nn.Conv(width, (3, 3), kernel_init=init, dtype=self.dtype, name="conv1")(inner)
+        inner = MirroredConv(width, dtype=self.dtype, name="conv1")(nn.relu(features))
         inner = nn.relu(inner * (1 + scale) + shift)
-        inner = nn.Conv(width, (3, 3), kernel_init=init, dtype=self.dtype, name="conv2")(inner)
-        return features + inner
+        return features + MirroredConv(width, dtype=self.dtype, name="conv2")(inner)
 
 
 class Compact(nn.Module):
-    """Dequantise, inverse DCT, residual 3x3 convolutions on cells, bounded correction.
+    """Dequantise, inverse DCT, residual mirrored convolutions on cells, bounded correction.
 
     Attributes:
       width: channels of the residual blocks.
       blocks: residual blocks.
-      cell: side of a cell in pixels: 2, 4 or 8.
       dtype: what convolutions compute in, float32 or bfloat16.
     """
 
     width: int = 48
     blocks: int = 3
-    cell: int = 4
     dtype: DTypeLike = jnp.float32
 
     @property
     def context(self) -> int:
         """Blocks on every side of a block that its pixels depend on (the receptive field)."""
-        reach = (2 * self.blocks + 2) * self.cell
+        reach = (2 * self.blocks + 2) * CELL
         return -(-reach // jpeg.BLOCK)
 
     @nn.compact
@@ -110,26 +96,16 @@ class Compact(nn.Module):
         steps = jpeg.per_block(table).astype(jnp.float32)
         blocks = jpeg.to_blocks(codes[..., 0].astype(jnp.float32))
         decoded = jpeg.coefficients_to_pixels(jpeg.dequantise(blocks, steps))
-
-        cells = space_to_depth(decoded - 0.5, self.cell).astype(self.dtype)
-        batch, down, across, _ = cells.shape
-        places = cell_places(down, across, self.cell).astype(self.dtype)
-        places = jnp.broadcast_to(places, (batch, *places.shape))
         told = describe_table(table).astype(self.dtype)
 
-        features = jnp.concatenate([cells, places], axis=-1)
-        features = nn.Conv(self.width, (3, 3), dtype=self.dtype, name="head")(features)
+        lecun, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
+        features = to_cells(decoded - 0.5)
+        features = MirroredConv(self.width, lecun, self.dtype, name="head")(features)
         for index in range(self.blocks):
             features = ResidualBlock(self.dtype, name=f"residual{index + 1}")(features, told)
-        correction = nn.Conv(
-            self.cell**2,
-            (3, 3),
-            kernel_init=nn.initializers.zeros,
-            dtype=self.dtype,
-            name="tail",
-        )(nn.relu(features))
+        cells = MirroredConv(PIXELS, zeros, self.dtype, name="tail")(nn.relu(features))
 
-        pixels = depth_to_space(correction.astype(jnp.float32), self.cell) * jpeg.MAX_SAMPLE
-        bounded = bound(jpeg.dct(jpeg.to_blocks(pixels)), steps)
+        correction = from_cells(cells.astype(jnp.float32)) * usual_error(table) * jpeg.MAX_SAMPLE
+        bounded = bound(jpeg.dct(jpeg.to_blocks(correction)), steps)
         restored = decoded + jpeg.from_blocks(jpeg.idct(bounded)) / jpeg.MAX_SAMPLE
         return restored[..., None]

@@ -32,9 +32,32 @@ PLANES: dict[str, tuple[float, tuple[float, ...]]] = {
     "green": (0.0, data.PLANES["green"][0]),
     "luma": (0.0, data.PLANES["luma"][0]),
     "studio": (16.0, (65.481 / 255, 128.553 / 255, 24.966 / 255)),
+    "cb": (128.0, data.PLANES["any"][-2]),
+    "cr": (128.0, data.PLANES["any"][-1]),
 }
 """What is measured on: an offset and the weights of R, G and B. ``studio`` is BT.601 luma from 16
 to 235, MATLAB's ``rgb2ycbcr``, as the literature on JPEG artefacts reports it."""
+
+TABLES: dict[str, NDArray[np.int32]] = {
+    "luminance": jpeg.LUMINANCE,
+    "chrominance": jpeg.CHROMINANCE,
+    "flat": np.full((8, 8), 16, np.int32),
+    "robidoux": np.array(
+        [
+            [16, 16, 16, 18, 25, 37, 56, 85],
+            [16, 17, 20, 27, 34, 40, 53, 75],
+            [16, 20, 24, 31, 43, 62, 91, 135],
+            [18, 27, 31, 40, 53, 74, 106, 156],
+            [25, 34, 43, 53, 69, 94, 131, 189],
+            [37, 40, 62, 74, 94, 124, 169, 238],
+            [56, 53, 91, 106, 131, 169, 226, 311],
+            [85, 75, 135, 156, 189, 238, 311, 418],
+        ],
+        np.int32,
+    ),
+}
+"""Base tables that qualities scale: Annex K's two, and two of MozJPEG's: number 1, flat, and
+number 3, by N. Robidoux, its default and ImageMagick's choice for it."""
 
 COLOUR = "rgb"
 """Whole colour pictures instead of a plane, as 4:2:0 files by Pillow; compared over R, G and B."""
@@ -101,9 +124,11 @@ encode = jax.jit(jpeg.encode)
 decode = jax.jit(jpeg.decode)
 
 
-def make_codes(plane: NDArray[np.uint8], quality: int) -> tuple[NDArray[np.int16], NDArray[Any]]:
+def make_codes(
+    plane: NDArray[np.uint8], quality: int, base: NDArray[np.int32] = jpeg.LUMINANCE
+) -> tuple[NDArray[np.int16], NDArray[Any]]:
     """Codes ``(H/8, W/8, 8, 8)`` of a plane ``(H, W)``, and their table ``(8, 8)``."""
-    table = jpeg.quality_table(quality)
+    table = jpeg.quality_table(quality, base)
     return np.asarray(encode(to_pixels(plane), table)).astype(np.int16), np.asarray(table)
 
 
@@ -139,10 +164,10 @@ def score(original: NDArray[Any], plain: NDArray[Any], restored: NDArray[Any]) -
     return scores
 
 
-def as_file(samples: NDArray[np.uint8], quality: int) -> bytes:
-    """A plane ``(H, W)`` as a grayscale, RGB ``(H, W, 3)`` as a 4:2:0 JPEG file, by Pillow."""
+def as_file(samples: NDArray[np.uint8], **options: Any) -> bytes:
+    """A plane ``(H, W)`` as a grayscale, RGB ``(H, W, 3)`` as a colour JPEG file, by Pillow."""
     file = io.BytesIO()
-    Image.fromarray(samples).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    Image.fromarray(samples).save(file, "JPEG", **options)
     return file.getvalue()
 
 
@@ -167,10 +192,12 @@ class Attempt(NamedTuple):
     seconds: float
 
 
-def attempt_plane(restorer: Restorer, plane: NDArray[np.uint8], quality: int) -> Attempt:
+def attempt_plane(
+    restorer: Restorer, plane: NDArray[np.uint8], quality: int, base: NDArray[np.int32]
+) -> Attempt:
     """Restores a plane ``(H, W)`` from exact codes; libjpeg's, of a file, are for the times."""
-    codes, table = make_codes(plane, quality)
-    file = as_file(plane, quality)
+    codes, table = make_codes(plane, quality, base)
+    file = as_file(plane, qtables=[table.ravel().tolist()])
     _, jpeg_seconds = timed(decode_by_pillow, file)
     _, reading = timed(codec.read, file)
     restored, restoring = timed(restorer.restore_codes, codes, table)
@@ -178,15 +205,19 @@ def attempt_plane(restorer: Restorer, plane: NDArray[np.uint8], quality: int) ->
 
 
 def attempt_colour(restorer: Restorer, picture: NDArray[np.uint8], quality: int) -> Attempt:
-    """Restores an RGB picture ``(H, W, 3)`` from a JPEG file."""
-    file = as_file(picture, quality)
+    """Restores an RGB picture ``(H, W, 3)`` from a JPEG file with Annex K's tables."""
+    file = as_file(picture, quality=quality, subsampling="4:2:0")
     plain, jpeg_seconds = timed(decode_by_pillow, file)
     restored, seconds = timed(restorer.restore, file)
     return Attempt(to_pixels(plain), to_pixels(restored), jpeg_seconds, seconds)
 
 
 def evaluate(
-    restorer: Restorer, quality: int, pictures: Sequence[Picture], warm: set[tuple[int, ...]]
+    restorer: Restorer,
+    quality: int,
+    pictures: Sequence[Picture],
+    warm: set[tuple[int, ...]],
+    base: NDArray[np.int32] = jpeg.LUMINANCE,
 ) -> Iterator[Scores]:
     """Scores each picture at one quality.
 
@@ -196,20 +227,28 @@ def evaluate(
       pictures: to make the codes from.
       warm: the shapes that this restorer has met; new ones are added. They are run once before
         they are timed, so that compiling does not count.
+      base: the table that the quality scales; of planes only.
     """
+
+    def attempt(samples: NDArray[np.uint8]) -> Attempt:
+        if samples.ndim == 2:
+            return attempt_plane(restorer, samples, quality, base)
+        return attempt_colour(restorer, samples, quality)
+
     for picture in pictures:
         samples = picture.samples
-        attempt = attempt_plane if samples.ndim == 2 else attempt_colour
         if samples.shape not in warm:
-            attempt(restorer, samples, quality)
+            attempt(samples)
             warm.add(samples.shape)
-        made = attempt(restorer, samples, quality)
+        made = attempt(samples)
         scores = score(to_pixels(samples), made.plain, made.restored)
         yield {**scores, "jpeg_seconds": made.jpeg_seconds, "seconds": made.seconds}
 
 
 def measure(
-    restorers: Sequence[tuple[Restorer, list[int]]], pictures: list[Picture]
+    restorers: Sequence[tuple[Restorer, list[int]]],
+    pictures: list[Picture],
+    base: NDArray[np.int32] = jpeg.LUMINANCE,
 ) -> list[Result]:
     """Every network at each of its qualities."""
     results = []
@@ -221,7 +260,7 @@ def measure(
                 name = restorer.network.name
                 bar.set_description(f"{name}, quality {quality}")
                 result = Result(name, quality, pictures, [])
-                for scores in evaluate(restorer, quality, pictures, warm):
+                for scores in evaluate(restorer, quality, pictures, warm, base):
                     result.scores.append(scores)
                     bar.update()
                 results.append(result)

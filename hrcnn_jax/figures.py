@@ -43,6 +43,16 @@ class Panel:
     caption: str
 
 
+@dataclass(frozen=True)
+class Point:
+    """A named point; ``ours`` stands out."""
+
+    name: str
+    x: float
+    y: float
+    ours: bool = False
+
+
 def side_by_side(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Two pictures next to each other, a white gap between them.
 
@@ -234,6 +244,38 @@ def curves(
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def scatter(points: Sequence[Point], *, across: str, up: str, title: str) -> "Figure":
+    """Named points over a logarithmic axis.
+
+    Args:
+      points: what to show; x positive.
+      across: what x is.
+      up: what y is.
+      title: of the figure.
+    """
+    figure = _figure(0.5 * WIDTH, title)
+    axes = figure.subplots()
+    for point in points:
+        color = ACCENT if point.ours else TEXT
+        axes.plot(point.x, point.y, "o", color=color)
+        axes.annotate(
+            f"{point.name}  {point.y:+.2f}",
+            (point.x, point.y),
+            xytext=(7, -4),
+            textcoords="offset points",
+            color=color,
+            fontweight="bold" if point.ours else "normal",
+        )
+    axes.set_xscale("log")
+    axes.set_xlim(min(p.x for p in points) / 2, max(p.x for p in points) * 4)
+    axes.set_ylim(0, 1.15 * max(p.y for p in points))
+    axes.set_xlabel(across, color=TEXT)
+    axes.set_ylabel(up, color=TEXT)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 

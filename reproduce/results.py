@@ -52,9 +52,9 @@ def networks() -> list[str]:
     return sorted(names, key=lambda name: int(name.removeprefix("hrcnn-q")))
 
 
-def measure(folder: Path, *flags: str) -> dict[str, Any]:
+def measure(models: Sequence[str], folder: Path, *flags: str) -> dict[str, Any]:
     """What ``evaluate.py`` finds out."""
-    status = evaluate.main(["--model", *networks(), "--output_dir", str(folder), *flags])
+    status = evaluate.main(["--model", *models, "--output_dir", str(folder), *flags])
     if status:
         raise ValueError("evaluate.py failed, as said above")
     found: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
@@ -281,10 +281,10 @@ def draw_curves(docs: Path) -> None:
 def run(given: argparse.Namespace) -> None:
     """Measures, writes, draws."""
     folder = Path(given.output_dir)
-    live1 = measure(folder / "live1", "--data", given.live1, "--card")
-    crops = measure(
-        folder / "crops", "--data", given.crops_of, "--crop", "128", "--crops", str(CROPS)
-    )
+    models = networks()
+    live1 = measure(models, folder / "live1", "--data", given.live1, "--card")
+    cut = ("--data", given.crops_of, "--crop", "128", "--crops", str(CROPS))
+    crops = measure(models, folder / "crops", *cut)
     if given.times:
         note_times(live1)
     draw_pictures(given.live1, ROOT / "docs")

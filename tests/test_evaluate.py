@@ -194,6 +194,20 @@ def test_studio_luma_is_scikit_images(pictures: Path, tmp_path: Path) -> None:
     assert scores["jpeg_psnr"] == pytest.approx(expected, abs=0.02)  # as above
 
 
+@pytest.mark.parametrize(("planes", "channel"), [("cb", 1), ("cr", 2)])
+def test_chroma_and_other_tables(planes: str, channel: int, pictures: Path, tmp_path: Path) -> None:
+    """As Pillow converts colours, and as libjpeg codes with a table of its caller's."""
+    flags = ("--model", "tiny", "--planes", planes, "--table", "flat", "--quality", "30")
+    result = run(pictures, tmp_path, *flags)
+    assert result["table"] == "flat"
+    original = np.asarray(Image.open(pictures / "first.png").convert("YCbCr"))[..., channel]
+    file = jpeg_bytes(original, qtables=[[27] * 64])  # 16 times 5000 // 30 percent, rounded
+    expected = peak_signal_noise_ratio(original, np.asarray(Image.open(io.BytesIO(file))))
+    scores = result["results"][0]["pictures"][0]
+    # Pillow rounds chroma from fixed-point weights.
+    assert scores["jpeg_psnr"] == pytest.approx(expected, abs=0.05)
+
+
 def test_colour_files_are_compared_over_all_samples(pictures: Path, tmp_path: Path) -> None:
     """Pillow's 4:2:0 files and decoder; whole pictures, of whatever size."""
     flags = ("--model", "tiny", "--planes", "rgb", "--quality", "30", "--no-faithful")
@@ -415,6 +429,8 @@ def test_bad_input(
         (["--figures"], "--figures: say where"),
         (["--figure_pictures", "-1"], "--figure_pictures -1: must be 0 or more"),
         (["--planes", "blue"], "invalid choice"),
+        (["--table", "odd"], "invalid choice"),
+        (["--table", "flat", "--planes", "rgb"], "--table flat: not for"),
     ],
 )
 def test_usage(flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

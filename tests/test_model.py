@@ -282,8 +282,7 @@ def test_bfloat16_computes_near_float32() -> None:
         HRCNN(blocks=1, hidden_relu=False),
         Compact(width=8, blocks=1),
         Compact(width=8, blocks=2),
-        Compact(width=8, blocks=1, cell=2),
-        Compact(width=8, blocks=0, cell=8),
+        Compact(width=8, blocks=0),
     ],
     ids=lambda module: f"{type(module).__name__}, blocks={module.blocks}",
 )

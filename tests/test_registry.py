@@ -22,19 +22,18 @@ def test_cost_of_the_papers_network() -> None:
     assert registry.multiply_adds(HRCNN(blocks=0), side=8) == 64 + 4096 + 12800 + 72
 
 
-@pytest.mark.parametrize(("width", "blocks", "cell"), [(8, 1, 4), (12, 2, 2), (48, 3, 4)])
-def test_cost_of_the_compact_network(width: int, blocks: int, cell: int) -> None:
+@pytest.mark.parametrize(("width", "blocks"), [(8, 1), (12, 2), (48, 3)])
+def test_cost_of_the_compact_network(width: int, blocks: int) -> None:
     """3x3 convolutions on cells; three 8x8 transforms of two products; the table once a picture."""
-    places = (8 // cell) ** 2
-    on_cells = 9 * (cell**2 + places) * width + blocks * 2 * 9 * width**2 + 9 * width * cell**2
+    on_cells = 9 * 16 * width + blocks * 2 * 9 * width**2 + 9 * width * 16
     table = blocks * 64 * 2 * width / 128**2
-    by_hand = on_cells / cell**2 + 3 * 2 * 8 + table
-    module = Compact(width=width, blocks=blocks, cell=cell)
+    by_hand = on_cells / 16 + 3 * 2 * 8 + table
+    module = Compact(width=width, blocks=blocks)
     assert registry.multiply_adds(module, side=128) == round(by_hand)
 
 
 def test_parameters_of_the_compact_network() -> None:
-    head, block = 9 * (16 + 4) * 8 + 8, 2 * (9 * 8 * 8 + 8) + 64 * 16 + 16
+    head, block = 9 * 16 * 8 + 8, 2 * (9 * 8 * 8 + 8) + 64 * 16 + 16
     tail = 9 * 8 * 16 + 16
     params = registry.init(Compact(width=8, blocks=2), jax.random.key(0))
     assert registry.count_parameters(params) == head + 2 * block + tail
@@ -47,9 +46,9 @@ def test_options_build_what_they_say() -> None:
         "hidden_relu": True,
         "decoder_init": True,
     }
-    assert registry.options_of("compact") == {"width": 48, "blocks": 3, "cell": 4}
-    built = registry.build("compact", {"width": 8, "cell": 2}, dtype="bfloat16")
-    assert built == Compact(width=8, cell=2, dtype=jnp.dtype("bfloat16"))
+    assert registry.options_of("compact") == {"width": 48, "blocks": 3}
+    built = registry.build("compact", {"width": 8}, dtype="bfloat16")
+    assert built == Compact(width=8, dtype=jnp.dtype("bfloat16"))
     assert registry.build("hrcnn") == HRCNN(dtype=jnp.dtype("float32"))
 
 

@@ -1,5 +1,6 @@
 """The results page from end to end on tiny pictures and networks, and what it is made of."""
 
+import io
 import json
 import re
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors.flax import save_file
 from skimage.metrics import peak_signal_noise_ratio
 
 from hrcnn_jax import figures, registry, released
-from reproduce import ablations, paper, results
+from reproduce import ablations, compact, paper, results
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -81,6 +82,51 @@ def test_the_page_twice(folder: Path) -> None:
     for name in ("stages", "training", "ablations", *results.PICTURES):
         with Image.open(folder / "docs" / f"{name}.png") as picture:
             assert picture.width == figures.WIDTH * figures.DPI
+
+
+def test_the_page_of_the_compact_networks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Untrained, they are the plain decoder; its scores are scikit-image's of Pillow's JPEG."""
+    known = json.loads((folder / "weights" / "hrcnn-q10.json").read_text(encoding="utf-8"))
+    for name, width in (("small", 4), ("large", 8)):
+        options = {"width": width, "blocks": 1}
+        module = registry.build("compact", options)
+        params = fresh_params(module)
+        save_file(flatten_dict(params, sep="/"), folder / "weights" / f"{name}.safetensors")
+        cost = registry.multiply_adds(module)
+        card = {"architecture": "compact", "options": options, "multiply_adds_per_pixel": cost}
+        (folder / "weights" / f"{name}.json").write_text(json.dumps({**known, **card}))
+    card = folder / "weights" / "hrcnn-q10.json"
+    card.write_text(json.dumps({**known, "multiply_adds_per_pixel": 248_776}))
+    monkeypatch.setattr(compact, "ROOT", folder)
+    monkeypatch.setattr(compact, "QUALITIES", (10, 95))
+    monkeypatch.setattr(compact, "SHOWN", (10, 95))
+    monkeypatch.setattr(compact, "FILES", (("green", "luminance"), ("cb", "chrominance")))
+    live1 = str(folder / "live1")
+    assert compact.main(["--live1", live1, "--output_dir", str(folder / "out")]) == 0
+
+    page = (folder / "docs" / "compact.md").read_text(encoding="utf-8")
+    assert re.search(r"\| `large`: green, luminance( \| \+0\.00){2} \| \+0\.000 at 10 \|", page)
+    assert re.search(r"\| `large`: cb, chrominance( \| [+-]0\.0\d){2} \|", page)
+    files = [np.asarray(Image.open(path)) for path in sorted(Path(live1).glob("*.png"))]
+    psnr = []
+    for picture in files:
+        coded = Image.open(io.BytesIO(jpeg_bytes(picture, quality=20, subsampling="4:2:0")))
+        psnr.append(peak_signal_noise_ratio(picture, np.asarray(coded)))
+    cells = re.findall(r"\*\*`small`\*\* \|.*", page)[1].split("|")
+    # By how chroma is enlarged the untrained network differs from Pillow.
+    assert float(cells[3].strip(" *")) == pytest.approx(np.mean(psnr), abs=0.3)
+    assert not re.search(r"[{}]", page)
+    assert live1 not in page, "where pictures lie is nobody's business"
+    with Image.open(folder / "docs" / "cost.png") as picture:
+        assert picture.width == figures.WIDTH * figures.DPI
+
+
+def test_published_scores_are_of_the_same_plain_decoder() -> None:
+    """Every network's gain over it is positive, and grows less than the picture's quality."""
+    for other in compact.PUBLISHED:
+        for ours, plain in ((other.luma, compact.PLAIN.luma), (other.rgb, compact.PLAIN.rgb)):
+            gains = [a - b for a, b in zip(ours, plain, strict=False) if a is not None]
+            assert all(1.0 < gain < 2.5 for gain in gains)
 
 
 def test_a_missing_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ from hrcnn_jax.checkpoints import Checkpoints, load_best
 
 pytestmark = pytest.mark.usefixtures("standard_promotion", "quick_compilation")
 
-TINY = ["--architecture", "compact", "--width", "8", "--blocks", "0", "--cell", "4"]
+TINY = ["--architecture", "compact", "--width", "8", "--blocks", "0"]
 TINY += ["--crops", "12", "--validation_crops", "3", "--crop", "24", "--patch", "16"]
 TINY += ["--batch", "4", "--quality", "10", "--steps", "6", "--warmup", "2"]
 TINY += ["--log_every", "2", "--eval_every", "3", "--save_every", "2"]

@@ -41,6 +41,7 @@ def _model_row(name: str, card: dict[str, Any]) -> tuple[str, ...]:
     gains = [
         f"{score['gain']:+z.2f} at {quality}"
         for quality, score in next(iter(card["scores"].values()), {}).items()
+        if quality in ("10", "30", "50")
     ]
     return (
         name,

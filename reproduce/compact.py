@@ -1,0 +1,214 @@
+"""Measures ``small`` and ``large`` on LIVE1 and writes docs/compact.md; see ``--help``.
+
+  python -m reproduce.compact --live1 LIVE1
+
+Scores are measured anew each time, by ``evaluate.py``; what other networks reach is as published.
+"""
+
+import argparse
+import datetime
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hrcnn_jax import figures, released
+from hrcnn_jax.figures import Point
+from hrcnn_jax.files import written_whole
+from reproduce.results import ROOT, measure, table
+
+NETWORKS = ("small", "large")
+QUALITIES = (*range(5, 100, 5), 98, 100)
+SHOWN = (5, 10, 20, 30, 40, 50, 70, 90, 95, 98, 100)
+"""Of the qualities that are measured, those with a column of their own."""
+
+LITERATURE = (10, 20, 30, 40)
+FILES = (
+    ("green", "luminance"),
+    ("luma", "luminance"),
+    ("luma", "flat"),
+    ("luma", "robidoux"),
+    ("cb", "chrominance"),
+    ("cr", "chrominance"),
+)
+"""Planes and tables that must come out no worse."""
+
+
+class Published(NamedTuple):
+    """PSNR on LIVE1 at qualities 10, 20, 30, 40 in dB, None where not given."""
+
+    name: str
+    cost: int | None
+    luma: tuple[float | None, ...] = ()
+    rgb: tuple[float | None, ...] = ()
+
+
+PLAIN = Published("plain JPEG", 0, (27.77, 30.07, 31.41, 32.35), (25.69, 28.06, 29.37, 30.28))
+
+PUBLISHED = (
+    Published("AR-CNN", 106_448, (28.96, None, None, None)),
+    Published("DnCNN-3", 664_704, (29.19, 31.59, 32.98, 33.96)),
+    Published("FBCNN", 2_700_000, (29.75, 32.13, 33.54, 34.53), (27.77, 30.11, 31.43, 32.34)),
+    Published("SwinIR", None, (29.86, 32.25, 33.69, 34.67)),
+    Published("JDEC", None, (), (27.95, 30.26, 31.59, 32.50)),
+)
+"""Other networks, from their own publications. Multiply-adds a pixel are counted from their
+layers: AR-CNN 9x9x64, 7x7x64x32, 32x16, 5x5x16; DnCNN-3 twenty of 3x3, 64 wide; FBCNN's U-Net with
+71.9 million parameters about 2.7 million."""
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Flags."""
+    parser = argparse.ArgumentParser(
+        prog="python -m reproduce.compact",
+        description="Measure the released compact networks; write docs/compact.md and its figure.",
+    )
+    parser.add_argument("--live1", required=True, help="the folder of the LIVE1 pictures")
+    parser.add_argument("--output_dir", default="results", help="evaluations go here")
+    return parser.parse_args(argv)
+
+
+def scores_of(found: Mapping[str, Any], model: str) -> dict[int, dict[str, float]]:
+    """One network's mean scores by quality."""
+    return {
+        result["quality"]: result["mean"] for result in found["results"] if result["model"] == model
+    }
+
+
+def gain_rows(files: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[list[str]]:
+    """Gains in dB: a line a network and kind of file, the lowest at any quality last."""
+    rows = []
+    for name in NETWORKS:
+        for (planes, base), found in files.items():
+            gains = {quality: mean["gain"] for quality, mean in scores_of(found, name).items()}
+            lowest = min(gains, key=lambda quality: gains[quality])
+            rows.append(
+                [
+                    f"`{name}`: {planes}, {base}",
+                    *(f"{gains[quality]:+z.2f}" for quality in SHOWN),
+                    f"{gains[lowest]:+z.3f} at {lowest}",
+                ]
+            )
+    return rows
+
+
+def literature_rows(found: Mapping[str, Any], protocol: str) -> list[list[str]]:
+    """PSNR in dB under one of the literature's protocols, ``luma`` or ``rgb``."""
+    rows = []
+    for name in NETWORKS:
+        card = released.load(name).card
+        means = scores_of(found, name)
+        psnr = [f"**{means[quality]['psnr']:.2f}**" for quality in LITERATURE]
+        rows.append([f"**`{name}`**", f"{card['multiply_adds_per_pixel']:,}", *psnr])
+    for other in (PLAIN, *PUBLISHED):
+        printed = getattr(other, protocol)
+        if printed:
+            cost = "–" if other.cost is None else f"{other.cost:,}"
+            rows.append([other.name, cost, *("–" if v is None else f"{v:.2f}" for v in printed)])
+    return rows
+
+
+def training_rows() -> list[list[str]]:
+    """How each network was trained, from its card."""
+    rows = []
+    for name in NETWORKS:
+        card = released.load(name).card
+        told, options = card["training"], card["options"]
+        rows.append(
+            [
+                f"`{name}`",
+                f"{options['width']} × {options['blocks']}",
+                f"{card['parameters']:,}",
+                f"{card['multiply_adds_per_pixel']:,}",
+                f"{card['steps']:,} of {told['batch']} × {told['patch']}²",
+                f"{card['curve'][-1]['hours']:.1f} h",
+                card["hardware"],
+                f"{card['validation_gain_db']:+.3f}",
+            ]
+        )
+    return rows
+
+
+TRAINING_HEAD = (
+    "",
+    "width × blocks",
+    "parameters",
+    "multiply-adds a pixel",
+    "steps",
+    "time",
+    "on",
+    "validation gain (dB)",
+)
+
+
+def draw_costs(luma: Mapping[str, Any], path: Path) -> None:
+    """Gain at quality 10 over multiply-adds a pixel: ours and the published."""
+    plain = PLAIN.luma[0]
+    points = [
+        Point(
+            f"{name}, ours",
+            released.load(name).card["multiply_adds_per_pixel"],
+            scores_of(luma, name)[LITERATURE[0]]["gain"],
+            ours=True,
+        )
+        for name in (*NETWORKS, "hrcnn-q10")
+    ]
+    points += [
+        Point(other.name, other.cost, other.luma[0] - plain)
+        for other in PUBLISHED
+        if other.cost and other.luma and other.luma[0] and plain
+    ]
+    figure = figures.scatter(
+        points,
+        across="multiply-adds a pixel",
+        up="PSNR gain over plain JPEG (dB)",
+        title="LIVE1 luma, quality 10: what a network gains, and what it costs",
+    )
+    figures.save(figure, path)
+
+
+def run(given: argparse.Namespace) -> None:
+    """Measures, writes, draws."""
+    folder = Path(given.output_dir)
+    live1 = ("--data", given.live1)
+    every = ("--quality", *map(str, QUALITIES))
+    literature = ("--quality", *map(str, LITERATURE))
+    files = {
+        (planes, base): measure(
+            NETWORKS,
+            folder / f"{planes}-{base}",
+            *(*live1, *every, "--planes", planes, "--table", base, "--card"),
+        )
+        for planes, base in FILES
+    }
+    models = (*NETWORKS, "hrcnn-q10")
+    studio = (*live1, *literature, "--planes", "studio", "--card")
+    luma = measure(models, folder / "studio", *studio)
+    rgb = measure(NETWORKS, folder / "rgb", *live1, *literature, "--planes", "rgb", "--card")
+    draw_costs(luma, ROOT / "docs" / "cost.png")
+    template = (Path(__file__).parent / "compact.template.md").read_text(encoding="utf-8")
+    head = ["", "multiply-adds a pixel", *(f"Q = {quality}" for quality in LITERATURE)]
+    text = template.format(
+        hardware=luma["hardware"],
+        date=datetime.date.today().isoformat(),
+        gains=table(["", *map(str, SHOWN), "lowest of all"], gain_rows(files)),
+        luma=table(head, literature_rows(luma, "luma")),
+        rgb=table(head, literature_rows(rgb, "rgb")),
+        training=table(TRAINING_HEAD, training_rows()),
+    )
+    with written_whole(ROOT / "docs" / "compact.md") as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    try:
+        run(parse(argv))
+    except (ValueError, OSError) as error:
+        print(f"reproduce.compact: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

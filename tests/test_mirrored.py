@@ -1,0 +1,77 @@
+"""Cells and the mirrored convolution, against SciPy's correlation and by their symmetry."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+from scipy.signal import correlate2d
+
+from hrcnn_jax import mirrored
+
+KEY = jax.random.key(0)
+
+
+def test_cells_are_read_from_their_blocks_corner() -> None:
+    plane = jnp.arange(2 * 16 * 24).reshape(2, 16, 24)
+    cells = mirrored.to_cells(plane)
+    assert cells.shape == (2, 4, 6, 16)
+    # The block at (8, 16), its four cells: the corner first, then along its upper or lower edge.
+    assert cells[1, 2, 4].tolist() == plane[1, 8:12, 16:20].ravel().tolist()
+    assert cells[1, 2, 5].tolist() == plane[1, 8:12, 23:19:-1].ravel().tolist()
+    assert cells[1, 3, 4].tolist() == plane[1, 15:11:-1, 16:20].ravel().tolist()
+    assert cells[1, 3, 5].tolist() == plane[1, 15:11:-1, 23:19:-1].ravel().tolist()
+    np.testing.assert_array_equal(mirrored.from_cells(cells), plane)
+
+
+def by_scipy(cells: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Every cell's output by an ordinary correlation with the kernel turned for its place."""
+    channels = cells.shape[-1]
+    output = np.zeros((*cells.shape[:3], kernel.shape[-1]))
+    for p, q in np.ndindex(2, 2):
+        turned = kernel[:: 1 - 2 * p, :: 1 - 2 * q]
+        for b, c, d in np.ndindex(len(cells), channels, kernel.shape[-1]):
+            plane = correlate2d(cells[b, :, :, c], turned[:, :, c, d], mode="same")
+            output[b, p::2, q::2, d] += plane[p::2, q::2]
+    return output
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 8, 3), (1, 2, 2, 4)])
+def test_convolution(shape: tuple[int, ...]) -> None:
+    cells = jax.random.normal(KEY, shape)
+    kernel = jax.random.normal(KEY, (3, 3, shape[-1], 5))
+    expected = by_scipy(np.asarray(cells), np.asarray(kernel))
+    np.testing.assert_allclose(mirrored.convolve(cells, kernel), expected, atol=1e-5)
+    taps = mirrored.neighbours(cells) @ kernel.reshape(-1, 5)
+    np.testing.assert_allclose(taps, expected, atol=1e-5)  # float32: sums of 36 products
+
+
+def test_gradients() -> None:
+    """Against finite differences."""
+    cells = jax.random.normal(KEY, (2, 4, 6, 3))
+    kernel = jax.random.normal(KEY, (3, 3, 3, 4))
+    check_grads(mirrored.convolve, (cells, kernel), order=1, modes=["rev"])
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_mirroring(axis: int) -> None:
+    """A plane's mirror image has the mirror image of its output."""
+    plane = jax.random.normal(KEY, (1, 16, 24))
+    conv = mirrored.MirroredConv(16)
+    params = conv.init(KEY, mirrored.to_cells(plane))
+
+    def apply(plane: jax.Array) -> jax.Array:
+        return mirrored.from_cells(conv.apply(params, mirrored.to_cells(plane)))
+
+    turned = jnp.flip(apply(jnp.flip(plane, axis)), axis)
+    np.testing.assert_allclose(turned, apply(plane), atol=1e-5)
+    assert np.abs(apply(plane)).max() > 0.1
+
+
+def test_16_bit_floats() -> None:
+    """Computed in them; parameters stay float32."""
+    conv = mirrored.MirroredConv(4, dtype=jnp.bfloat16)
+    cells = jnp.ones((1, 4, 4, 3))
+    params = conv.init(KEY, cells)
+    assert conv.apply(params, cells).dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.float32)}
