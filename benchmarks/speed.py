@@ -1,0 +1,187 @@
+"""Megapixels a second beside the machine's own limits: ``python -m benchmarks.speed``.
+
+Everything is measured in one run, warm, medians of repeats. The yardstick is the rate of a large
+matrix product in float32: what convolutions could reach at best. A network's share of it is its
+multiply-adds a second by the yardstick's.
+"""
+
+import argparse
+import io
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from benchmarks import pictures
+from hrcnn_jax import codec, registry, released
+from hrcnn_jax.files import written_whole
+from hrcnn_jax.restorer import Restorer
+from hrcnn_jax.tiles import TILE
+
+QUALITY = 10
+"""Of the files: one that every network serves."""
+
+SIDE = 2048
+"""Of the yardstick's matrices."""
+
+ENOUGH = 60.0
+"""Seconds after which nothing is repeated."""
+
+DNCNN_COST = 9 * 64 * (1 + 18 * 64 + 1)
+
+
+def median_seconds(function: Callable[..., Any], *arguments: Any, repeats: int) -> float:
+    """Of a call that waits for its result; fewer repeats where they take minutes."""
+    taken: list[float] = []
+    while len(taken) < repeats and sum(taken) < ENOUGH:
+        began = time.perf_counter()
+        jax.block_until_ready(function(*arguments))
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
+
+
+def first_and_median(
+    function: Callable[..., Any], *arguments: Any, repeats: int
+) -> tuple[float, float]:
+    """Seconds of the first call, which compiles, and of those after it."""
+    first = median_seconds(function, *arguments, repeats=1)
+    return first, median_seconds(function, *arguments, repeats=repeats)
+
+
+def yardstick(dtype: str, repeats: int) -> float:
+    """Multiply-adds a second of a large matrix product."""
+    matrix = jax.random.normal(jax.random.key(0), (SIDE, SIDE), jnp.dtype(dtype))
+    return SIDE**3 / first_and_median(jax.jit(jnp.matmul), matrix, matrix, repeats=repeats)[1]
+
+
+def network_alone(name: str, batch: int, repeats: int) -> tuple[float, float]:
+    """Seconds a pixel on tiles as ``restore`` cuts them, and of the first call."""
+    network = released.load(name)
+    apply = jax.jit(partial(registry.restore, network.module, network.params))
+    random = np.random.default_rng(0)
+    codes = jnp.asarray(random.integers(-2, 3, (batch, TILE, TILE, 8, 8)), jnp.float32)
+    table = jnp.full((batch, 8, 8), 40)
+    first, seconds = first_and_median(apply, codes, table, repeats=repeats)
+    return seconds / codes.size, first
+
+
+def network_on_file(restorer: Restorer, file: bytes, repeats: int) -> dict[str, float]:
+    """Seconds from a file's bytes to the finished array, and those of its parts."""
+    restore = partial(restorer.restore, max_pixels=sys.maxsize)
+    first, seconds = first_and_median(restore, file, repeats=repeats)
+    read = partial(codec.read, max_pixels=sys.maxsize)
+    reading = median_seconds(read, file, repeats=repeats)
+    return {"seconds": seconds, "first_seconds": first, "reading_seconds": reading}
+
+
+def dncnn(repeats: int) -> float:
+    """Seconds a pixel of DnCNN-3's layers: twenty 3x3 convolutions, 64 wide, at full resolution."""
+    shapes = [(3, 3, 1, 64), *18 * [(3, 3, 64, 64)], (3, 3, 64, 1)]
+    kernels = [0.05 * jnp.ones(shape) for shape in shapes]
+
+    @jax.jit
+    def apply(features: jax.Array) -> jax.Array:
+        for index, kernel in enumerate(kernels):
+            features = jax.lax.conv_general_dilated(
+                features, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+            features = jax.nn.relu(features) if index < len(kernels) - 1 else features
+        return features
+
+    plane = jnp.ones((1, 256, 256, 1))
+    return first_and_median(apply, plane, repeats=repeats)[1] / plane.size
+
+
+def decode_by_pillow(file: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(file)))
+
+
+def measure(given: argparse.Namespace) -> dict[str, Any]:
+    """All figures."""
+    repeats = given.repeats
+    found: dict[str, Any] = {
+        "hardware": released.hardware(),
+        "jax": jax.__version__,
+        "yardstick": {dtype: yardstick(dtype, repeats) for dtype in given.yardsticks},
+        "alone": [],
+        "files": [],
+    }
+    limit = found["yardstick"][given.yardsticks[0]]
+    files = {
+        (size, colour): pictures.file(size, quality=QUALITY, gray=colour == "gray")
+        for size in given.megapixels
+        for colour in ("gray", "4:2:0")
+    }
+    pillow = {
+        key: median_seconds(decode_by_pillow, file, repeats=repeats) for key, file in files.items()
+    }
+    for name in given.networks:
+        cost = released.load(name).card["multiply_adds_per_pixel"]
+        for batch in given.batches:
+            seconds, first = network_alone(name, batch, repeats)
+            row = {"network": name, "batch": batch, "megapixels_per_second": 1e-6 / seconds}
+            row |= {"first_seconds": first, "share": cost / seconds / limit}
+            found["alone"].append(row)
+            _say(f"{name} alone, batch {batch}", row)
+        restorer = Restorer(name)
+        for (size, colour), file in files.items():
+            if size * 1e6 * seconds > given.limit:
+                continue
+            row = {"network": name, "megapixels": size, "colour": colour}
+            row |= network_on_file(restorer, file, repeats)
+            samples = size * 1e6 * (1 if colour == "gray" else 1.5)
+            row["megapixels_per_second"] = size / row["seconds"]
+            row["share"] = cost * samples / row["seconds"] / limit
+            row["times_pillow"] = row["seconds"] / pillow[size, colour]
+            found["files"].append(row)
+            _say(f"{name}, file of {size:g} MP, {colour}", row)
+    seconds = dncnn(repeats)
+    row = {"network": "DnCNN-3's layers", "batch": 1, "megapixels_per_second": 1e-6 / seconds}
+    row["share"] = DNCNN_COST / seconds / limit
+    found["alone"].append(row)
+    _say(f"{row['network']} alone", row)
+    return found
+
+
+def _say(what: str, row: dict[str, Any]) -> None:
+    ratio = f"{row['times_pillow']:12.1f}" if "times_pillow" in row else ""
+    print(f"{what:<36}{row['megapixels_per_second']:9.2f}{row['share']:8.0%}{ratio}", flush=True)
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Flags."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
+    parser.add_argument("--networks", nargs="+", default=list(released.names()))
+    parser.add_argument("--megapixels", nargs="+", type=float, default=[0.1, 1, 12])
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 4])
+    parser.add_argument("--yardsticks", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--limit", type=float, default=20, help="leave out pictures that take more seconds"
+    )
+    parser.add_argument("--output", help="write all figures to this JSON file")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    given = parse(argv)
+    print(f"{'':36}{'MP/s':>9}{'share':>8}{'× Pillow':>12}")
+    found = measure(given)
+    for dtype, rate in found["yardstick"].items():
+        print(f"matrix product, {dtype}: {rate / 1e9:.1f} billion multiply-adds a second")
+    if given.output:
+        with written_whole(Path(given.output)) as partial:
+            partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
