@@ -196,7 +196,7 @@ def small() -> dict[str, Any]:
     Command: ``python train.py --preset small --data PICTURES --workdir runs/small``.
     """
     return {
-        "steps": 20_000,
+        "steps": 16_000,
         "eval_every": 1000,
         "save_every": 1000,
         "architecture": "compact",
@@ -223,7 +223,7 @@ def large() -> dict[str, Any]:
     """
     return {
         **small(),
-        "steps": 4200,
+        "steps": 3800,
         "eval_every": 400,
         "save_every": 400,
         "blocks": 3,

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
-from hrcnn_jax import codec, jpeg, registry, released, tiles
+from hrcnn_jax import codec, folding, jpeg, registry, released, tiles
 from hrcnn_jax.assembly import Depth, assemble, check_depth
 from hrcnn_jax.codec import Component, JpegError, JpegFile
 from hrcnn_jax.released import Network
@@ -54,8 +54,10 @@ class Restorer:
         self.network = released.load(network) if isinstance(network, str) else network
         self.strength = strength
         self._tile = tile // jpeg.BLOCK
+        module, self._params = folding.fold(self.network.module, self.network.params)
+        self._context = module.context
         self._restore_tile = jax.jit(
-            partial(restore_tile, self.network.module, faithful=faithful, strength=strength)
+            partial(restore_tile, module, faithful=faithful, strength=strength)
         )
 
     def serves(self, table: ArrayLike) -> bool:
@@ -108,8 +110,8 @@ class Restorer:
         steps = jnp.asarray(table, jnp.int32)
         return tiles.strips(
             codes,
-            lambda tile: self._restore_tile(self.network.params, tile, steps),
-            context=self.network.module.context,
+            lambda tile: self._restore_tile(self._params, tile, steps),
+            context=self._context,
             largest=self._tile,
         )
 

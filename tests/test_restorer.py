@@ -89,7 +89,8 @@ def test_the_inside_is_what_the_network_says(hrcnn: Network, gray_file: codec.Jp
     ours = Restorer(hrcnn, faithful=False).restore_codes(part.codes, part.table)
     margin = 8 * hrcnn.module.context  # nearer the border the two continue the picture differently
     inside = slice(margin, -margin), slice(margin, -margin)
-    np.testing.assert_allclose(ours[inside], direct[inside], atol=1e-5)
+    # float32: folded, its sums are in another order.
+    np.testing.assert_allclose(ours[inside], direct[inside], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5])

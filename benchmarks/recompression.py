@@ -1,0 +1,80 @@
+"""How often an earlier compression is noticed: ``python -m benchmarks.recompression PICTURES``.
+
+Compresses the luma of pictures by Pillow, once, and twice at two qualities, and prints how many of
+the files :func:`hrcnn_jax.recompression.detect` suspects, and of how many it tells the earlier
+quality to within two. Give it pictures that were never JPEG files: others are rightly suspected.
+"""
+
+import argparse
+import io
+import sys
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from hrcnn_jax import codec, recompression
+from hrcnn_jax.data import DataError, open_source
+
+ONCE = (10, 30, 50, 65, 75, 85, 90, 95, 98, 100)
+TWICE = (
+    *((50, 75), (50, 90), (60, 80), (75, 90), (75, 95), (85, 95), (30, 50), (20, 90), (90, 95)),
+    *((90, 75), (75, 50), (85, 75)),
+)
+"""Earlier and later quality; those that rise first."""
+
+TOLERANCE = 2
+
+
+def compress(plane: NDArray[np.uint8], quality: int) -> bytes:
+    """A plane ``(H, W)`` as a grayscale file."""
+    file = io.BytesIO()
+    Image.fromarray(plane).save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def decompress(file: bytes) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(io.BytesIO(file)))
+
+
+def earlier_quality(file: bytes) -> int | None:
+    """What is found in a file."""
+    found = recompression.detect(codec.read(file).components[0])
+    return None if found is None else found.quality
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recompression", description=__doc__)
+    parser.add_argument("pictures", nargs="+", help="folders of pictures")
+    parser.add_argument("--count", type=int, default=20, help="pictures to use (default: 20)")
+    given = parser.parse_args()
+    suspected = dict.fromkeys(ONCE, 0)
+    noticed, right = dict.fromkeys(TWICE, 0), dict.fromkeys(TWICE, 0)
+    try:
+        source = open_source(given.pictures)
+        chosen = np.linspace(0, len(source.names) - 1, given.count).round().astype(int)
+        for index in tqdm(np.unique(chosen), unit="picture", disable=None):
+            plane = np.asarray(Image.fromarray(source.load(int(index))).convert("L"))
+            for quality in ONCE:
+                suspected[quality] += earlier_quality(compress(plane, quality)) is not None
+            for first, second in TWICE:
+                again = compress(decompress(compress(plane, first)), second)
+                found = earlier_quality(again)
+                noticed[first, second] += found is not None
+                right[first, second] += found is not None and abs(found - first) <= TOLERANCE
+    except DataError as error:
+        print(f"benchmarks.recompression: {error}", file=sys.stderr)
+        return 1
+    count = len(np.unique(chosen))
+    print(f"compressed once, {count} pictures: suspected")
+    for quality, times in suspected.items():
+        print(f"  {quality:>3}        {times:3}")
+    print("compressed twice: noticed, and with the right quality")
+    for (first, second), times in noticed.items():
+        print(f"  {first:>3} → {second:>3}  {times:3} {right[first, second]:3}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
