@@ -1,4 +1,4 @@
-"""The compact network: HR-CNN's idea at a thirtieth of its cost, one network for every table.
+"""The compact network: HR-CNN's idea at a fraction of its cost, one network for every table.
 
 Still end to end from codes to pixels, still residual and fully convolutional, but it works where
 the information is: on cells of 4x4 pixels, not at full resolution, and with kernels that know

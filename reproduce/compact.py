@@ -2,11 +2,12 @@
 
   python -m reproduce.compact --live1 LIVE1
 
-Scores are measured anew each time, by ``evaluate.py``; what other networks reach is as published.
+Scores are measured by ``evaluate.py``; what other networks reach is as published.
 """
 
 import argparse
 import datetime
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,8 @@ from reproduce.results import ROOT, measure, table
 NETWORKS = ("small", "large")
 QUALITIES = (*range(5, 100, 5), 98, 100)
 SHOWN = (5, 10, 30, 50, 75, 90, 95, 98, 100)
-"""The qualities with a column of their own: all that planes other than green are measured at."""
+"""The qualities with a column of their own: all that planes other than green are measured at, which
+only the default network is."""
 
 LITERATURE = (10, 20, 30, 40)
 FILES = (
@@ -65,7 +67,19 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--live1", required=True, help="the folder of the LIVE1 pictures")
     parser.add_argument("--output_dir", default="results", help="evaluations go here")
+    parser.add_argument(
+        "--resume", action="store_true", help="keep the evaluations that are there already"
+    )
     return parser.parse_args(argv)
+
+
+def find(models: Sequence[str], folder: Path, flags: Sequence[str], resume: bool) -> dict[str, Any]:
+    """What ``evaluate.py`` finds out, or found out before."""
+    known = folder / "metrics.json"
+    if resume and known.exists():
+        found: dict[str, Any] = json.loads(known.read_text(encoding="utf-8"))
+        return found
+    return measure(models, folder, *flags)
 
 
 def scores_of(found: Mapping[str, Any], model: str) -> dict[int, dict[str, float]]:
@@ -76,11 +90,13 @@ def scores_of(found: Mapping[str, Any], model: str) -> dict[int, dict[str, float
 
 
 def gain_rows(files: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[list[str]]:
-    """Gains in dB: a line a network and kind of file, the lowest at any quality last."""
+    """Gains in dB: a line a network and kind of file measured, the lowest at any quality last."""
     rows = []
     for name in NETWORKS:
         for (planes, base), found in files.items():
             gains = {quality: mean["gain"] for quality, mean in scores_of(found, name).items()}
+            if not gains:
+                continue
             lowest = min(gains, key=lambda quality: gains[quality])
             rows.append(
                 [
@@ -170,21 +186,17 @@ def draw_costs(luma: Mapping[str, Any], path: Path) -> None:
 def run(given: argparse.Namespace) -> None:
     """Measures, writes, draws."""
     folder = Path(given.output_dir)
-    live1 = ("--data", given.live1)
-    literature = ("--quality", *map(str, LITERATURE))
-    files = {
-        (planes, base): measure(
-            NETWORKS,
-            folder / f"{planes}-{base}",
-            *(*live1, "--planes", planes, "--table", base, "--card", "--quality"),
-            *map(str, QUALITIES if planes == "green" else SHOWN),
-        )
-        for planes, base in FILES
-    }
-    models = (*NETWORKS, "hrcnn-q10")
-    studio = (*live1, *literature, "--planes", "studio", "--card")
-    luma = measure(models, folder / "studio", *studio)
-    rgb = measure(NETWORKS, folder / "rgb", *live1, *literature, "--planes", "rgb", "--card")
+    files = {}
+    for planes, base in FILES:
+        main = planes == "green"
+        asked = map(str, QUALITIES if main else SHOWN)
+        flags = ["--data", given.live1, "--planes", planes, "--table", base, "--card"]
+        flags += ["--quality", *asked]
+        models = NETWORKS if main else NETWORKS[:1]
+        files[planes, base] = find(models, folder / f"{planes}-{base}", flags, given.resume)
+    flags = ["--data", given.live1, "--card", "--quality", *map(str, LITERATURE), "--planes"]
+    luma = find((*NETWORKS, "hrcnn-q10"), folder / "studio", [*flags, "studio"], given.resume)
+    rgb = find(NETWORKS, folder / "rgb", [*flags, "rgb"], given.resume)
     draw_costs(luma, ROOT / "docs" / "cost.png")
     template = (Path(__file__).parent / "compact.template.md").read_text(encoding="utf-8")
     head = ["", "multiply-adds a pixel", *(f"Q = {quality}" for quality in LITERATURE)]

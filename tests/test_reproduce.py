@@ -106,7 +106,7 @@ def test_the_page_of_the_compact_networks(folder: Path, monkeypatch: pytest.Monk
 
     page = (folder / "docs" / "compact.md").read_text(encoding="utf-8")
     assert re.search(r"\| `large`: green, luminance( \| \+0\.00){2} \| \+0\.000 at 10 \|", page)
-    assert re.search(r"\| `large`: cb, chrominance( \| [+-]0\.0\d){2} \|", page)
+    assert re.search(r"\| `small`: cb, chrominance( \| [+-]0\.0\d){2} \|", page)
     files = [np.asarray(Image.open(path)) for path in sorted(Path(live1).glob("*.png"))]
     psnr = []
     for picture in files:
