@@ -22,14 +22,16 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from hrcnn_jax import data, jpeg, registry, released, training
+from hrcnn_jax import data, jpeg, registry, released, tasks, training
 from hrcnn_jax.checkpoints import Checkpoints
 from hrcnn_jax.config import PRESETS, Config, from_preset
 from hrcnn_jax.journal import Journal
 from hrcnn_jax.model import retarget
+from hrcnn_jax.tasks import Task
 from hrcnn_jax.training import Parallel, TrainState
 
 VALIDATION_QUALITIES = (5, 10, 20, 30, 50, 70, 90, 95)
+UNIT = 16  # sides of validation pictures are multiples of this: whole MCUs of 4:2:0
 DEVICE_SHARE = 0.4  # of a device's memory that crops may take
 
 
@@ -135,13 +137,15 @@ def load_crops(config: Config) -> tuple[np.ndarray, np.ndarray]:
     held_out = data.cached_crops(
         validation_pictures,
         config.validation_crops,
-        min(config.crop, 128) // jpeg.BLOCK * jpeg.BLOCK,
+        min(config.crop, 128) // UNIT * UNIT,
         cache=cache,
-        planes="luma" if config.planes == "luma" else "green",
+        scales=config.scales if config.planes == "colour" else (1.0,),
+        planes=config.planes if config.planes in ("luma", "colour") else "green",
         seed=config.seed,
         label="validation crops",
     )
-    return crops, held_out[..., 0].astype(np.float32) / 255.0
+    held_out = held_out if config.planes == "colour" else held_out[..., 0]
+    return crops, held_out.astype(np.float32) / 255.0
 
 
 def fits_on_device(crops: np.ndarray, config: Config) -> bool:
@@ -173,23 +177,23 @@ def feed(crops: np.ndarray, config: Config, step: Parallel, *, first: int) -> It
 
 
 class Validation:
-    """Mean PSNR gain over the plain decode, on held-out planes, at a few qualities."""
+    """Mean PSNR gain over the plain decode, on held-out pictures, at a few qualities."""
 
-    def __init__(self, module: Any, planes: np.ndarray, config: Config, chunk: int = 20) -> None:
-        self._validate = training.make_validate(module)
-        whole = max(len(planes) // chunk, 1) * min(chunk, len(planes))
+    def __init__(self, task: Task, pixels: np.ndarray, config: Config, chunk: int = 20) -> None:
+        self._validate = training.make_validate(task)
+        whole = max(len(pixels) // chunk, 1) * min(chunk, len(pixels))
         self._chunks = [
-            jnp.asarray(part) for part in np.split(planes[:whole], max(whole // chunk, 1))
+            jnp.asarray(part) for part in np.split(pixels[:whole], max(whole // chunk, 1))
         ]
         low, high = config.quality[0], config.quality[-1]
         inside = [q for q in VALIDATION_QUALITIES if low <= q <= high]
-        self._tables = {q: jpeg.quality_table(q) for q in (inside or [low])}
+        self._qualities = inside or [low]
 
     def __call__(self, params: Any) -> dict[str, float]:
         """``psnr@Q`` and ``gain@Q`` in dB for each quality, and the mean ``gain``."""
         values: dict[str, float] = {}
-        for quality, table in self._tables.items():
-            scores = [self._validate(params, planes, table) for planes in self._chunks]
+        for quality in self._qualities:
+            scores = [self._validate(params, pixels, quality) for pixels in self._chunks]
             plain, restored = (np.concatenate(part) for part in zip(*scores, strict=True))
             values[f"psnr@{quality}"] = float(np.mean(restored))
             values[f"gain@{quality}"] = float(np.mean(restored - plain))
@@ -216,9 +220,10 @@ def fit(config: Config) -> int:
         state = training.create_state(module, config, warm_params(config))
         state = checkpoints.restore(state, config) or state
         crops, held_out = load_crops(config)
-        step = training.make_step(module, config, resident=fits_on_device(crops, config))
+        task = tasks.of(module, config)
+        step = training.make_step(task, config, resident=fits_on_device(crops, config))
         state = step.place_state(state)
-        validate = Validation(module, held_out, config)
+        validate = Validation(task, held_out, config)
         first = int(state.step)
         batches = feed(crops, config, step, first=first)
         with (

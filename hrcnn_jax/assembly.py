@@ -6,7 +6,7 @@ itself is all that is held in full, in the depth that was asked for.
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,8 @@ from jax import Array
 from numpy.typing import NDArray
 
 from hrcnn_jax import color
-from hrcnn_jax.codec import Colour, JpegFile
-from hrcnn_jax.tiles import tile_side
+from hrcnn_jax.codec import Colour, Component, JpegFile
+from hrcnn_jax.tiles import Rows, tile_side
 
 Depth = Literal["uint8", "uint16", "float32"]
 """What a picture's samples are: whole numbers up to the type's largest, or floats in [0, 1]."""
@@ -40,9 +40,28 @@ def check_depth(depth: str) -> None:
         raise ValueError(f"depth must be one of {', '.join(get_args(Depth))}, got {depth!r}")
 
 
+class Plane(NamedTuple):
+    """A component's pixels on their way into a picture.
+
+    Attributes:
+      strips: from the top down, of full rows, at least ``size`` together, near [0, 1].
+      size: height and width in samples.
+      factor: how many times coarser than the picture, ``(down, across)``.
+    """
+
+    strips: Iterator[NDArray[np.float32]]
+    size: tuple[int, int]
+    factor: tuple[int, int]
+
+    @classmethod
+    def of(cls, part: Component, strips: Iterator[NDArray[np.float32]]) -> "Plane":
+        """A component's own samples."""
+        return cls(strips, part.size, part.factor)
+
+
 def assemble(
     file: JpegFile,
-    planes: Sequence[Iterator[NDArray[np.float32]]],
+    planes: Sequence[Plane],
     depth: Depth = "uint8",
     *,
     guidance: float = 0.0,
@@ -50,9 +69,8 @@ def assemble(
     """Component planes to a picture.
 
     Args:
-      file: for sizes, sampling and colour space.
-      planes: of each component the pixels, from the top down in strips of full rows, at least its
-        size together; values near [0, 1] are clipped to it.
+      file: for the picture's size and colour space.
+      planes: of each component; values are clipped to [0, 1].
       depth: of the picture's samples.
       guidance: how much detail of luma goes into subsampled chroma: 0, none, to 1.
 
@@ -61,18 +79,14 @@ def assemble(
       ink, as stored: not turned by an EXIF orientation.
     """
     height, width = (tile_side(side, TILE, TILE_STEP) for side in (file.height, file.width))
-    rows = [_Rows(part.size, strips) for part, strips in zip(file.components, planes, strict=True)]
-    factors = tuple(part.factor for part in file.components)
+    rows = [Rows(plane.size, plane.strips) for plane in planes]
+    factors = tuple(plane.factor for plane in planes)
     picture = np.empty((file.height, file.width, len(rows)), depth)
     for top in range(0, file.height, height):
-        bands = [
-            each.take((top - MARGIN) // down, (top + height + MARGIN) // down)
-            for each, (down, _) in zip(rows, factors, strict=True)
-        ]
         for left in range(0, file.width, width):
             tiles = tuple(
-                _columns(band, part.size[1], (left - MARGIN) // n, (left + width + MARGIN) // n)
-                for part, band, (_, n) in zip(file.components, bands, factors, strict=True)
+                each.take(_reach(top, height, down), _reach(left, width, across))
+                for each, (down, across) in zip(rows, factors, strict=True)
             )
             target = picture[top : top + height, left : left + width]
             finished = np.asarray(_finish(tiles, factors, file.colour, depth, guidance))
@@ -80,31 +94,9 @@ def assemble(
     return picture[..., 0] if file.colour == "gray" else picture
 
 
-class _Rows:
-    """The rows of a plane that arrives in strips; keeps only those that may be asked for again."""
-
-    def __init__(self, size: tuple[int, int], strips: Iterator[NDArray[np.float32]]) -> None:
-        self._height, self._width = size
-        self._strips = strips
-        self._held = np.empty((0, self._width), np.float32)
-        self._first = 0
-
-    def take(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Rows from start to stop, the plane's first and last repeated beyond its borders.
-
-        Starts must not decrease from call to call.
-        """
-        index = np.clip(np.arange(start, stop), 0, self._height - 1)
-        while self._first + len(self._held) <= index[-1]:
-            past = min(index[0] - self._first, len(self._held))
-            strip = next(self._strips)[:, : self._width]
-            self._held = np.concatenate([self._held[past:], strip])
-            self._first += past
-        return self._held[index - self._first]
-
-
-def _columns(band: NDArray[np.float32], width: int, start: int, stop: int) -> NDArray[np.float32]:
-    return band[:, np.clip(np.arange(start, stop), 0, width - 1)]
+def _reach(start: int, length: int, factor: int) -> NDArray[np.intp]:
+    """The samples that a tile and its margin take of a plane."""
+    return np.arange((start - MARGIN) // factor, (start + length + MARGIN) // factor)
 
 
 @partial(jax.jit, static_argnums=(1, 2, 3, 4))

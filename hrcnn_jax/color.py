@@ -164,6 +164,18 @@ def _row_mean(rows: Array) -> Array:
     return jnp.stack(shifted).mean(axis=0)
 
 
+def replicate(plane: Array, factor: tuple[int, int]) -> Array:
+    """Enlarges planes ``(..., H, W)`` by repeating samples: the inverse of :func:`downsample`.
+
+    Args and returns as :func:`upsample`.
+
+    Raises:
+      ValueError: if a factor is not a whole number of 1 or more, or the plane is empty.
+    """
+    down, across = _check(plane, factor)
+    return jnp.repeat(jnp.repeat(plane, down, axis=-2), across, axis=-1)
+
+
 def downsample(plane: Array, factor: tuple[int, int]) -> Array:
     """Shrinks planes to the mean of each box, as libjpeg's encoder does.
 

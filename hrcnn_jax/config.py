@@ -34,12 +34,13 @@ class Config:
     warm_start: str = option("", "run", "begin from the weights of this released network or run")
 
     architecture: str = option(
-        "hrcnn", "network", "which architecture", choices=("hrcnn", "compact")
+        "hrcnn", "network", "which architecture", choices=("hrcnn", "compact", "chroma")
     )
     blocks: int = option(4, "network", "residual blocks")
     hidden_relu: bool = option(True, "network", "hrcnn: ReLUs inside segments; no: literal Eq. 6-7")
     decoder_init: bool = option(True, "network", "hrcnn: start as the plain JPEG decoder")
-    width: int = option(48, "network", "compact: channels")
+    width: int = option(48, "network", "compact and chroma: channels")
+    luma: str = option("small", "network", "chroma: the network or run that restores luma for it")
     dtype: str = option(
         "float32", "network", "what convolutions compute in", choices=("float32", "bfloat16")
     )
@@ -56,8 +57,8 @@ class Config:
         "green",
         "data",
         "what is trained on: the green channel (the paper), luma, each of R, G and B, or any of "
-        "R, G, B, Y, Cb, Cr with chroma at full and half size",
-        choices=("green", "luma", "rgb", "any"),
+        "R, G, B, Y, Cb, Cr with chroma at full and half size; colour: all at once, for chroma",
+        choices=("green", "luma", "rgb", "any", "colour"),
     )
     crops: int = option(20_000, "data", "training crops to cut")
     validation_crops: int = option(200, "data", "validation crops to cut")
@@ -122,6 +123,10 @@ class Config:
             raise ValueError(
                 f"--patch {self.patch} must be a multiple of 8 and at most --crop {self.crop}"
             )
+        if (self.planes == "colour") != (self.architecture == "chroma"):
+            raise ValueError("--planes colour and --architecture chroma go together: give both")
+        if self.planes == "colour" and self.patch % 16:
+            raise ValueError(f"--patch {self.patch} must be a multiple of 16 for 4:2:0 colour")
         if self.planes == "any" and self.crop < 2 * self.patch:
             raise ValueError("--planes any halves chroma: --crop must be at least twice --patch")
         counts = ("steps", "log_every", "eval_every", "save_every", "batch")
@@ -235,7 +240,27 @@ def large() -> dict[str, Any]:
     }
 
 
-PRESETS = {preset.__name__: preset for preset in (paper, hrcnn, hrcnn_gpu, small, large)}
+def chroma() -> dict[str, Any]:
+    """The released ``chroma``: 4:2:0 chroma at full size, beside luma that ``small`` restores.
+
+    Command: ``python train.py --preset chroma --data PICTURES --workdir runs/chroma``.
+    """
+    return {
+        **small(),
+        "architecture": "chroma",
+        "width": 64,
+        "planes": "colour",
+        "crop": 144,
+        "patch": 128,
+        # Most photographs at hand are 4:2:0 themselves: only made smaller do they have chroma
+        # detail to learn.
+        "scales": (0.5, 0.7),
+        "batch": 8,
+        "learning_rate": 1e-3,
+    }
+
+
+PRESETS = {preset.__name__: preset for preset in (paper, hrcnn, hrcnn_gpu, small, large, chroma)}
 """Named starting points; flags given beside a preset win. Each docstring gives the command, the
 hardware, the time it took and the score to expect."""
 

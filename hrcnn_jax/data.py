@@ -31,6 +31,7 @@ PLANES = {
     "green": ((0.0, 1.0, 0.0),),
     "luma": ((0.299, 0.587, 0.114),),
     "rgb": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+    "colour": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
     "any": (
         (1.0, 0.0, 0.0),
         (0.0, 1.0, 0.0),
@@ -42,7 +43,8 @@ PLANES = {
 }
 """Planes a network can be trained on, as weights of R, G and B (T.871 clause 7 for Y, Cb, Cr).
 
-Each is drawn equally often; ``any`` has Y three times, for it is what files mostly hold."""
+Each is drawn equally often; ``any`` has Y three times, for it is what files mostly hold. Of
+``colour``, all three are drawn together."""
 
 
 class DataError(ValueError):
@@ -403,10 +405,18 @@ class Augmentation:
         return _turn(turn_key, plane), is_chroma
 
 
+def colour_patch(key: Array, crop: Array, patch: int) -> Array:
+    """One random patch ``(patch, patch, 3)`` float32 in [0, 1] of a crop ``(S, S, 3)`` uint8."""
+    place_key, turn_key = jax.random.split(key)
+    top, left = jax.random.randint(place_key, (2,), 0, crop.shape[0] - patch + 1)
+    window = jax.lax.dynamic_slice(crop, (top, left, 0), (patch, patch, 3))
+    return _turn(turn_key, window.astype(jnp.float32) / 255.0)
+
+
 def _turn(key: Array, plane: Array) -> Array:
-    """One of the eight flips and rotations of a square."""
+    """One of the eight flips and rotations of a square, ``(S, S)`` or ``(S, S, C)``."""
     transpose, down, across = jax.random.bernoulli(key, shape=(3,))
-    plane = jnp.where(transpose, plane.T, plane)
+    plane = jnp.where(transpose, plane.swapaxes(0, 1), plane)
     plane = jnp.where(down, plane[::-1], plane)
     return jnp.where(across, plane[:, ::-1], plane)
 

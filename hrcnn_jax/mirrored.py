@@ -27,26 +27,31 @@ CELL = BLOCK // 2
 PIXELS = CELL * CELL
 
 
-def to_cells(plane: Array) -> Array:
-    """Planes ``(B, H, W)`` to cells ``(B, H/4, W/4, 16)``, each read from its block's corner."""
+def to_cells(plane: Array, side: int = CELL) -> Array:
+    """Planes ``(B, H, W)`` to cells ``(B, H/side, W/side, side*side)``, read from their corners.
+
+    Args:
+      plane: H and W multiples of twice the side.
+      side: of a cell in pixels: half that of what the block grid repeats.
+    """
     batch, height, width = plane.shape
-    split = plane.reshape(batch, height // BLOCK, 2, CELL, width // BLOCK, 2, CELL)
-    cells = _turn(split).transpose(0, 1, 2, 4, 5, 3, 6)
-    return cells.reshape(batch, height // CELL, width // CELL, PIXELS)
+    down, across = height // side, width // side
+    split = plane.reshape(batch, down // 2, 2, side, across // 2, 2, side)
+    return _turn(split).transpose(0, 1, 2, 4, 5, 3, 6).reshape(batch, down, across, side**2)
 
 
-def from_cells(cells: Array) -> Array:
+def from_cells(cells: Array, side: int = CELL) -> Array:
     """Inverse of :func:`to_cells`."""
     batch, down, across, _ = cells.shape
-    split = cells.reshape(batch, down // 2, 2, across // 2, 2, CELL, CELL)
+    split = cells.reshape(batch, down // 2, 2, across // 2, 2, side, side)
     plane = _turn(split.transpose(0, 1, 2, 5, 3, 4, 6))
-    return plane.reshape(batch, down * CELL, across * CELL)
+    return plane.reshape(batch, down * side, across * side)
 
 
 def _turn(split: Array) -> Array:
     """Reverses the rows of lower cells and the columns of right ones; its own inverse.
 
-    ``(B, hb, 2, 4, wb, 2, 4)``: block, cell and pixel, down and across.
+    ``(B, hb, 2, side, wb, 2, side)``: block, cell and pixel, down and across.
     """
     split = jnp.stack([split[:, :, 0], split[:, :, 1, ::-1]], axis=2)
     return jnp.stack([split[..., 0, :], split[..., 1, ::-1]], axis=5)

@@ -1,8 +1,9 @@
 """The architectures by name, and what can be counted about them.
 
-Every architecture is a Flax module called as ``module.apply({"params": params}, codes, table)``:
-codes ``(B, H, W, 1)`` and tables ``(B, 8, 8)`` in, pixels ``(B, H, W, 1)`` out, with a property
-``context``: how many blocks on every side a block's pixels depend on.
+Those of planes are Flax modules called as ``module.apply({"params": params}, codes, table)``:
+codes ``(B, H, W, 1)`` and tables ``(B, 8, 8)`` in, pixels ``(B, H, W, 1)`` out. ``chroma`` works
+beside one of them (see :mod:`hrcnn_jax.chroma`). All have a property ``context``: how many blocks
+on every side a block's pixels depend on.
 """
 
 import dataclasses
@@ -16,10 +17,11 @@ import jax.numpy as jnp
 from jax.extend import core as jex
 
 from hrcnn_jax import jpeg
+from hrcnn_jax.chroma import Chroma
 from hrcnn_jax.compact import Compact
 from hrcnn_jax.model import HRCNN
 
-ARCHITECTURES: dict[str, type[nn.Module]] = {"hrcnn": HRCNN, "compact": Compact}
+ARCHITECTURES: dict[str, type[nn.Module]] = {"hrcnn": HRCNN, "compact": Compact, "chroma": Chroma}
 
 
 def options_of(architecture: str) -> dict[str, Any]:
@@ -61,12 +63,20 @@ def build(
 
 def init(module: nn.Module, key: jax.Array) -> dict[str, Any]:
     """Fresh parameters of a module, a nested dict of float32 arrays."""
-    codes, table = jnp.zeros((1, 16, 16, 1)), jnp.ones((1, 8, 8))
-    return jax.jit(module.init)(key, codes, table)["params"]
+    return jax.jit(module.init)(key, *inputs_of(module, 32))["params"]
+
+
+def inputs_of(module: nn.Module, side: int) -> tuple[jax.Array, ...]:
+    """Blank inputs of the shapes that a module takes for one picture of side by side pixels."""
+    table = jnp.ones((1, 8, 8))
+    if isinstance(module, Chroma):
+        codes, luma = jnp.zeros((1, side // 2, side // 2, 2)), jnp.zeros((1, side, side))
+        return codes, jnp.stack([table, table], axis=1), luma, table
+    return jnp.zeros((1, side, side, 1)), table
 
 
 def restore(module: nn.Module, params: Any, codes: jax.Array, table: jax.Array) -> jax.Array:
-    """Applies a network to blocks of codes.
+    """Applies a network of planes to blocks of codes.
 
     Args:
       module: an architecture.
@@ -93,9 +103,9 @@ def multiply_adds(module: nn.Module, *, side: int = 256) -> int:
       module: an architecture.
       side: of the traced picture; what is done once a picture (the table) fades with its size.
     """
-    codes, table = jnp.zeros((1, side, side, 1)), jnp.ones((1, 8, 8))
     params = jax.eval_shape(lambda: init(module, jax.random.key(0)))
-    program = jax.make_jaxpr(lambda p: module.apply({"params": p}, codes, table))(params)
+    inputs = inputs_of(module, side)
+    program = jax.make_jaxpr(lambda p: module.apply({"params": p}, *inputs))(params)
     return round(_count(program.jaxpr) / side**2)
 
 

@@ -20,6 +20,8 @@ from hrcnn_jax.files import written_whole
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT = "small"
+CHROMA = "chroma"
+"""What restores 4:2:0 chroma beside it, and beside any other network that serves every table."""
 
 
 class ModelError(ValueError):

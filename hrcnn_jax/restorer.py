@@ -1,5 +1,6 @@
 """From JPEG file to picture: codes through the network, plane by plane, then colour."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -12,8 +13,9 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
-from hrcnn_jax import codec, folding, jpeg, registry, released, tiles
-from hrcnn_jax.assembly import Depth, assemble, check_depth
+from hrcnn_jax import codec, color, folding, jpeg, registry, released, tiles
+from hrcnn_jax.assembly import Depth, Plane, assemble, check_depth
+from hrcnn_jax.chroma import FACTOR, MCU
 from hrcnn_jax.codec import Component, JpegError, JpegFile
 from hrcnn_jax.released import Network
 
@@ -31,6 +33,7 @@ class Restorer:
         faithful: bool = True,
         strength: float = 1.0,
         tile: int = tiles.TILE * jpeg.BLOCK,
+        chroma: str | Network | None = released.CHROMA,
     ) -> None:
         """Prepares a network.
 
@@ -41,9 +44,11 @@ class Restorer:
             faithful mix stays faithful. Subsampled chroma follows the detail of luma as far.
           tile: largest side in pixels of what is restored at once, a multiple of 64. It changes
             speed and memory, not the picture.
+          chroma: the network that restores 4:2:0 chroma beside one that serves any table; None
+            has each plane restored by itself.
 
         Raises:
-          ModelError: if there is no such network.
+          ModelError: if there is no such network, or one is of the other's kind.
           ValueError: if the strength is outside 0-1 or the tile no multiple of 64.
         """
         if not 0.0 <= strength <= 1.0:
@@ -51,14 +56,19 @@ class Restorer:
         step = tiles.TILE_STEP * jpeg.BLOCK
         if tile < step or tile % step:
             raise ValueError(f"tile must be a multiple of {step} pixels, got {tile}")
-        self.network = released.load(network) if isinstance(network, str) else network
+        self.network = _load(network, for_chroma=False)
         self.strength = strength
         self._tile = tile // jpeg.BLOCK
         module, self._params = folding.fold(self.network.module, self.network.params)
         self._context = module.context
-        self._restore_tile = jax.jit(
-            partial(restore_tile, module, faithful=faithful, strength=strength)
-        )
+        mode: dict[str, Any] = {"faithful": faithful, "strength": strength}
+        self._restore_tile = jax.jit(partial(restore_tile, module, **mode))
+        self._chroma = None
+        if chroma is not None and self.network.table is None and strength > 0.0:
+            self._chroma = _load(chroma, for_chroma=True)
+            self._restore_chroma = jax.jit(
+                partial(restore_chroma_tile, self._chroma.module, **mode)
+            )
 
     def serves(self, table: ArrayLike) -> bool:
         """Whether the network knows planes with this quantisation table ``(8, 8)``."""
@@ -88,23 +98,64 @@ class Restorer:
             raise ValueError(f"network {self.network.name} does not know this quantisation table")
         return np.concatenate(list(self._strips(codes.astype(np.int16), table)))
 
-    def planes(self, file: JpegFile) -> list[Iterator[NDArray[np.float32]]]:
+    def planes(self, file: JpegFile) -> list[Plane]:
         """Restores a file's components as far as they are asked for.
 
         A network that knows one table only restores luma; chroma is then decoded plainly.
 
         Returns:
-          For each component its pixels, from the top down, in strips ``(8*n, 8*wb)`` float32 that
-          are neither clipped nor rounded; for :func:`hrcnn_jax.assembly.assemble`.
+          For each component its pixels, neither clipped nor rounded; chroma of 4:2:0 files at the
+          picture's size.
 
         Raises:
           JpegError: if the network does not know the table of the file's luma.
         """
         self._check_serves(file)
-        return [
-            self._strips(part.codes, part.table) if self.serves(part.table) else _plain(part)
+        planes = [
+            Plane.of(
+                part,
+                self._strips(part.codes, part.table) if self.serves(part.table) else _plain(part),
+            )
             for part in file.components
         ]
+        if self._chroma is not None and _is_420(file):
+            luma, guide = itertools.tee(planes[0].strips)
+            cb, cr = itertools.tee(self._chroma_strips(file, guide))
+            size = file.height, file.width
+            planes[:3] = [
+                Plane(luma, size, (1, 1)),
+                Plane((strip[..., 0] for strip in cb), size, (1, 1)),
+                Plane((strip[..., 1] for strip in cr), size, (1, 1)),
+            ]
+        return planes
+
+    def _chroma_strips(
+        self, file: JpegFile, luma: Iterator[NDArray[np.float32]]
+    ) -> Iterator[NDArray[np.float32]]:
+        """Cb and Cr at the picture's size, in strips ``(16*n, 16*wb, 2)``."""
+        y, cb, cr = file.components[:3]
+        down, across = cb.codes.shape[:2]
+        rows = tiles.Rows((jpeg.BLOCK * y.codes.shape[0], jpeg.BLOCK * y.codes.shape[1]), luma)
+        tables = jnp.asarray(np.stack([cb.table, cr.table]))
+        luma_table = jnp.asarray(y.table)
+        assert self._chroma is not None
+        params, context = self._chroma.params, self._chroma.module.context
+
+        def tile_at(corner: tuple[int, int], size: tuple[int, int]) -> Array:
+            codes = [tiles.surrounded(part.codes, corner, size, context) for part in (cb, cr)]
+            guide = rows.take(
+                *(
+                    tiles.mirrored(
+                        MCU * count, MCU * (start - context), MCU * (start + length + context)
+                    )
+                    for count, start, length in zip((down, across), corner, size, strict=True)
+                )
+            )
+            return self._restore_chroma(params, np.stack(codes), tables, guide, luma_table)
+
+        # As large in pixels as the tiles of luma.
+        largest = max(self._tile // (2 * tiles.TILE_STEP), 1) * tiles.TILE_STEP
+        return tiles.cover((down, across), tile_at, largest=largest, block=MCU)
 
     def _strips(self, codes: NDArray[np.int16], table: NDArray) -> Iterator[NDArray[np.float32]]:
         steps = jnp.asarray(table, jnp.int32)
@@ -193,7 +244,8 @@ def decode(
     """
     check_depth(depth)
     file = _open(source, None)
-    return assemble(file, [_plain(part) for part in file.components], depth)
+    planes = [Plane.of(part, _plain(part)) for part in file.components]
+    return assemble(file, planes, depth)
 
 
 def _plain(part: Component) -> Iterator[NDArray[np.float32]]:
@@ -275,6 +327,62 @@ def restore_tile(
     if faithful:
         restored = jpeg.project(restored, inside, table)
     return restored if strength == 1.0 else plain + strength * (restored - plain)
+
+
+def restore_chroma_tile(
+    module: nn.Module,
+    params: Any,
+    codes: Array,
+    tables: Array,
+    luma: Array,
+    luma_table: Array,
+    *,
+    faithful: bool,
+    strength: float,
+) -> Array:
+    """Restores the inside of a tile of 4:2:0 chroma at the picture's size; pure and jit-able.
+
+    Args:
+      module: a :class:`hrcnn_jax.chroma.Chroma`, of context c.
+      params: its parameters.
+      codes: ``(2, h + 2c, w + 2c, 8, 8)`` integers of Cb and Cr: a tile and c blocks around it.
+      tables: ``(2, 8, 8)`` quantisation steps.
+      luma: ``(16*(h + 2c), 16*(w + 2c))``, restored.
+      luma_table: ``(8, 8)``.
+      faithful: whether a mix is made to agree with the codes, as the network's result does.
+      strength: from 0, the plain decode, to 1.
+
+    Returns:
+      Pixels ``(16*h, 16*w, 2)`` float32, not clipped.
+    """
+    planes = jnp.moveaxis(jpeg.from_blocks(codes.astype(jnp.float32)), 0, -1)
+    pixels: Any = module.apply(
+        {"params": params}, planes[None], tables[None], luma[None], luma_table[None]
+    )
+    restored = jnp.moveaxis(pixels[0], -1, 0)
+    if strength < 1.0:
+        steps = jpeg.per_block(tables)
+        plain = jpeg.coefficients_to_pixels(jpeg.dequantise(codes.astype(jnp.float32), steps))
+        enlarged = color.upsample(plain, FACTOR)
+        restored = enlarged + strength * (restored - enlarged)
+        if faithful:  # linear interpolation moves the means of boxes
+            samples = color.downsample(restored, FACTOR)
+            restored += color.replicate(jpeg.project(samples, codes, tables) - samples, FACTOR)
+    margin = MCU * module.context
+    return jnp.moveaxis(restored[:, margin:-margin, margin:-margin], 0, -1)
+
+
+def _is_420(file: JpegFile) -> bool:
+    factors = [part.factor for part in file.components[:3]]
+    return file.colour in ("ycbcr", "ycck") and factors == [(1, 1), FACTOR, FACTOR]
+
+
+def _load(network: str | Network, *, for_chroma: bool) -> Network:
+    loaded = released.load(network) if isinstance(network, str) else network
+    if (loaded.card["architecture"] == "chroma") != for_chroma:
+        kind = "is no network for chroma" if for_chroma else "only restores chroma beside another"
+        raise released.ModelError(f"network {loaded.name!r} {kind}: see the command models")
+    return loaded
 
 
 def _open(source: str | os.PathLike[str] | bytes | JpegFile, max_pixels: int | None) -> JpegFile:

@@ -55,16 +55,38 @@ def strips(
     Yields:
       The next rows of the plane's pixels, ``(8*n, 8*wb)`` float32.
     """
-    down, across = codes.shape[:2]
+
+    def tile_at(corner: tuple[int, int], size: tuple[int, int]) -> Array:
+        return decode_tile(surrounded(codes, corner, size, context))
+
+    yield from cover(codes.shape[:2], tile_at, largest=largest)
+
+
+def cover(
+    size: tuple[int, ...],
+    tile_at: Callable[[tuple[int, int], tuple[int, int]], Array],
+    *,
+    largest: int = TILE,
+    block: int = BLOCK,
+) -> Iterator[NDArray[np.float32]]:
+    """Covers a grid of blocks with tiles of one shape, from its top down.
+
+    Args:
+      size: blocks down and across.
+      tile_at: gives the pixels ``(block*h, block*w, ...)`` of the tile whose first block is the
+        first argument, and whose blocks down and across are the second.
+      largest: largest tile side in blocks.
+      block: side of a block in pixels.
+
+    Yields:
+      The next rows of pixels, ``(block*n, block*size[1], ...)`` float32.
+    """
+    down, across = size
     height, width = tile_side(down, largest), tile_side(across, largest)
-    size = height + 2 * context, width + 2 * context
     for top in range(0, down, height):
-        tiles = (
-            decode_tile(window(codes, (top - context, left - context), size))
-            for left in range(0, across, width)
-        )
+        tiles = (tile_at((top, left), (height, width)) for left in range(0, across, width))
         strip = np.concatenate(list(_one_ahead(tiles)), axis=1)
-        yield strip[: BLOCK * (down - top), : BLOCK * across]
+        yield strip[: block * (down - top), : block * across]
 
 
 def _one_ahead(tiles: Iterable[Array]) -> Iterator[NDArray[np.float32]]:
@@ -76,6 +98,49 @@ def _one_ahead(tiles: Iterable[Array]) -> Iterator[NDArray[np.float32]]:
         previous = tile
     if previous is not None:
         yield np.asarray(previous)
+
+
+class Rows:
+    """The rows of a plane that arrives in strips; keeps only those that may be asked for again."""
+
+    def __init__(self, size: tuple[int, int], strips: Iterator[NDArray[np.float32]]) -> None:
+        """A plane of ``size`` pixels, down and across; what strips hold beyond it is left out."""
+        self._height, self._width = size
+        self._strips = strips
+        self._held = np.empty((0, self._width), np.float32)
+        self._first = 0
+
+    def take(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Pixels ``(len(rows), len(columns))``, the plane's borders repeated beyond them.
+
+        The first of the rows must not decrease from call to call.
+        """
+        rows = np.clip(rows, 0, self._height - 1)
+        columns = np.clip(columns, 0, self._width - 1)
+        while self._first + len(self._held) <= rows.max():
+            past = min(rows.min() - self._first, len(self._held))
+            strip = next(self._strips)[:, : self._width]
+            self._held = np.concatenate([self._held[past:], strip])
+            self._first += past
+        return self._held[np.ix_(rows - self._first, columns)]
+
+
+def surrounded(
+    codes: _Codes, corner: tuple[int, int], size: tuple[int, int], context: int
+) -> _Codes:
+    """A tile of :func:`window` and as many blocks more on every side."""
+    first = corner[0] - context, corner[1] - context
+    return window(codes, first, (size[0] + 2 * context, size[1] + 2 * context))
+
+
+def mirrored(count: int, start: int, stop: int) -> NDArray[np.intp]:
+    """Which of ``count`` samples stand from start to stop in a row continued by its mirror image.
+
+    No index is below ``start``, so that rows before it need not be kept; those that would be stand
+    further beyond the end than anything that start lies before it.
+    """
+    period, offset = np.divmod(np.arange(start, stop), count)
+    return np.maximum(np.where(period % 2 == 1, count - 1 - offset, offset), start)
 
 
 def window(codes: _Codes, corner: tuple[int, int], size: tuple[int, int]) -> _Codes:

@@ -20,11 +20,12 @@ import optax
 import optax.contrib
 from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 from optax.contrib import MuonDimensionNumbers
 
-from hrcnn_jax import jpeg, losses, metrics, registry
+from hrcnn_jax import losses, metrics, registry
 from hrcnn_jax.config import Config
-from hrcnn_jax.data import Augmentation
+from hrcnn_jax.tasks import Drawn, Task
 
 Params = Any
 Metrics = dict[str, Array]
@@ -90,66 +91,40 @@ def create_state(module: nn.Module, config: Config, params: Params | None = None
     return TrainState(jnp.zeros((), jnp.int32), params, opt_state, ema)
 
 
-def draw_table(key: Array, is_chroma: Array, config: Config) -> Array:
-    """A quantisation table ``(8, 8)`` int32 as the configuration's files carry them.
-
-    Qualities are log-uniform between the lowest and the highest. With ``tables="any"`` chroma
-    mostly gets Annex K's chrominance table, and one table in five is non-standard: a blend of
-    luminance, chrominance and flat, with each step off by up to a half.
-    """
-    quality_key, swap_key, odd_key, blend_key, jitter_key = jax.random.split(key, 5)
-    low, high = config.quality[0], config.quality[-1]
-    exponent = jax.random.uniform(quality_key, (), minval=np.log(low), maxval=np.log(high + 1))
-    quality = jnp.clip(jnp.exp(exponent).astype(jnp.int32), low, high)
-    if config.tables == "luminance":
-        return jpeg.quality_table(quality)
-    use_chrominance = is_chroma ^ jax.random.bernoulli(swap_key, 0.15)
-    base = jnp.where(use_chrominance, jpeg.CHROMINANCE, jpeg.LUMINANCE)
-    flat = jnp.full((8, 8), 32.0)
-    kinds = jnp.stack(
-        [jpeg.LUMINANCE.astype(jnp.float32), jpeg.CHROMINANCE.astype(jnp.float32), flat]
-    )
-    blend = jnp.einsum("k,kvu->vu", jax.random.dirichlet(blend_key, jnp.ones(3)), kinds)
-    jitter = jnp.exp2(jax.random.uniform(jitter_key, (8, 8), minval=-0.6, maxval=0.6))
-    odd = jnp.clip(jnp.round(blend * jitter), 1, 255).astype(jnp.int32)
-    base = jnp.where(jax.random.bernoulli(odd_key, 0.2), odd, base)
-    return jpeg.quality_table(quality, base)
-
-
 def make_update(
-    module: nn.Module, config: Config, *, resident: bool, axis: str | None = None
+    task: Task, config: Config, *, resident: bool, axis: str | None = None
 ) -> Callable[[TrainState, Array, Array], tuple[TrainState, Metrics]]:
     """One training step on some of a batch: ``update(state, keys, crops)``.
 
     Args:
-      module: the network.
+      task: what the network is trained to do.
       config: the run.
       resident: ``crops`` are all there are, each key draws its own; otherwise one crop a key.
       axis: the mapped axis to average over, under pmap.
     """
-    augment = Augmentation(config.planes, config.patch)
     loss_function = losses.get(config.loss)
     optimiser = make_optimiser(config)
 
-    def example(key: Array, crop_or_crops: Array) -> tuple[Array, Array]:
-        index_key, augment_key, table_key = jax.random.split(key, 3)
+    def example(key: Array, crop_or_crops: Array) -> Drawn:
+        index_key, draw_key = jax.random.split(key)
         if resident:
             crop = crop_or_crops[jax.random.randint(index_key, (), 0, crop_or_crops.shape[0])]
         else:
             crop = crop_or_crops
-        plane, is_chroma = augment(augment_key, crop)
-        return plane, draw_table(table_key, is_chroma, config)
+        return task.draw(draw_key, crop)
 
-    def loss_of(params: Params, target: Array, table: Array) -> Array:
-        restored = registry.restore(module, params, jpeg.encode(target, table), table)
-        per_patch = loss_function(restored, target)
+    def loss_of(params: Params, drawn: Drawn) -> Array:
+        target, _, restored = task.outcome(params, drawn)
+        planes = loss_function(*(x.reshape(-1, *x.shape[-2:]) for x in (restored, target)))
+        per_patch = jnp.mean(planes.reshape(target.shape[0], -1), axis=1)
         if config.balance:
-            per_patch *= BALANCE_SCALE / jnp.mean(table.astype(jnp.float32), axis=(1, 2))
+            steps = drawn.tables.reshape(target.shape[0], -1).astype(jnp.float32)
+            per_patch *= BALANCE_SCALE / jnp.mean(steps, axis=1)
         return jnp.mean(per_patch)
 
     def update(state: TrainState, keys: Array, crops: Array) -> tuple[TrainState, Metrics]:
-        target, table = jax.vmap(example, in_axes=(0, None if resident else 0))(keys, crops)
-        loss, gradient = jax.value_and_grad(loss_of)(state.params, target, table)
+        drawn = jax.vmap(example, in_axes=(0, None if resident else 0))(keys, crops)
+        loss, gradient = jax.value_and_grad(loss_of)(state.params, drawn)
         if axis is not None:
             loss, gradient = jax.lax.pmean((loss, gradient), axis)
         change, opt_state = optimiser.update(gradient, state.opt_state, state.params)
@@ -187,11 +162,11 @@ class Parallel:
     place_crops: Callable[[np.ndarray], Array]
 
 
-def make_step(module: nn.Module, config: Config, *, resident: bool = True) -> Parallel:
+def make_step(task: Task, config: Config, *, resident: bool = True) -> Parallel:
     """The training step in the form that ``config.parallel`` names; all three agree.
 
     Args:
-      module: the network.
+      task: what the network is trained to do.
       config: the run; ``config.batch`` patches a step over all devices.
       resident: crops stay on the devices and the step draws from them; otherwise every call is
         given its own ``config.batch`` crops.
@@ -213,9 +188,9 @@ def make_step(module: nn.Module, config: Config, *, resident: bool = True) -> Pa
         return jax.random.split(jax.random.fold_in(root, step), config.batch)
 
     if config.parallel == "pmap":
-        return _pmap_step(module, config, resident, devices, keys_of)
+        return _pmap_step(task, config, resident, devices, keys_of)
 
-    update = make_update(module, config, resident=resident)
+    update = make_update(task, config, resident=resident)
     mesh = jax.make_mesh(
         (len(devices) if config.parallel == "sharded" else 1,),
         (AXIS,),
@@ -235,13 +210,13 @@ def make_step(module: nn.Module, config: Config, *, resident: bool = True) -> Pa
 
 
 def _pmap_step(
-    module: nn.Module,
+    task: Task,
     config: Config,
     resident: bool,
     devices: list[jax.Device],
     keys_of: Callable[[Array], Array],
 ) -> Parallel:
-    update = make_update(module, config, resident=resident, axis=AXIS)
+    update = make_update(task, config, resident=resident, axis=AXIS)
     share = config.batch // len(devices)
 
     def one_device(rank: Array, state: TrainState, crops: Array) -> tuple[TrainState, Metrics]:
@@ -278,19 +253,23 @@ def _divide(sharding: NamedSharding) -> Callable[[np.ndarray], Array]:
     return lambda crops: jax.make_array_from_process_local_data(sharding, crops)
 
 
-def make_validate(module: nn.Module) -> Callable[[Params, Array, Array], tuple[Array, Array]]:
-    """Compiled ``validate(params, planes, table)``: PSNR of the plain decode and of the network.
+def make_validate(task: Task) -> Callable[[Params, Array, ArrayLike], tuple[Array, Array]]:
+    """Compiled ``validate(params, pixels, quality)``: PSNR of the plain decode and of the network.
 
-    Planes are ``(B, H, W)`` float32 in [0, 1], the table ``(8, 8)``; each result is ``(B,)`` dB,
-    both pictures rounded to 8 bits.
+    Pixels are ``(B, H, W)`` or ``(B, H, W, 3)`` float32 in [0, 1], as the task takes them; each
+    result is ``(B,)`` dB, both pictures rounded to 8 bits.
     """
 
     @jax.jit
-    def validate(params: Params, planes: Array, table: Array) -> tuple[Array, Array]:
-        tables = jnp.broadcast_to(table, (planes.shape[0], 8, 8))
-        codes = jpeg.encode(planes, tables)
-        plain = metrics.to_8_bits(jpeg.decode(codes, tables))
-        restored = metrics.to_8_bits(registry.restore(module, params, codes, tables))
-        return metrics.psnr(plain, planes), metrics.psnr(restored, planes)
+    def validate(params: Params, pixels: Array, quality: ArrayLike) -> tuple[Array, Array]:
+        target, *pictures = task.outcome(params, task.standard(pixels, jnp.asarray(quality)))
+        plain, restored = (metrics.to_8_bits(picture) for picture in pictures)
+        return _psnr(plain, target), _psnr(restored, target)
 
     return validate
+
+
+def _psnr(pictures: Array, targets: Array) -> Array:
+    """Over all planes of a picture together."""
+    as_one = [x.reshape(x.shape[0], -1, x.shape[-1]) for x in (pictures, targets)]
+    return metrics.psnr(*as_one)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrcnn_jax.assembly import LARGEST
+from hrcnn_jax.assembly import LARGEST, Plane
 from hrcnn_jax.codec import Component, JpegFile
 
 _NAMES = {
@@ -74,16 +74,24 @@ def codes_of(plane: NDArray[Any], table: NDArray[Any]) -> NDArray[np.float64]:
     return np.rint(blocks.swapaxes(1, 2) / table)
 
 
-def watched(
-    strips: Iterator[NDArray[np.float32]], part: Component, tally: Tally
-) -> Iterator[NDArray[np.float32]]:
-    """Passes on a component's restored strips, and counts the codes that they give back."""
-    top = 0
-    for strip in strips:
-        codes = part.codes[top : top + len(strip) // 8]
-        tally.add(codes_of(strip * 255.0, part.table), codes)
-        top += len(codes)
-        yield strip
+def watched(plane: Plane, part: Component, tally: Tally) -> Plane:
+    """Passes on a component's restored plane, and counts the codes that it gives back.
+
+    A plane that is finer than the component is first shrunk as an encoder would.
+    """
+    down, across = (own // shown for own, shown in zip(part.factor, plane.factor, strict=True))
+
+    def strips() -> Iterator[NDArray[np.float32]]:
+        top = 0
+        for strip in plane.strips:
+            boxes = strip.reshape(len(strip) // down, down, -1, across)
+            samples = boxes.mean((1, 3), dtype=np.float64)
+            codes = part.codes[top : top + len(samples) // 8]
+            tally.add(codes_of(samples * 255.0, part.table), codes)
+            top += len(codes)
+            yield strip
+
+    return plane._replace(strips=strips())
 
 
 def of_picture(file: JpegFile, picture: NDArray[Any]) -> list[Tally]:

@@ -1,6 +1,7 @@
 """Plain decoding against Pillow, file by file: sizes, resampling, colours, depths, tiles."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from scipy import ndimage
 
 import hrcnn_jax
 from hrcnn_jax import assembly, codec, color
-from hrcnn_jax.assembly import assemble
+from hrcnn_jax.assembly import Plane, assemble
 
 # A picture a channel: as much chroma as luma.
 PHOTO = np.dstack([make_photo(61, 83, seed)[..., 1] for seed in range(3)])
@@ -47,6 +48,10 @@ def inks(*, adobe: bool, transform: int) -> bytes:
     if not adobe:
         return data[: marker - 4] + data[marker + 12 :]
     return data[: marker + 11] + bytes([transform]) + data[marker + 12 :]
+
+
+def planes_of(file: codec.JpegFile, strips: list[Iterator[np.ndarray]]) -> list[Plane]:
+    return [Plane.of(part, each) for part, each in zip(file.components, strips, strict=True)]
 
 
 def check(data: bytes, *, mean: float, most: int) -> None:
@@ -176,8 +181,8 @@ def test_strips_may_come_in_any_heights() -> None:
         random.random((8 * part.codes.shape[0], 8 * part.codes.shape[1]), np.float32)
         for part in file.components
     ]
-    whole = assemble(file, [iter([plane]) for plane in planes])
-    in_rows = assemble(file, [iter(plane[:, None]) for plane in planes])
+    whole = assemble(file, planes_of(file, [iter([plane]) for plane in planes]))
+    in_rows = assemble(file, planes_of(file, [iter(plane[:, None]) for plane in planes]))
     np.testing.assert_array_equal(in_rows, whole)
 
 
@@ -190,7 +195,8 @@ def test_chroma_follows_luma_without_seams(monkeypatch: pytest.MonkeyPatch) -> N
     full = [color.upsample_guided(plane, luma, (2, 2), strength=0.5) for plane in chroma]
     expected = np.clip(color.ycbcr_to_rgb(jnp.stack([luma, *full], axis=-1)), 0, 1)
     monkeypatch.setattr(assembly, "TILE", 96)
-    tiled = assemble(file, [iter([plane]) for plane in planes], "float32", guidance=0.5)
+    strips = planes_of(file, [iter([plane]) for plane in planes])
+    tiled = assemble(file, strips, "float32", guidance=0.5)
     # Beyond the picture tiles repeat luma, the expected its means: a few pixels there differ.
     inside = slice(8, -8), slice(8, -8)
     # float32: as above, and window means of squares lose some more

@@ -11,9 +11,10 @@ from conftest import fresh_params, make_photo, random_params
 from jax import Array
 from scipy.fft import dctn
 
-from hrcnn_jax import jpeg, losses, training
+from hrcnn_jax import jpeg, losses, tasks, training
 from hrcnn_jax.compact import Compact
 from hrcnn_jax.config import Config
+from hrcnn_jax.data import Augmentation
 from hrcnn_jax.training import TrainState
 
 pytestmark = pytest.mark.usefixtures("standard_promotion", "quick_compilation")
@@ -37,7 +38,7 @@ def start(config: Config) -> TrainState:
 def run(
     config: Config, steps: int, *, resident: bool = True, crops: np.ndarray = CROPS
 ) -> tuple[TrainState, list[dict[str, float]]]:
-    parallel = training.make_step(MODULE, config, resident=resident)
+    parallel = training.make_step(tasks.of(MODULE, config), config, resident=resident)
     state, seen = parallel.place_state(start(config)), []
     for number in range(steps):
         batch = crops[(np.arange(config.batch) + number) % len(crops)]
@@ -57,16 +58,16 @@ def test_one_step_by_hand() -> None:
     """SGD with Nesterov momentum from rest moves by ``rate * (1 + momentum) * gradient``."""
     config = configured(batch=3, clip=0.0, momentum=0.9, quality=(30,), ema=0.5)
     crops = jnp.asarray(CROPS[:3, :16, :16])  # patches of the whole crop: only turned
-    update = training.make_update(MODULE, config, resident=False)
+    update = training.make_update(tasks.of(MODULE, config), config, resident=False)
     keys = jax.random.split(jax.random.key(3), 3)
     state = start(config)
     after, values = jax.jit(update)(state, keys, crops)
 
     # The same patches, drawn by the same keys; the rest is written out.
-    augment = training.Augmentation(config.planes, config.patch)
+    augment = Augmentation(config.planes, config.patch)
     planes = jnp.stack(
         [
-            augment(jax.random.split(key, 3)[1], crop)[0]
+            augment(jax.random.split(jax.random.split(key)[1])[0], crop)[0]
             for key, crop in zip(keys, crops, strict=True)
         ]
     )
@@ -156,7 +157,7 @@ def test_options(options: dict[str, Any]) -> None:
     """Each takes a step: finite, and somewhere else."""
     config = configured(**options)
     module = Compact(width=8, blocks=0, dtype=jnp.dtype(config.dtype))
-    parallel = training.make_step(module, config)
+    parallel = training.make_step(tasks.of(module, config), config)
     state = parallel.place_state(start(config))
     for _ in range(2):  # the first of a warm-up has rate zero
         state, values = parallel.step(state, parallel.place_crops(CROPS))
@@ -168,7 +169,7 @@ def test_options(options: dict[str, Any]) -> None:
 
 def test_any_plane_of_colour_crops() -> None:
     config = configured(planes="any", tables="any", quality=(5, 95), patch=8)
-    parallel = training.make_step(MODULE, config)
+    parallel = training.make_step(tasks.of(MODULE, config), config)
     crops = np.stack([make_photo(24, 24, seed) for seed in range(3)])
     state = parallel.place_state(start(config))
     _, values = parallel.step(state, parallel.place_crops(crops))
@@ -244,8 +245,10 @@ def test_parallel_forms_agree(resident: bool) -> None:
 
 @pytest.mark.parametrize("parallel", ["sharded", "pmap"])
 def test_batches_are_divided_among_devices(parallel: str) -> None:
+    config = configured(batch=6, parallel=parallel)
+    task = tasks.of(MODULE, config)
     with pytest.raises(ValueError, match="--batch 6 must be a multiple of the 4 devices"):
-        training.make_step(MODULE, configured(batch=6, parallel=parallel))
+        training.make_step(task, config)
 
 
 TRACES = []
@@ -262,7 +265,7 @@ def test_steps_stay_on_the_device(parallel: str) -> None:
     """After the first: one trace, and nothing crosses between host and device, nor devices."""
     config = configured(parallel=parallel, loss=f"{__name__}:counted_loss", quality=(5, 95))
     TRACES.clear()
-    form = training.make_step(MODULE, config)
+    form = training.make_step(tasks.of(MODULE, config), config)
     state, crops = form.place_state(start(config)), form.place_crops(CROPS)
     state, _ = form.step(state, crops)
     with jax.transfer_guard("disallow"):
@@ -278,7 +281,7 @@ def test_steps_stay_on_the_device(parallel: str) -> None:
 
 def tables_of(config: Config, count: int, *, chroma: bool = False) -> np.ndarray:
     keys = jax.random.split(jax.random.key(5), count)
-    draw: Callable[[Array], Array] = lambda key: training.draw_table(key, jnp.array(chroma), config)  # noqa: E731
+    draw: Callable[[Array], Array] = lambda key: tasks.draw_table(key, jnp.array(chroma), config)  # noqa: E731
     return np.asarray(jax.jit(jax.vmap(draw))(keys))
 
 
@@ -325,9 +328,10 @@ def test_validation_is_the_gain_over_plain_decoding() -> None:
     from skimage.metrics import peak_signal_noise_ratio
 
     planes = CROPS[:3, :, :, 0].astype(np.float32) / 255
-    table = jpeg.quality_table(20)
-    plain, restored = training.make_validate(MODULE)(fresh_params(MODULE), planes, table)
+    validate = training.make_validate(tasks.of(MODULE, configured()))
+    plain, restored = validate(fresh_params(MODULE), planes, 20)
     np.testing.assert_array_equal(plain, restored)  # fresh, the network is the plain decoder
+    table = jpeg.quality_table(20)
     decoded = np.asarray(jpeg.decode(jpeg.encode(planes, table[None].repeat(3, 0)), table[None]))
     rounded = np.rint(255 * decoded).astype(np.uint8)
     expected = [

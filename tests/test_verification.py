@@ -11,6 +11,7 @@ from scipy.fft import dctn
 
 import hrcnn_jax
 from hrcnn_jax import codec, verification
+from hrcnn_jax.assembly import Plane
 from hrcnn_jax.restorer import Restorer
 from hrcnn_jax.verification import Tally
 
@@ -33,13 +34,13 @@ def test_planes_are_counted_as_they_pass(rows: int) -> None:
     file = codec.read(jpeg_bytes(make_photo(93, 122)[..., 1], quality=30))
     part, tally = file.components[0], Tally()
     plane = Restorer(strength=0.0).restore_codes(part.codes, part.table)
-    passed = list(verification.watched(in_strips(plane, rows), part, tally))
+    passed = list(verification.watched(Plane.of(part, in_strips(plane, rows)), part, tally).strips)
     np.testing.assert_array_equal(np.concatenate(passed), plane)
     assert tally == Tally(part.codes.size, part.codes.size)
 
     plane[8:16, :8] += np.float32(0.5)  # one block brighter: its mean changes, nothing else
     tally = Tally()
-    list(verification.watched(in_strips(plane, rows), part, tally))
+    list(verification.watched(Plane.of(part, in_strips(plane, rows)), part, tally).strips)
     assert tally.total - tally.equal == 1
     assert str(tally) == f"{100 * (1 - 1 / part.codes.size):.3f} %"
 

@@ -1,0 +1,108 @@
+"""The chroma network: both chroma planes of a 4:2:0 file at full size, guided by restored luma.
+
+A subsampled chroma plane has lost its detail twice, to the box filter and to the table, and most of
+what it lost happens where luma happens: at the edges of things. So this network does not restore
+chroma first and enlarge it afterwards. It reads, cell by cell (``mirrored.py``), 4x4 samples of Cb
+and of Cr and the 8x8 pixels of restored luma that they cover, and gives 8x8 pixels of each, to be
+added to what guided upsampling alone makes of them. The mean of every box of 2x2 pixels is a sample
+of the plane that was encoded: those are bounded as the compact network's are (``compact.py``), so
+that chroma, shrunk as the encoder shrank it, quantises to the file's own codes, whatever the
+weights.
+
+Luma ``(B, H, W)`` and pixels ``(B, H, W, 2)``, H and W multiples of 16, are float32 near [0, 1];
+codes ``(B, H/2, W/2, 2)`` hold Cb and Cr.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from hrcnn_jax import color, jpeg
+from hrcnn_jax.compact import ResidualBlock, bound, describe_table, usual_error
+from hrcnn_jax.mirrored import CELL, MirroredConv, from_cells, to_cells
+
+FACTOR = (2, 2)
+"""Pixels of luma to a sample of chroma, down and across."""
+
+MCU = 2 * jpeg.BLOCK
+"""Side in pixels of what a block of chroma covers (T.81 A.2.3)."""
+
+_LUMA_CELL = 2 * CELL
+
+_CONTRAST = 4.0
+"""Chroma varies about this much less than luma does; it is brought to the same range."""
+
+
+class Chroma(nn.Module):
+    """Dequantise, inverse DCT, residual mirrored convolutions on cells of all three planes.
+
+    Attributes:
+      width: channels of the residual blocks.
+      blocks: residual blocks.
+      dtype: what convolutions compute in, float32 or bfloat16.
+    """
+
+    width: int = 64
+    blocks: int = 2
+    dtype: DTypeLike = jnp.float32
+
+    @property
+    def context(self) -> int:
+        """Blocks of chroma on every side of a block that its pixels depend on."""
+        reach = (2 * self.blocks + 2) * CELL
+        return -(-reach // jpeg.BLOCK)
+
+    @nn.compact
+    def __call__(self, codes: Array, tables: Array, luma: Array, luma_table: Array) -> Array:
+        """Decodes, restores and enlarges chroma.
+
+        Args:
+          codes: ``(B, H/2, W/2, 2)`` integers of any dtype.
+          tables: ``(B, 2, 8, 8)`` quantisation steps of Cb and of Cr.
+          luma: ``(B, H, W)``, restored.
+          luma_table: ``(B, 8, 8)`` quantisation steps of luma: how far it can be trusted.
+
+        Returns:
+          Pixels ``(B, H, W, 2)`` float32; the means of their 2x2 boxes quantise to the codes.
+
+        Raises:
+          ValueError: if the shapes do not fit.
+        """
+        batch, height, width = luma.shape
+        if height % MCU or width % MCU or codes.shape != (batch, height // 2, width // 2, 2):
+            raise ValueError(
+                f"codes {codes.shape} and luma {luma.shape} are not those of a 4:2:0 picture of "
+                f"whole MCUs, {MCU}x{MCU} pixels"
+            )
+        steps = jpeg.per_block(tables).astype(jnp.float32)
+        blocks = jpeg.to_blocks(jnp.moveaxis(codes, -1, 1).astype(jnp.float32))
+        decoded = jpeg.coefficients_to_pixels(jpeg.dequantise(blocks, steps))  # (B, 2, H/2, W/2)
+
+        told = describe_table(tables[:, 0]) + describe_table(tables[:, 1])
+        told = jnp.concatenate([describe_table(luma_table), 0.5 * told], axis=-1)
+        features = self._features(decoded, luma, told.astype(self.dtype))
+        error = usual_error(tables.reshape(-1, 8, 8)).reshape(batch, 2, 1, 1) / _CONTRAST
+        guide = jnp.stack([luma, luma], axis=1)
+        pixels = color.upsample_guided(decoded, guide, FACTOR) + features * error
+
+        # The samples that the encoder saw: bounded, then given back to their boxes of pixels.
+        samples = color.downsample(pixels, FACTOR)
+        correction = jpeg.dct(jpeg.to_blocks((samples - decoded) * jpeg.MAX_SAMPLE))
+        bounded = jpeg.from_blocks(jpeg.idct(bound(correction, steps))) / jpeg.MAX_SAMPLE
+        pixels += color.replicate(decoded + bounded - samples, FACTOR)
+        return jnp.moveaxis(pixels, 1, -1)
+
+    def _features(self, decoded: Array, luma: Array, told: Array) -> Array:
+        """What the convolutions say: ``(B, 2, H, W)``, of unit size or so."""
+        lecun, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
+        cells = [to_cells(_CONTRAST * (decoded[:, plane] - 0.5)) for plane in (0, 1)]
+        cells.append(to_cells(luma - 0.5, _LUMA_CELL))
+        features = jnp.concatenate(cells, axis=-1)
+        features = MirroredConv(self.width, lecun, self.dtype, name="head")(features)
+        for index in range(self.blocks):
+            features = ResidualBlock(self.dtype, name=f"residual{index + 1}")(features, told)
+        pixels = 2 * _LUMA_CELL**2
+        both = MirroredConv(pixels, zeros, self.dtype, name="tail")(nn.relu(features))
+        planes = jnp.split(both.astype(jnp.float32), 2, axis=-1)
+        return jnp.stack([from_cells(plane, _LUMA_CELL) for plane in planes], axis=1)
