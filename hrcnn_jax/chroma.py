@@ -81,20 +81,21 @@ class Chroma(nn.Module):
 
         told = describe_table(tables[:, 0]) + describe_table(tables[:, 1])
         told = jnp.concatenate([describe_table(luma_table), 0.5 * told], axis=-1)
-        features = self._features(decoded, luma, told.astype(self.dtype))
-        error = usual_error(tables.reshape(-1, 8, 8)).reshape(batch, 2, 1, 1) / _CONTRAST
+        correction = self._correction(decoded, luma, told.astype(self.dtype))
+        correction *= usual_error(tables.reshape(-1, 8, 8)).reshape(batch, 2, 1, 1) / _CONTRAST
         guide = jnp.stack([luma, luma], axis=1)
-        pixels = color.upsample_guided(decoded, guide, FACTOR) + features * error
+        # No two samples are further apart than 1; beyond it sums would lose the codes' bits.
+        pixels = color.upsample_guided(decoded, guide, FACTOR) + jnp.clip(correction, -1, 1)
 
         # The samples that the encoder saw: bounded, then given back to their boxes of pixels.
         samples = color.downsample(pixels, FACTOR)
-        correction = jpeg.dct(jpeg.to_blocks((samples - decoded) * jpeg.MAX_SAMPLE))
-        bounded = jpeg.from_blocks(jpeg.idct(bound(correction, steps))) / jpeg.MAX_SAMPLE
+        moved = jpeg.dct(jpeg.to_blocks((samples - decoded) * jpeg.MAX_SAMPLE))
+        bounded = jpeg.from_blocks(jpeg.idct(bound(moved, steps))) / jpeg.MAX_SAMPLE
         pixels += color.replicate(decoded + bounded - samples, FACTOR)
         return jnp.moveaxis(pixels, 1, -1)
 
-    def _features(self, decoded: Array, luma: Array, told: Array) -> Array:
-        """What the convolutions say: ``(B, 2, H, W)``, of unit size or so."""
+    def _correction(self, decoded: Array, luma: Array, told: Array) -> Array:
+        """What the convolutions would add: ``(B, 2, H, W)``, of unit size or so."""
         lecun, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
         cells = [to_cells(_CONTRAST * (decoded[:, plane] - 0.5)) for plane in (0, 1)]
         cells.append(to_cells(luma - 0.5, _LUMA_CELL))

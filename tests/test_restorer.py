@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.fft import dctn
 
 import hrcnn_jax
-from hrcnn_jax import codec, jpeg, registry
+from hrcnn_jax import codec, jpeg, registry, tiles
 from hrcnn_jax.released import Network
 from hrcnn_jax.restorer import Restorer, restore_plane
 
@@ -38,6 +38,11 @@ def compact() -> Network:
 @pytest.fixture(scope="module")
 def hrcnn() -> Network:
     return network("hrcnn", quality=10, blocks=1)
+
+
+@pytest.fixture(scope="module")
+def chroma() -> Network:
+    return network("chroma", width=8, blocks=1)
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +126,108 @@ def test_colour_is_restored_plane_by_plane(compact: Network) -> None:
     assert restored.dtype == np.uint8
     ycc = [np.asarray(Image.fromarray(p).convert("YCbCr")).astype(int) for p in (restored, plain)]
     assert (np.abs(ycc[0] - ycc[1]).max((0, 1)) > 2).all()  # luma and both chroma planes
+
+
+def chroma_by_hand(
+    restorer: Restorer, chroma: Network, file: codec.JpegFile
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both planes ``(H, W)`` in one piece, the picture continued by NumPy's mirror."""
+    y, cb, cr = file.components
+    down, across = cb.codes.shape[:2]
+    margin = chroma.module.context
+    luma = restorer.restore_codes(y.codes, y.table)
+    grid = zip((down, across), luma.shape, strict=True)
+    missing = [(0, 16 * count - side) for count, side in grid]
+    luma = np.pad(np.pad(luma, missing, mode="edge"), 16 * margin, mode="symmetric")
+    size = down + 2 * margin, across + 2 * margin
+    codes = [
+        jpeg.from_blocks(jnp.asarray(tiles.window(part.codes, (-margin, -margin), size)))
+        for part in (cb, cr)
+    ]
+    pixels = chroma.module.apply(
+        {"params": chroma.params},
+        jnp.stack(codes, axis=-1)[None],
+        jnp.asarray(np.stack([cb.table, cr.table]))[None],
+        jnp.asarray(luma)[None],
+        jnp.asarray(y.table)[None],
+    )
+    inside = slice(16 * margin, 16 * margin + file.height)
+    inside_across = slice(16 * margin, 16 * margin + file.width)
+    return tuple(np.asarray(pixels)[0, inside, inside_across, plane] for plane in (0, 1))
+
+
+@pytest.mark.usefixtures("quick_compilation")
+@pytest.mark.parametrize("size", [(300, 185), (93, 122), (17, 33), (8, 199), (1, 1)])
+def test_chroma_of_420_files(compact: Network, chroma: Network, size: tuple[int, int]) -> None:
+    """In tiles as in one piece, at odd sizes and odd numbers of blocks too."""
+    picture = np.dstack([make_photo(300, 200, seed)[..., 1] for seed in range(3)])
+    file = codec.read(jpeg_bytes(picture[: size[0], : size[1]], quality=30, subsampling="4:2:0"))
+    restorer = Restorer(compact, chroma=chroma, tile=64)
+    expected = chroma_by_hand(restorer, chroma, file)
+    for plane, ours in zip(restorer.planes(file)[1:], expected, strict=True):
+        assert plane.factor == (1, 1)
+        assert plane.size == size
+        whole = np.concatenate(list(plane.strips))[: size[0], : size[1]]
+        # float32 sums in another order; variances of luma lose some more
+        np.testing.assert_allclose(whole, ours, atol=5e-5)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.4])
+@pytest.mark.parametrize("colour", ["ycbcr", "ycck"])
+def test_chroma_is_faithful(
+    compact: Network, chroma: Network, strength: float, colour: str
+) -> None:
+    """Shrunk as the encoder shrank it, by SciPy in float64."""
+    picture = np.dstack([make_photo(64, 96, seed)[..., 1] for seed in range(4)])
+    data = io.BytesIO()
+    mode = "CMYK" if colour == "ycck" else "RGB"
+    image = Image.fromarray(picture[..., : len(mode)], mode)
+    image.save(data, "JPEG", quality=20, subsampling="4:2:0")
+    content = data.getvalue()
+    if colour == "ycck":  # which Adobe's marker says
+        transform = content.index(b"Adobe") + 11
+        content = content[:transform] + b"\2" + content[transform + 1 :]
+    file = codec.read(content)
+    assert file.colour == colour
+    restorer = Restorer(compact, chroma=chroma, strength=strength)
+    planes = restorer.planes(file)
+    assert len(planes) == len(file.components)
+    for plane, part in zip(planes[1:3], file.components[1:3], strict=True):
+        pixels = np.concatenate(list(plane.strips)).astype(np.float64)
+        samples = pixels.reshape(32, 2, 48, 2).mean((1, 3))
+        np.testing.assert_array_equal(codes_of(samples, part.table), part.codes)
+
+
+def test_weaker_chroma_is_nearer_the_plain_decode(compact: Network, chroma: Network) -> None:
+    data = jpeg_bytes(make_photo(93, 122), quality=10)
+    plain = hrcnn_jax.decode(data, depth="float32")
+    distance = [
+        np.abs(
+            Restorer(compact, chroma=chroma, strength=s).restore(data, depth="float32") - plain
+        ).mean()
+        for s in (0.0, 0.25, 1.0)
+    ]
+    assert distance[0] == 0
+    assert distance[0] < distance[1] < 0.5 * distance[2]
+
+
+def test_chroma_of_other_files_is_restored_plane_by_plane(
+    compact: Network, chroma: Network
+) -> None:
+    for options in ({"subsampling": "4:4:4"}, {"subsampling": "4:2:2"}, {"keep_rgb": True}):
+        data = jpeg_bytes(make_photo(40, 50), quality=10, **options)
+        ours, other = (Restorer(compact, chroma=net).restore(data) for net in (chroma, None))
+        np.testing.assert_array_equal(ours, other)
+    data = jpeg_bytes(make_photo(40, 50), quality=10, subsampling="4:2:0")
+    ours, other = (Restorer(compact, chroma=net).restore(data) for net in (chroma, None))
+    assert (ours != other).any()
+
+
+def test_networks_of_the_wrong_kind(compact: Network, chroma: Network) -> None:
+    with pytest.raises(hrcnn_jax.ModelError, match="only restores chroma beside another"):
+        Restorer(chroma)
+    with pytest.raises(hrcnn_jax.ModelError, match="is no network for chroma"):
+        Restorer(compact, chroma=compact)
 
 
 def test_inks_are_restored(compact: Network) -> None:

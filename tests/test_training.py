@@ -1,6 +1,5 @@
 """The training step: its arithmetic by hand, its three parallel forms, and what it never does."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -274,51 +273,6 @@ def test_steps_stay_on_the_device(parallel: str) -> None:
     assert len(TRACES) == 1
     assert int(state.step) == 5
     assert np.isfinite(values["loss"])
-
-
-# --- tables --------------------------------------------------------------------------------------
-
-
-def tables_of(config: Config, count: int, *, chroma: bool = False) -> np.ndarray:
-    keys = jax.random.split(jax.random.key(5), count)
-    draw: Callable[[Array], Array] = lambda key: tasks.draw_table(key, jnp.array(chroma), config)  # noqa: E731
-    return np.asarray(jax.jit(jax.vmap(draw))(keys))
-
-
-def test_one_quality_is_one_table() -> None:
-    tables = tables_of(configured(quality=(30,)), 50)
-    np.testing.assert_array_equal(tables, np.tile(jpeg.quality_table(30), (50, 1, 1)))
-
-
-def test_qualities_are_log_uniform() -> None:
-    """As many from 5 to 9 as from 45 to 89, and both ends are reached."""
-    tables = tables_of(configured(quality=(5, 95)), 4000)
-    known = {np.asarray(jpeg.quality_table(q)).tobytes(): q for q in range(5, 96)}
-    qualities = np.array([known[table.tobytes()] for table in tables])
-    assert (qualities.min(), qualities.max()) == (5, 95)
-    for low, high in ((5, 10), (10, 20), (45, 90)):
-        share = np.log(high / low) / np.log(96 / 5)
-        found = ((qualities >= low) & (qualities < high)).mean()
-        assert abs(found - share) < 5 * np.sqrt(share / 4000)  # five standard deviations
-
-
-@pytest.mark.parametrize("chroma", [False, True])
-def test_tables_of_any_kind(chroma: bool) -> None:
-    """Four in five are Annex K's, 85 in 100 of them the plane's own; all are baseline's."""
-    tables = tables_of(configured(quality=(5, 95), tables="any"), 3000, chroma=chroma)
-    assert tables.min() >= 1
-    assert tables.max() <= 255
-    kinds = [
-        {np.asarray(jpeg.quality_table(q, base)).tobytes() for q in range(5, 96)}
-        for base in (jpeg.LUMINANCE, jpeg.CHROMINANCE)
-    ]
-    luminance, chrominance = (
-        np.mean([table.tobytes() in kind for table in tables]) for kind in kinds
-    )
-    own, swapped = (chrominance, luminance) if chroma else (luminance, chrominance)
-    assert abs(own - 0.8 * 0.85) < 0.05
-    assert abs(swapped - 0.8 * 0.15) < 0.03
-    assert len({table.tobytes() for table in tables}) > 500
 
 
 # --- validation ----------------------------------------------------------------------------------
