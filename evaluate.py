@@ -94,6 +94,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         default=True,
         help="project onto the pictures that have exactly these codes (default: yes)",
     )
+    parser.add_argument(
+        "--chroma",
+        default=released.CHROMA,
+        help="what restores chroma for --planes rgb: a released network, the folder of a training "
+        f"run, or none, each plane by itself (default: {released.CHROMA})",
+    )
     parser.add_argument("--output_dir", help="write metrics.json, metrics.csv and figures here")
     parser.add_argument(
         "--figures", action="store_true", help="draw pictures and, for hrcnn, its stages"
@@ -173,6 +179,8 @@ def load_pictures(given: argparse.Namespace) -> list[Picture]:
 def describe_data(given: argparse.Namespace) -> str:
     """What was measured on, for instance ``live1 green``: a key of the cards' scores."""
     text = f"{' + '.join(folder_names(given.data))} {given.planes}"
+    if given.planes == COLOUR and given.chroma != released.CHROMA:
+        text += f", chroma by {Path(given.chroma).name}"
     if given.table != "luminance":
         text += f", {given.table} table"
     if given.test_split:
@@ -205,6 +213,7 @@ def as_json(
         "data": folder_names(given.data),
         "planes": given.planes,
         "table": given.table,
+        "chroma": given.chroma if given.planes == COLOUR else None,
         "crop": given.crop,
         "faithful": given.faithful,
         "models": {
@@ -268,14 +277,16 @@ def run(given: argparse.Namespace, command: Sequence[str]) -> None:
     """Measures, prints, and writes what was asked for."""
     networks = load_networks(given.model, card=given.card)
     qualities = [qualities_of(network, given.quality) for network in networks]
+    apart = given.planes != COLOUR or given.chroma == "none"
+    chroma = None if apart else released.load_any(given.chroma)
+    restorers = [
+        (Restorer(network, faithful=given.faithful, chroma=chroma), asked)
+        for network, asked in zip(networks, qualities, strict=True)
+    ]
     pictures = load_pictures(given)
     folder = Path(given.output_dir) if given.output_dir else None
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
-    restorers = [
-        (Restorer(network, faithful=given.faithful), asked)
-        for network, asked in zip(networks, qualities, strict=True)
-    ]
     results = measure(restorers, pictures, TABLES[given.table])
     print(f"{describe_data(given)}: {len(pictures)} pictures, on {released.hardware()}\n")
     print(table_of(results))

@@ -51,11 +51,23 @@ class Network:
         return None if quality is None else jpeg.quality_table(quality)
 
 
-def names() -> list[str]:
-    """The released networks, the default one first."""
-    return sorted(
-        (path.stem for path in WEIGHTS.glob("*.safetensors")), key=lambda n: (n != DEFAULT, n)
+def names(*, chroma: bool = False) -> list[str]:
+    """The released networks of planes, the default one first; or those of chroma beside them."""
+    of_kind = (
+        path.stem
+        for path in WEIGHTS.glob("*.safetensors")
+        if (_card(path.stem)["architecture"] == "chroma") == chroma
     )
+    return sorted(of_kind, key=lambda name: (name != DEFAULT, name))
+
+
+def _card(name: str) -> dict[str, Any]:
+    card: dict[str, Any] = json.loads((WEIGHTS / f"{name}.json").read_text(encoding="utf-8"))
+    return card
+
+
+def _is_released(name: str) -> bool:
+    return name in names() + names(chroma=True)
 
 
 def load(name: str = DEFAULT, *, dtype: str = "float32") -> Network:
@@ -64,9 +76,9 @@ def load(name: str = DEFAULT, *, dtype: str = "float32") -> Network:
     Raises:
       ModelError: if there is none of that name.
     """
-    if name not in names():
+    if not _is_released(name):
         raise ModelError(f"no network {name!r}: choose from {', '.join(names())}")
-    card = json.loads((WEIGHTS / f"{name}.json").read_text(encoding="utf-8"))
+    card = _card(name)
     module = registry.build(card["architecture"], card["options"], dtype=dtype)
     flat = load_file(WEIGHTS / f"{name}.safetensors")
     return Network(name, module, unflatten_dict(flat, sep="/"), card)
@@ -79,7 +91,7 @@ def load_any(name_or_workdir: str, *, dtype: str = "float32") -> Network:
       ModelError: if it is neither.
       CheckpointError: if the folder holds no usable checkpoint.
     """
-    if name_or_workdir in names():
+    if _is_released(name_or_workdir):
         return load(name_or_workdir, dtype=dtype)
     if not Path(name_or_workdir).is_dir():
         raise ModelError(

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import fresh_params, jpeg_bytes, make_photo
+from conftest import fresh_params, jpeg_bytes, make_photo, random_params
 from flax.traverse_util import flatten_dict
 from PIL import Image
 from safetensors.flax import save_file
@@ -36,11 +36,11 @@ def write_network(folder: Path, name: str, architecture: str, params: Any, **opt
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three released networks.
+    """Four released networks.
 
     ``tiny`` is untrained, which is the plain decoder; ``bent`` is the same with some of its
     weights made up; ``bright10`` is the paper's network, serves quality 10 and makes all pictures
-    too bright.
+    too bright. ``blue`` makes chroma up.
     """
     folder = tmp_path_factory.mktemp("weights")
     small = {"width": 4, "blocks": 1}
@@ -57,6 +57,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     last = {**last, "bias": last["bias"] + BRIGHTER}
     params = {**params, "residual1": {**params["residual1"], "conv3": last}}
     write_network(folder, "bright10", "hrcnn", params, **one_block)
+
+    params = random_params(registry.build("chroma", small), scale=1.0)
+    write_network(folder, "blue", "chroma", params, **small)
     return folder
 
 
@@ -213,8 +216,8 @@ def test_chroma_and_other_tables(
 
 def test_colour_files_are_compared_over_all_samples(pictures: Path, tmp_path: Path) -> None:
     """Pillow's 4:2:0 files and decoder; whole pictures, of whatever size."""
-    flags = ("--model", "tiny", "--planes", "rgb", "--quality", "30", "--no-faithful")
-    result = run(pictures, tmp_path, *flags)["results"][0]
+    flags = ("--model", "tiny", "--planes", "rgb", "--quality", "30", "--chroma")
+    result = run(pictures, tmp_path, *flags, "none")["results"][0]
     for name, scores in zip(("first", "second"), result["pictures"], strict=True):
         original = np.asarray(Image.open(pictures / f"{name}.png"))
         file = jpeg_bytes(original, quality=30, subsampling="4:2:0")
@@ -226,6 +229,8 @@ def test_colour_files_are_compared_over_all_samples(pictures: Path, tmp_path: Pa
         assert abs(scores["gain"]) < 0.3
     rows = read_csv(tmp_path / "metrics.csv")
     assert [(row["height"], row["width"]) for row in rows] == [("40", "64"), ("45", "70")]
+    invented = run(pictures, tmp_path, *flags, "blue")["results"][0]
+    assert invented["mean"]["gain"] < result["mean"]["gain"] - 1
 
 
 def test_a_network_of_one_quality(
@@ -329,6 +334,7 @@ def test_what_is_measured_differently_has_another_label() -> None:
             ["--planes", "luma"],
             ["--crop", "16"],
             ["--no-faithful"],
+            ["--planes", "rgb", "--chroma", "runs/c"],
         )
     ]
     assert labels == [
@@ -337,6 +343,7 @@ def test_what_is_measured_differently_has_another_label() -> None:
         "live1 + b luma",
         "live1 + b green, 14040 crops of 16×16",
         "live1 + b green, not projected",
+        "live1 + b rgb, chroma by c",
     ]
 
 
@@ -391,6 +398,8 @@ def test_features_are_what_the_segments_do() -> None:
     [
         (["--model", "huge"], "no network 'huge'"),
         (["--model", "tiny", "tiny"], "--model: two networks are called 'tiny'"),
+        (["--model", "blue"], "network 'blue' only restores chroma beside another"),
+        (["--planes", "rgb", "--chroma", "tiny"], "network 'tiny' is no network for chroma"),
         (["--data", "nowhere"], "nowhere: no such folder"),
         (["--data", "empty"], "empty: no pictures"),
         (["--data", "broken"], r"broken/text\.png: cannot be read as a picture"),

@@ -303,18 +303,19 @@ def test_inspect(photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_models_lists_what_is_released(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [*released.names(), "chroma"]
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == released.names()
+    assert [line.split()[0] for line in lines[1:]] == names
     assert main(["models", "--json"]) == 0
     cards = json.loads(capsys.readouterr().out)
-    assert list(cards) == released.names()
+    assert list(cards) == names
     for card in cards.values():
         assert {"parameters", "multiply_adds_per_pixel", "data", "scores", "date"} <= card.keys()
 
 
 def test_released_cards_count_right() -> None:
-    for name in released.names():
+    for name in (*released.names(), *released.names(chroma=True)):
         network = released.load(name)
         weights = sum(leaf.size for leaf in jax.tree.leaves(network.params))
         assert network.card["parameters"] == weights

@@ -22,7 +22,8 @@ def add(commands: Any) -> None:
 
 def run_models(flags: argparse.Namespace) -> int:
     """Prints the released networks: a table, or their cards as JSON."""
-    cards = {name: dict(released.load(name).card) for name in released.names()}
+    names = [*released.names(), *released.names(chroma=True)]
+    cards = {name: dict(released.load(name).card) for name in names}
     if flags.json:
         print(json.dumps(cards, indent=2))
         return 0
