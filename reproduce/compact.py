@@ -108,14 +108,39 @@ def gain_rows(files: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[list[s
     return rows
 
 
-def literature_rows(found: Mapping[str, Any], protocol: str) -> list[list[str]]:
-    """PSNR in dB under one of the literature's protocols, ``luma`` or ``rgb``."""
+def cost_of(name: str) -> int:
+    """Multiply-adds a pixel of a released network."""
+    return int(released.load(name).card["multiply_adds_per_pixel"])
+
+
+def our_row(label: str, name: str, cost: int, found: Mapping[str, Any]) -> list[str]:
+    """PSNR in dB of one of ours at the literature's qualities."""
+    means = scores_of(found, name)
+    psnr = (f"**{means[quality]['psnr']:.2f}**" for quality in LITERATURE)
+    return [f"**{label}**", f"{cost:,}", *psnr]
+
+
+def luma_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    """PSNR in dB on luma, ours and the published."""
+    ours = [our_row(f"`{name}`", name, cost_of(name), found) for name in NETWORKS]
+    return [*ours, *published_rows("luma")]
+
+
+def rgb_rows(found: Mapping[str, Any], apart: Mapping[str, Any]) -> list[list[str]]:
+    """PSNR in dB over RGB: with the chroma network, and each plane by itself (``apart``)."""
+    ours = [
+        our_row(f"`{name}` with `chroma`", name, cost_of(name) + cost_of(released.CHROMA), found)
+        for name in NETWORKS
+    ]
+    first = NETWORKS[0]
+    # Chroma planes are a quarter of luma's size each.
+    alone = our_row(f"`{first}`, plane by plane", first, cost_of(first) * 3 // 2, apart)
+    return [*ours, alone, *published_rows("rgb")]
+
+
+def published_rows(protocol: str) -> list[list[str]]:
+    """What is published under one of the literature's protocols, ``luma`` or ``rgb``."""
     rows = []
-    for name in NETWORKS:
-        card = released.load(name).card
-        means = scores_of(found, name)
-        psnr = [f"**{means[quality]['psnr']:.2f}**" for quality in LITERATURE]
-        rows.append([f"**`{name}`**", f"{card['multiply_adds_per_pixel']:,}", *psnr])
     for other in (PLAIN, *PUBLISHED):
         printed = getattr(other, protocol)
         if printed:
@@ -127,7 +152,7 @@ def literature_rows(found: Mapping[str, Any], protocol: str) -> list[list[str]]:
 def training_rows() -> list[list[str]]:
     """How each network was trained, from its card."""
     rows = []
-    for name in NETWORKS:
+    for name in (*NETWORKS, released.CHROMA):
         card = released.load(name).card
         told, options = card["training"], card["options"]
         rows.append(
@@ -197,6 +222,8 @@ def run(given: argparse.Namespace) -> None:
     flags = ["--data", given.live1, "--card", "--quality", *map(str, LITERATURE), "--planes"]
     luma = find((*NETWORKS, "hrcnn-q10"), folder / "studio", [*flags, "studio"], given.resume)
     rgb = find(NETWORKS, folder / "rgb", [*flags, "rgb"], given.resume)
+    alone = [*flags, "rgb", "--chroma", "none"]
+    apart = find(NETWORKS[:1], folder / "rgb-apart", alone, given.resume)
     draw_costs(luma, ROOT / "docs" / "cost.png")
     template = (Path(__file__).parent / "compact.template.md").read_text(encoding="utf-8")
     head = ["", "multiply-adds a pixel", *(f"Q = {quality}" for quality in LITERATURE)]
@@ -204,8 +231,8 @@ def run(given: argparse.Namespace) -> None:
         hardware=luma["hardware"],
         date=datetime.date.today().isoformat(),
         gains=table(["", *map(str, SHOWN), "lowest of all"], gain_rows(files)),
-        luma=table(head, literature_rows(luma, "luma")),
-        rgb=table(head, literature_rows(rgb, "rgb")),
+        luma=table(head, luma_rows(luma)),
+        rgb=table(head, rgb_rows(rgb, apart)),
         training=table(TRAINING_HEAD, training_rows()),
     )
     with written_whole(ROOT / "docs" / "compact.md") as partial:
