@@ -47,7 +47,7 @@ def bound(correction: Array, steps: Array) -> Array:
 
 
 class ResidualBlock(nn.Module):
-    """ReLU, 3x3, ReLU, 3x3, added to its input ``(B, h, w, C)``; the table sets scale and shift."""
+    """ReLU, 3x3, ReLU, 3x3, added to its input cells; the table sets scale and shift."""
 
     dtype: DTypeLike = jnp.float32
 
@@ -56,7 +56,7 @@ class ResidualBlock(nn.Module):
         width = features.shape[-1]
         zeros = nn.initializers.zeros
         scale_shift = nn.Dense(2 * width, kernel_init=zeros, dtype=self.dtype, name="table")(told)
-        scale, shift = jnp.split(scale_shift[:, None, None, :], 2, axis=-1)
+        scale, shift = jnp.split(scale_shift[None, None, :, None, None, :], 2, axis=-1)
         inner = MirroredConv(width, dtype=self.dtype, name="conv1")(nn.relu(features))
         inner = nn.relu(inner * (1 + scale) + shift)
         return features + MirroredConv(width, dtype=self.dtype, name="conv2")(inner)

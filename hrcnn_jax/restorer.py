@@ -58,7 +58,7 @@ class Restorer:
             raise ValueError(f"tile must be a multiple of {step} pixels, got {tile}")
         self.network = _load(network, for_chroma=False)
         self.strength = strength
-        self._tile = tile // jpeg.BLOCK
+        self._tile = tile
         module, self._params = folding.fold(self.network.module, self.network.params)
         self._context = module.context
         mode: dict[str, Any] = {"faithful": faithful, "strength": strength}
@@ -141,7 +141,7 @@ class Restorer:
         assert self._chroma is not None
         params, context = self._chroma.params, self._chroma.module.context
 
-        def tile_at(corner: tuple[int, int], size: tuple[int, int]) -> Array:
+        def cut(corner: tuple[int, int], size: tuple[int, int]) -> tuple[NDArray, NDArray]:
             codes = [tiles.surrounded(part.codes, corner, size, context) for part in (cb, cr)]
             guide = rows.take(
                 *(
@@ -151,11 +151,15 @@ class Restorer:
                     for count, start, length in zip((down, across), corner, size, strict=True)
                 )
             )
-            return self._restore_chroma(params, np.stack(codes), tables, guide, luma_table)
+            return np.stack(codes), guide
+
+        def decode(tile: tuple[NDArray, NDArray]) -> Array:
+            codes, guide = tile
+            return self._restore_chroma(params, codes, tables, guide, luma_table)
 
         # As large in pixels as the tiles of luma.
-        largest = max(self._tile // (2 * tiles.TILE_STEP), 1) * tiles.TILE_STEP
-        return tiles.cover((down, across), tile_at, largest=largest, block=MCU)
+        largest = max(self._tile // (MCU * tiles.TILE_STEP), 1) * tiles.TILE_STEP
+        return tiles.cover((down, across), cut, decode, largest=largest, block=MCU)
 
     def _strips(self, codes: NDArray[np.int16], table: NDArray) -> Iterator[NDArray[np.float32]]:
         steps = jnp.asarray(table, jnp.int32)
@@ -163,7 +167,7 @@ class Restorer:
             codes,
             lambda tile: self._restore_tile(self._params, tile, steps),
             context=self._context,
-            largest=self._tile,
+            largest=self._tile // jpeg.BLOCK,
         )
 
     def restore(

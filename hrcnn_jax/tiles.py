@@ -2,10 +2,13 @@
 
 A tile comes with enough blocks around it that its pixels do not depend on where it was cut. Beyond
 the plane's borders these are its mirror image, which in the codes is a change of sign. No more than
-one strip of pixels exists at a time: a plane's size costs no memory but its codes'.
+a strip of pixels and a few tiles exist at a time: a plane's size costs no memory but its codes'.
 """
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -14,10 +17,14 @@ from numpy.typing import NDArray
 
 from hrcnn_jax.jpeg import BLOCK
 
+_Cut = TypeVar("_Cut")
 _Codes = TypeVar("_Codes", NDArray[np.int16], Array)
 
 TILE = 96
 """Largest tile side in blocks, without what surrounds it."""
+
+THREADS = min(os.cpu_count() or 1, 16)
+"""Tiles that are decoded at once."""
 
 TILE_STEP = 8
 """Tile sides are multiples of this many blocks, so that there are few."""
@@ -56,25 +63,30 @@ def strips(
       The next rows of the plane's pixels, ``(8*n, 8*wb)`` float32.
     """
 
-    def tile_at(corner: tuple[int, int], size: tuple[int, int]) -> Array:
-        return decode_tile(surrounded(codes, corner, size, context))
+    def cut(corner: tuple[int, int], size: tuple[int, int]) -> NDArray[np.int16]:
+        return surrounded(codes, corner, size, context)
 
-    yield from cover(codes.shape[:2], tile_at, largest=largest)
+    yield from cover(codes.shape[:2], cut, decode_tile, largest=largest)
 
 
 def cover(
     size: tuple[int, ...],
-    tile_at: Callable[[tuple[int, int], tuple[int, int]], Array],
+    cut: Callable[[tuple[int, int], tuple[int, int]], _Cut],
+    decode: Callable[[_Cut], Array],
     *,
     largest: int = TILE,
     block: int = BLOCK,
 ) -> Iterator[NDArray[np.float32]]:
     """Covers a grid of blocks with tiles of one shape, from its top down.
 
+    A few tiles are decoded at once, on threads: XLA's CPU back end uses one core for most of what
+    a tile takes.
+
     Args:
       size: blocks down and across.
-      tile_at: gives the pixels ``(block*h, block*w, ...)`` of the tile whose first block is the
-        first argument, and whose blocks down and across are the second.
+      cut: gives what a tile is decoded from: its first block is the first argument, its blocks
+        down and across the second. Called for one tile after another, on the caller's thread.
+      decode: gives the tile's pixels ``(block*h, block*w, ...)``.
       largest: largest tile side in blocks.
       block: side of a block in pixels.
 
@@ -83,21 +95,25 @@ def cover(
     """
     down, across = size
     height, width = tile_side(down, largest), tile_side(across, largest)
-    for top in range(0, down, height):
-        tiles = (tile_at((top, left), (height, width)) for left in range(0, across, width))
-        strip = np.concatenate(list(_one_ahead(tiles)), axis=1)
+    tops, lefts = range(0, down, height), range(0, across, width)
+    tiles = _on_threads(decode, (cut((y, x), (height, width)) for y in tops for x in lefts))
+    for top in tops:
+        strip = np.concatenate([next(tiles) for _ in lefts], axis=1)
         yield strip[: block * (down - top), : block * across]
 
 
-def _one_ahead(tiles: Iterable[Array]) -> Iterator[NDArray[np.float32]]:
-    """Waits for each result once the next is under way: more at once would take more memory."""
-    previous = None
-    for tile in tiles:
-        if previous is not None:
-            yield np.asarray(previous)
-        previous = tile
-    if previous is not None:
-        yield np.asarray(previous)
+def _on_threads(
+    decode: Callable[[_Cut], Array], tiles: Iterable[_Cut]
+) -> Iterator[NDArray[np.float32]]:
+    """Decodes tiles, their results in order; no more are begun than there are threads."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        begun: deque[Future[NDArray[np.float32]]] = deque()
+        for tile in tiles:
+            begun.append(pool.submit(lambda tile: np.asarray(decode(tile)), tile))
+            if len(begun) == THREADS:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
 
 
 class Rows:

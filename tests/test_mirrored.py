@@ -12,16 +12,33 @@ from hrcnn_jax import mirrored
 KEY = jax.random.key(0)
 
 
+def interleaved(cells: np.ndarray) -> np.ndarray:
+    """Cells ``(2, 2, B, h, w, C)`` in the order of the plane, ``(B, 2*h, 2*w, C)``."""
+    plane = np.zeros((cells.shape[2], 2 * cells.shape[3], 2 * cells.shape[4], cells.shape[5]))
+    for p, q in np.ndindex(2, 2):
+        plane[:, p::2, q::2] = cells[p, q]
+    return plane
+
+
 def test_cells_are_read_from_their_blocks_corner() -> None:
     plane = jnp.arange(2 * 16 * 24).reshape(2, 16, 24)
     cells = mirrored.to_cells(plane)
-    assert cells.shape == (2, 4, 6, 16)
+    assert cells.shape == (2, 2, 2, 2, 3, 16)
     # The block at (8, 16), its four cells: the corner first, then along its upper or lower edge.
-    assert cells[1, 2, 4].tolist() == plane[1, 8:12, 16:20].ravel().tolist()
-    assert cells[1, 2, 5].tolist() == plane[1, 8:12, 23:19:-1].ravel().tolist()
-    assert cells[1, 3, 4].tolist() == plane[1, 15:11:-1, 16:20].ravel().tolist()
-    assert cells[1, 3, 5].tolist() == plane[1, 15:11:-1, 23:19:-1].ravel().tolist()
+    block = cells[:, :, 1, 1, 2]
+    assert block[0, 0].tolist() == plane[1, 8:12, 16:20].ravel().tolist()
+    assert block[0, 1].tolist() == plane[1, 8:12, 23:19:-1].ravel().tolist()
+    assert block[1, 0].tolist() == plane[1, 15:11:-1, 16:20].ravel().tolist()
+    assert block[1, 1].tolist() == plane[1, 15:11:-1, 23:19:-1].ravel().tolist()
     np.testing.assert_array_equal(mirrored.from_cells(cells), plane)
+
+
+def test_cells_of_other_sizes() -> None:
+    plane = jnp.arange(32 * 48).reshape(1, 32, 48)
+    cells = mirrored.to_cells(plane, 8)
+    assert cells.shape == (2, 2, 1, 2, 3, 64)
+    assert cells[1, 0, 0, 0, 1].tolist() == plane[0, 15:7:-1, 16:24].ravel().tolist()
+    np.testing.assert_array_equal(mirrored.from_cells(cells, 8), plane)
 
 
 def by_scipy(cells: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -36,21 +53,36 @@ def by_scipy(cells: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return output
 
 
-@pytest.mark.parametrize("shape", [(2, 6, 8, 3), (1, 2, 2, 4)])
-def test_convolution(shape: tuple[int, ...]) -> None:
+@pytest.fixture(params=[1, 9, 1000])
+def band(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row at once, a few, all of a picture."""
+    monkeypatch.setattr(mirrored, "BAND", request.param)
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 2, 6, 4, 3), (2, 2, 1, 1, 1, 4), (2, 2, 2, 5, 3, 2)])
+def test_convolution(shape: tuple[int, ...], band: None) -> None:
     cells = jax.random.normal(KEY, shape)
     kernel = jax.random.normal(KEY, (3, 3, shape[-1], 5))
-    expected = by_scipy(np.asarray(cells), np.asarray(kernel))
-    np.testing.assert_allclose(mirrored.convolve(cells, kernel), expected, atol=1e-5)
-    taps = mirrored.neighbours(cells) @ kernel.reshape(-1, 5)
-    np.testing.assert_allclose(taps, expected, atol=1e-5)  # float32: sums of 36 products
+    expected = by_scipy(interleaved(np.asarray(cells)), np.asarray(kernel))
+    factors = mirrored._factors(kernel)
+    for ours in (
+        mirrored.convolve(cells, kernel),
+        mirrored.convolve_whole(cells, factors),
+        mirrored.convolve_in_bands(cells, factors),
+    ):
+        # float32: sums of 36 products
+        np.testing.assert_allclose(interleaved(np.asarray(ours)), expected, atol=1e-5)
 
 
-def test_gradients() -> None:
+def test_gradients(band: None) -> None:
     """Against finite differences."""
-    cells = jax.random.normal(KEY, (2, 4, 6, 3))
+    cells = jax.random.normal(KEY, (2, 2, 2, 4, 3, 3))
     kernel = jax.random.normal(KEY, (3, 3, 3, 4))
     check_grads(mirrored.convolve, (cells, kernel), order=1, modes=["rev"])
+    gradient = jax.random.normal(jax.random.key(1), (2, 2, 2, 4, 3, 4))
+    _, transpose = jax.vjp(mirrored.convolve_whole, cells, mirrored._factors(kernel))
+    for ours in (mirrored.contract_whole, mirrored.contract_in_bands):
+        np.testing.assert_allclose(ours(cells, gradient), transpose(gradient)[1], atol=1e-5)
 
 
 @pytest.mark.parametrize("axis", [1, 2])
@@ -71,7 +103,7 @@ def test_mirroring(axis: int) -> None:
 def test_16_bit_floats() -> None:
     """Computed in them; parameters stay float32."""
     conv = mirrored.MirroredConv(4, dtype=jnp.bfloat16)
-    cells = jnp.ones((1, 4, 4, 3))
+    cells = jnp.ones((2, 2, 1, 2, 2, 3))
     params = conv.init(KEY, cells)
     assert conv.apply(params, cells).dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.float32)}
