@@ -5,12 +5,17 @@ prints what the operating system says of that process (Linux and macOS).
 """
 
 import argparse
+import datetime
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from hrcnn_jax import released
+from hrcnn_jax.files import written_whole
 
 ROOT = Path(__file__).parents[1]
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -25,7 +30,9 @@ def main() -> None:
     parser.add_argument(
         "megapixels", nargs="*", type=float, default=[1, 4, 16, 50, 100], metavar="MP"
     )
+    parser.add_argument("--output", help="write all figures to this JSON file")
     given, flags = parser.parse_known_args()  # the rest goes to restore: --format tiff16
+    rows = []
     print(" megapixels   seconds    MP/s   peak MiB")
     with tempfile.TemporaryDirectory() as folder:
         for megapixels in given.megapixels:
@@ -36,6 +43,12 @@ def main() -> None:
             seconds, peak = measure(file, folder, flags)
             rate = megapixels / seconds
             print(f"{megapixels:11g}{seconds:10.1f}{rate:8.2f}{peak / 2**20:11.0f}", flush=True)
+            rows.append({"megapixels": megapixels, "seconds": seconds, "peak_bytes": peak})
+    if given.output:
+        found = {"hardware": released.hardware(), "date": datetime.date.today().isoformat()}
+        with written_whole(Path(given.output)) as partial:
+            text = json.dumps(found | {"rows": rows}, indent=1)
+            partial.write_text(text + "\n", encoding="utf-8")
 
 
 def environment() -> dict[str, str]:

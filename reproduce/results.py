@@ -10,7 +10,7 @@ import argparse
 import datetime
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -218,10 +218,27 @@ def training_rows() -> list[list[str]]:
 TRAINING_HEAD = ["", "optimiser", "steps", "time", "on", "started from", "validation gain (dB)"]
 
 
+MEMORY_HEAD = ["megapixels", "seconds", "MP/s", "peak memory (MiB)"]
+
+
+def memory_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    """The command line tool by size of picture."""
+    return [
+        [
+            f"{row['megapixels']:g}",
+            f"{row['seconds']:.1f}",
+            f"{row['megapixels'] / row['seconds']:.2f}",
+            f"{row['peak_bytes'] / 2**20:,.0f}",
+        ]
+        for row in found["rows"]
+    ]
+
+
 def page(crops: Scores, live1: Scores, hardware: str) -> str:
     """RESULTS.md."""
     times = json.loads((MEASURED / "times.json").read_text(encoding="utf-8"))
     ablations = json.loads((MEASURED / "ablations.json").read_text(encoding="utf-8"))
+    memory = json.loads((MEASURED / "memory.json").read_text(encoding="utf-8"))
     template = (Path(__file__).parent / "RESULTS.template.md").read_text(encoding="utf-8")
     steps = next(iter(ablations["variants"].values()))["steps"]
     return template.format(
@@ -235,6 +252,9 @@ def page(crops: Scores, live1: Scores, hardware: str) -> str:
         times_date=times["date"],
         table_3=table(COMPARISON_HEAD, comparison_rows(live1)),
         training=table(TRAINING_HEAD, training_rows()),
+        memory=table(MEMORY_HEAD, memory_rows(memory)),
+        memory_hardware=memory["hardware"],
+        memory_date=memory["date"],
         ablations=table(ABLATION_HEAD, ablation_rows(ablations["variants"])),
         ablation_steps=steps,
         folded=9 * 64 + 4 * 17**2,

@@ -14,7 +14,7 @@ from safetensors.flax import save_file
 from skimage.metrics import peak_signal_noise_ratio
 
 from hrcnn_jax import figures, registry, released
-from reproduce import ablations, compact, paper, results
+from reproduce import ablations, compact, paper, performance, results
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -48,6 +48,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     variant |= {"parameters": 507_157, "multiply_adds_per_pixel": 248_776}
     known = {"hardware": "an abacus", "quality": 10, "variants": {"base": variant}}
     (measured / "ablations.json").write_text(json.dumps(known))
+    sizes = [{"megapixels": 4, "seconds": 2.0, "peak_bytes": 3 * 2**20}]
+    machine = {"hardware": "an abacus", "date": "2026-11-23"}
+    (measured / "memory.json").write_text(json.dumps({**machine, "rows": sizes}))
     monkeypatch.setattr(released, "WEIGHTS", weights)
     monkeypatch.setattr(results, "ROOT", tmp_path)
     monkeypatch.setattr(results, "MEASURED", measured)
@@ -78,6 +81,7 @@ def test_the_page_twice(folder: Path) -> None:
     assert "| base | +0.50 | +0.62 | 507,157 | 248,776 |" in page
     assert "an abacus" in page
     assert not re.search(r"[{}]", page)
+    assert "| 4 | 2.0 | 2.00 | 3 |" in page
     assert live1 not in page, "where pictures lie is nobody's business"
     for name in ("stages", "training", "ablations", *results.PICTURES):
         with Image.open(folder / "docs" / f"{name}.png") as picture:
@@ -119,6 +123,42 @@ def test_the_page_of_the_compact_networks(folder: Path, monkeypatch: pytest.Monk
     assert not re.search(r"[{}]", page)
     assert live1 not in page, "where pictures lie is nobody's business"
     with Image.open(folder / "docs" / "cost.png") as picture:
+        assert picture.width == figures.WIDTH * figures.DPI
+
+
+def test_the_page_of_speeds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(performance, "ROOT", folder)
+    monkeypatch.setattr(performance, "MEASURED", folder / "measured")
+    rates = {"megapixels_per_second": 2.5, "share": 0.5, "computed_share": 0.25}
+    found = {
+        "hardware": "an abacus",
+        "date": "2026-11-23",
+        "jax": "0.1",
+        "yardstick": {"float32": 80e9},
+        "alone": [
+            {"network": "hrcnn-q10", "batch": 1, "first_seconds": 1.5, **rates},
+            {"network": "DnCNN-3's layers", "batch": 1, **rates},
+        ],
+        "files": [
+            {
+                "network": "hrcnn-q10",
+                "megapixels": 12,
+                "colour": "gray",
+                "times_pillow": 33.3,
+                "first_seconds": 2.5,
+                **rates,
+            }
+        ],
+    }
+    (folder / "measured" / "speed.json").write_text(json.dumps(found))
+    performance.main([])
+    page = (folder / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert "| `hrcnn-q10` | 1 | 2.50 | 50% | 25% | 1.5 |" in page
+    assert "| DnCNN-3's layers | 1 | 2.50 | 50% | 25% | – |" in page
+    assert "| `hrcnn-q10` | 12 | gray | 2.50 | 50% | 33 | 2.5 |" in page
+    assert "80 in float32" in page
+    assert not re.search(r"[{}]", page)
+    with Image.open(folder / "docs" / "speed.png") as picture:
         assert picture.width == figures.WIDTH * figures.DPI
 
 

@@ -1,0 +1,99 @@
+"""Writes docs/performance.md and its picture from what the benchmarks measured; see ``--help``.
+
+python -m benchmarks.speed --output reproduce/measured/speed.json
+python -m reproduce.performance
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hrcnn_jax import figures, released
+from hrcnn_jax.figures import Point
+from hrcnn_jax.files import written_whole
+from reproduce.results import MEASURED, ROOT, table
+
+DNCNN_GAIN = 1.42
+"""Of DnCNN-3 on LIVE1, luma, quality 10, as published; the speed of its layers is measured."""
+
+ALONE_HEAD = ["", "batch", "MP/s", "share, tap by tap", "share, computed", "first call (s)"]
+FILE_HEAD = ["", "MP", "", "MP/s", "share, tap by tap", "times Pillow's decode", "first call (s)"]
+
+
+def alone_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    """Networks on tiles of codes."""
+    return [
+        [
+            f"`{row['network']}`" if row["network"] in released.names() else row["network"],
+            str(row["batch"]),
+            f"{row['megapixels_per_second']:.2f}",
+            f"{row['share']:.0%}",
+            f"{row['computed_share']:.0%}",
+            f"{row['first_seconds']:.1f}" if "first_seconds" in row else "–",
+        ]
+        for row in found["alone"]
+    ]
+
+
+def file_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    """From a file's bytes to an array."""
+    return [
+        [
+            f"`{row['network']}`",
+            f"{row['megapixels']:g}",
+            row["colour"],
+            f"{row['megapixels_per_second']:.2f}",
+            f"{row['share']:.0%}",
+            f"{row['times_pillow']:.0f}",
+            f"{row['first_seconds']:.1f}",
+        ]
+        for row in found["files"]
+    ]
+
+
+def draw_speeds(found: Mapping[str, Any], path: Path) -> None:
+    """Gain at quality 10 over megapixels a second, one tile at a time."""
+    points = []
+    for row in found["alone"]:
+        if row["batch"] != 1:
+            continue
+        if row["network"] not in released.names():
+            points.append(Point("DnCNN-3", row["megapixels_per_second"], DNCNN_GAIN))
+            continue
+        scores = released.load(row["network"]).card["scores"].get("live1 studio", {})
+        if "10" in scores:
+            name, gain = f"{row['network']}, ours", scores["10"]["gain"]
+            points.append(Point(name, row["megapixels_per_second"], gain, ours=True))
+    figure = figures.scatter(
+        points,
+        across="megapixels a second",
+        up="PSNR gain over plain JPEG (dB)",
+        title="LIVE1 luma, quality 10: what a network gains, and how fast",
+    )
+    figures.save(figure, path)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    argparse.ArgumentParser(prog="python -m reproduce.performance", description=__doc__).parse_args(
+        argv
+    )
+    speed = json.loads((MEASURED / "speed.json").read_text(encoding="utf-8"))
+    template = Path(__file__).parent / "performance.template.md"
+    rates = (f"{rate / 1e9:.0f} in {name}" for name, rate in speed["yardstick"].items())
+    text = template.read_text(encoding="utf-8").format(
+        hardware=speed["hardware"],
+        date=speed["date"],
+        jax=speed["jax"],
+        yardstick=", ".join(rates),
+        alone=table(ALONE_HEAD, alone_rows(speed)),
+        files=table(FILE_HEAD, file_rows(speed)),
+    )
+    draw_speeds(speed, ROOT / "docs" / "speed.png")
+    with written_whole(ROOT / "docs" / "performance.md") as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
