@@ -247,6 +247,7 @@ def chroma() -> dict[str, Any]:
     """
     return {
         **small(),
+        "steps": 18_000,
         "architecture": "chroma",
         "width": 64,
         "planes": "colour",
@@ -256,7 +257,7 @@ def chroma() -> dict[str, Any]:
         # detail to learn.
         "scales": (0.5, 0.7),
         "batch": 8,
-        "learning_rate": 1e-3,
+        "learning_rate": 1.5e-3,
     }
 
 

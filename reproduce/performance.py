@@ -62,7 +62,7 @@ def draw_speeds(found: Mapping[str, Any], path: Path) -> None:
         if row["network"] not in released.names():
             points.append(Point("DnCNN-3", row["megapixels_per_second"], DNCNN_GAIN))
             continue
-        scores = released.load(row["network"]).card["scores"].get("live1 studio", {})
+        scores = released.load(row["network"]).card.get("scores", {}).get("live1 studio", {})
         if "10" in scores:
             name, gain = f"{row['network']}, ours", scores["10"]["gain"]
             points.append(Point(name, row["megapixels_per_second"], gain, ours=True))

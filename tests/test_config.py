@@ -41,6 +41,12 @@ def test_json_and_back() -> None:
         ({"patch": 60}, "multiple of 8"),
         ({"patch": 256}, "at most --crop"),
         ({"planes": "any", "patch": 96}, "at least twice --patch"),
+        ({"planes": "colour"}, "--planes colour and --architecture chroma go together"),
+        ({"architecture": "chroma"}, "--planes colour and --architecture chroma go together"),
+        (
+            {"architecture": "chroma", "planes": "colour", "patch": 24},
+            "--patch 24 must be a multiple of 16",
+        ),
         ({"steps": 0}, "--steps must be at least 1"),
     ],
     ids=str,
