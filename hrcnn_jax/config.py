@@ -244,7 +244,9 @@ def large() -> dict[str, Any]:
 def chroma() -> dict[str, Any]:
     """The released ``chroma``: 4:2:0 chroma at full size, beside luma that ``small`` restores.
 
-    Command: ``python train.py --preset chroma --data PICTURES --workdir runs/chroma``.
+    Command: ``python train.py --preset chroma --data PICTURES --workdir runs/chroma``. It takes
+    some 85 minutes of one CPU core (EPYC), less if it has the core for itself. Expect +1.38 / +1.23
+    / +1.18 / +1.12 dB over RGB on LIVE1, beside ``small``, at quality 10, 20, 30, 40.
     """
     return {
         **small(),
