@@ -12,7 +12,7 @@ demo: .venv/.runtime ## restore the bundled picture and print the gain
 	$(BIN)/python -m hrcnn_jax demo
 
 test: .venv/.dev ## run the tests; ARGS="-k jpeg" picks some
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 lint: .venv/.dev ## check style and formatting
 	$(BIN)/ruff check

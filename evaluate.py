@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hrcnn_jax import data, figures, released
+from hrcnn_jax.compilation import keep_programs
 from hrcnn_jax.evaluation import (
     COLOUR,
     PLANES,
@@ -305,6 +306,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     command = sys.argv[1:] if argv is None else argv
     given = parse(command)
+    keep_programs()
     try:
         run(given, command)
     except (ValueError, OSError) as error:

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from hrcnn_jax import data, jpeg, registry, released, tasks, training
 from hrcnn_jax.checkpoints import Checkpoints
+from hrcnn_jax.compilation import keep_programs
 from hrcnn_jax.config import PRESETS, Config, from_preset
 from hrcnn_jax.journal import Journal
 from hrcnn_jax.model import retarget
@@ -305,6 +306,7 @@ def _validate_and_note(
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     config, given = parse(argv)
+    keep_programs()
     try:
         if given.distributed or given.coordinator:
             jax.distributed.initialize(given.coordinator, given.processes, given.process)

@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ from hrcnn_jax import codec, registry, released
 from hrcnn_jax.files import written_whole
 from hrcnn_jax.released import Network
 from hrcnn_jax.restorer import Restorer
-from hrcnn_jax.tiles import TILE
+from hrcnn_jax.tiles import THREADS, TILE
 
 QUALITY = 10
 """Of the files: one that every network serves."""
@@ -90,15 +91,29 @@ def yardstick(dtype: str, repeats: int) -> float:
     return SIDE**3 / first_and_median(jax.jit(jnp.matmul), matrix, matrix, repeats=repeats)[1]
 
 
-def network_alone(name: str, batch: int, repeats: int) -> tuple[float, float]:
-    """Seconds a pixel on tiles as ``restore`` cuts them, and of the first call."""
+def network_alone(name: str, batch: int, threads: int, repeats: int) -> tuple[float, float]:
+    """Seconds a pixel on tiles as ``restore`` cuts them, and of the first call.
+
+    Args:
+      name: of a released network.
+      batch: tiles in one array.
+      threads: arrays at once; ``restore`` has one tile on each of ``tiles.THREADS``.
+      repeats: measurements.
+    """
     network = released.load(name)
     apply = jax.jit(partial(registry.restore, network.module, network.params))
     random = np.random.default_rng(0)
     codes = jnp.asarray(random.integers(-2, 3, (batch, TILE, TILE, 8, 8)), jnp.float32)
     table = jnp.full((batch, 8, 8), 40)
-    first, seconds = first_and_median(apply, codes, table, repeats=repeats)
-    return seconds / codes.size, first
+    first = median_seconds(apply, codes, table, repeats=1)
+    with ThreadPoolExecutor(threads) as pool:
+
+        def all_at_once() -> list[jax.Array]:
+            return list(pool.map(lambda _: jax.block_until_ready(apply(codes, table)), calls))
+
+        calls = range(threads if threads == 1 else 2 * threads)
+        seconds = median_seconds(all_at_once, repeats=repeats)
+    return seconds / (codes.size * len(calls)), first
 
 
 def network_on_file(restorer: Restorer, file: bytes, repeats: int) -> dict[str, float]:
@@ -154,12 +169,13 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     }
     for name in given.networks:
         cost = cost_of(released.load(name))
-        for batch in given.batches:
-            seconds, first = network_alone(name, batch, repeats)
-            row = {"network": name, "batch": batch, "megapixels_per_second": 1e-6 / seconds}
-            row |= {"first_seconds": first, **shares(cost, seconds, limit)}
+        for batch, threads in [(batch, n) for batch in given.batches for n in given.threads]:
+            seconds, first = network_alone(name, batch, threads, repeats)
+            row = {"network": name, "batch": batch, "threads": threads}
+            row |= {"megapixels_per_second": 1e-6 / seconds, "first_seconds": first}
+            row |= shares(cost, seconds, limit)
             found["alone"].append(row)
-            _say(f"{name} alone, batch {batch}", row)
+            _say(f"{name} alone, batch {batch}, {threads} at once", row)
         restorer = Restorer(name)
         for (size, colour), file in files.items():
             if size * 1e6 * seconds > given.limit:
@@ -173,7 +189,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             found["files"].append(row)
             _say(f"{name}, file of {size:g} MP, {colour}", row)
     seconds = dncnn(repeats)
-    row = {"network": "DnCNN-3's layers", "batch": 1, "megapixels_per_second": 1e-6 / seconds}
+    row = {"network": "DnCNN-3's layers", "batch": 1, "threads": 1}
+    row["megapixels_per_second"] = 1e-6 / seconds
     row |= shares(Cost(DNCNN_COST, DNCNN_COST), seconds, limit)
     found["alone"].append(row)
     _say(f"{row['network']} alone", row)
@@ -205,7 +222,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
     parser.add_argument("--networks", nargs="+", default=list(released.names()))
     parser.add_argument("--megapixels", nargs="+", type=float, default=[0.1, 1, 12])
-    parser.add_argument("--batches", nargs="+", type=int, default=[1, 4])
+    parser.add_argument("--batches", nargs="+", type=int, default=[1])
+    parser.add_argument("--threads", nargs="+", type=int, default=sorted({1, THREADS}))
     parser.add_argument("--yardsticks", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from hrcnn_jax.commands import demo, inspect, networks, restore
 from hrcnn_jax.commands.common import FAILED, INTERRUPTED, USAGE, complain
+from hrcnn_jax.compilation import keep_programs
 from hrcnn_jax.output import OutputError
 
 
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
       The exit status: 0 if all went well, 1 if something failed, 2 if the flags make no sense.
     """
     flags = parser().parse_args(argv)
+    keep_programs()
     try:
         return flags.run(flags)
     except OutputError as error:

@@ -19,7 +19,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from hrcnn_jax import color, jpeg
-from hrcnn_jax.compact import ResidualBlock, bound, describe_table, usual_error
+from hrcnn_jax.compact import Mixture, ResidualBlock, bound, describe_table, usual_error
 from hrcnn_jax.mirrored import CELL, MirroredConv, from_cells, to_cells
 
 FACTOR = (2, 2)
@@ -40,11 +40,13 @@ class Chroma(nn.Module):
     Attributes:
       width: channels of the residual blocks.
       blocks: residual blocks.
+      kernels: mixed by the tables into that of every residual convolution.
       dtype: what convolutions compute in, float32 or bfloat16.
     """
 
     width: int = 64
     blocks: int = 2
+    kernels: int = 0
     dtype: DTypeLike = jnp.float32
 
     @property
@@ -81,7 +83,7 @@ class Chroma(nn.Module):
 
         told = describe_table(tables[:, 0]) + describe_table(tables[:, 1])
         told = jnp.concatenate([describe_table(luma_table), 0.5 * told], axis=-1)
-        correction = self._correction(decoded, luma, told.astype(self.dtype))
+        correction = self._correction(decoded, luma, told)
         correction *= usual_error(tables.reshape(-1, 8, 8)).reshape(batch, 2, 1, 1) / _CONTRAST
         guide = jnp.stack([luma, luma], axis=1)
         # No two samples are further apart than 1; beyond it sums would lose the codes' bits.
@@ -101,8 +103,10 @@ class Chroma(nn.Module):
         cells.append(to_cells(luma - 0.5, _LUMA_CELL))
         features = jnp.concatenate(cells, axis=-1)
         features = MirroredConv(self.width, lecun, self.dtype, name="head")(features)
+        mix = Mixture(self.kernels, name="mixture")(told) if self.kernels else None
         for index in range(self.blocks):
-            features = ResidualBlock(self.dtype, name=f"residual{index + 1}")(features, told)
+            block = ResidualBlock(self.dtype, name=f"residual{index + 1}")
+            features = block(features, told, mix)
         pixels = 2 * _LUMA_CELL**2
         both = MirroredConv(pixels, zeros, self.dtype, name="tail")(nn.relu(features))
         planes = jnp.split(both.astype(jnp.float32), 2, axis=-1)

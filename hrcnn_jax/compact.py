@@ -46,20 +46,32 @@ def bound(correction: Array, steps: Array) -> Array:
     return jnp.where(steps > 1, half * jnp.tanh(correction / half), 0.0)
 
 
+class Mixture(nn.Module):
+    """How much of each of K kernels the table asks for: ``(B, K)`` float32 in [-1, 1]."""
+
+    kernels: int
+
+    @nn.compact
+    def __call__(self, told: Array) -> Array:
+        # Biases apart, so that the kernels' shares turn at different qualities.
+        biases = nn.initializers.normal(0.5)
+        return nn.tanh(nn.Dense(self.kernels, bias_init=biases, name="dense")(told))
+
+
 class ResidualBlock(nn.Module):
-    """ReLU, 3x3, ReLU, 3x3, added to its input cells; the table sets scale and shift."""
+    """ReLU, 3x3, ReLU, 3x3, added to its input cells; the table sets scale, shift and kernels."""
 
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, features: Array, told: Array) -> Array:
+    def __call__(self, features: Array, told: Array, mix: Array | None) -> Array:
         width = features.shape[-1]
         zeros = nn.initializers.zeros
         scale_shift = nn.Dense(2 * width, kernel_init=zeros, dtype=self.dtype, name="table")(told)
-        scale, shift = jnp.split(scale_shift[None, None, :, None, None, :], 2, axis=-1)
-        inner = MirroredConv(width, dtype=self.dtype, name="conv1")(nn.relu(features))
+        scale, shift = jnp.split(scale_shift[:, None, None, None, None, :], 2, axis=-1)
+        inner = MirroredConv(width, dtype=self.dtype, name="conv1")(nn.relu(features), mix)
         inner = nn.relu(inner * (1 + scale) + shift)
-        return features + MirroredConv(width, dtype=self.dtype, name="conv2")(inner)
+        return features + MirroredConv(width, dtype=self.dtype, name="conv2")(inner, mix)
 
 
 class Compact(nn.Module):
@@ -68,11 +80,13 @@ class Compact(nn.Module):
     Attributes:
       width: channels of the residual blocks.
       blocks: residual blocks.
+      kernels: mixed by the table into that of every residual convolution.
       dtype: what convolutions compute in, float32 or bfloat16.
     """
 
     width: int = 48
     blocks: int = 3
+    kernels: int = 0
     dtype: DTypeLike = jnp.float32
 
     @property
@@ -96,13 +110,15 @@ class Compact(nn.Module):
         steps = jpeg.per_block(table).astype(jnp.float32)
         blocks = jpeg.to_blocks(codes[..., 0].astype(jnp.float32))
         decoded = jpeg.coefficients_to_pixels(jpeg.dequantise(blocks, steps))
-        told = describe_table(table).astype(self.dtype)
+        told = describe_table(table)
+        mix = Mixture(self.kernels, name="mixture")(told) if self.kernels else None
 
         lecun, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
         features = to_cells(decoded - 0.5)
         features = MirroredConv(self.width, lecun, self.dtype, name="head")(features)
         for index in range(self.blocks):
-            features = ResidualBlock(self.dtype, name=f"residual{index + 1}")(features, told)
+            block = ResidualBlock(self.dtype, name=f"residual{index + 1}")
+            features = block(features, told, mix)
         cells = MirroredConv(PIXELS, zeros, self.dtype, name="tail")(nn.relu(features))
 
         correction = from_cells(cells.astype(jnp.float32)) * usual_error(table) * jpeg.MAX_SAMPLE

@@ -7,15 +7,18 @@ kernel is turned likewise: its taps are not left, middle, right but *outer* (the
 the block's edge), *self* and *inner* (the neighbour in the same block), down as well as across.
 One set of weights then serves all four cells alike, and none of it is spent on telling them apart.
 
-Cells are ``(2, 2, B, h, w, C)``: ``[p, q, :, i, j]`` are those in row p and column q of their
-blocks, ``(i, j)``.
+Cells are ``(B, h, 2, 2, w, C)``: ``[:, i, p, q, j]`` are those in row p and column q of block
+``(i, j)``. A band of blocks is a piece of memory.
 
-It also makes the convolution cheap. Two cells beside one another in a block are each other's inner
-neighbours: with S and I the taps self and inner, one gets ``S a + I b``, the other ``S b + I a``.
-Their sum is ``(S + I)(a + b)`` and their difference ``(S - I)(a - b)``: two products, not four.
-With one product each for the outer neighbours a pair takes four instead of six, and, as this holds
-down and across, a block's four cells 16 instead of 36. Unlike Winograd's algorithm for ordinary
-convolutions, which saves as much, it takes nothing but sums and halves of weights.
+It also makes the convolution cheap. Two cells a, b beside one another in a block are each other's
+inner neighbours: with S, I and O the taps self, inner and outer, and a', b' the cells beyond the
+block's edges, one gets ``S a + I b + O a'``, the other ``S b + I a + O b'``. Their sum is
+``(S + I)(a + b) + O (a' + b')`` and their difference ``(S - I)(a - b) + O (a' - b')``: two products
+each, not three. As this holds down and across, a block's four cells take 16 products instead of 36.
+Unlike Winograd's algorithm for ordinary convolutions, which saves as much, it takes but sums
+and halves of weights.
+
+Every picture has a kernel of its own, since networks choose their kernels by its table.
 """
 
 from collections.abc import Callable
@@ -33,8 +36,11 @@ CELL = BLOCK // 2
 
 PIXELS = CELL * CELL
 
-BAND = 320
-"""About how many blocks are worked on at once on a CPU: what its cache holds of the 16 products."""
+BAND = 216
+"""About how many blocks are worked on at once on a CPU: what its cache holds of the 16 terms."""
+
+SIGNS = (1, -1)
+"""Of the lower or the right cell: sums, then differences."""
 
 
 def to_cells(plane: Array, side: int = CELL) -> Array:
@@ -45,19 +51,19 @@ def to_cells(plane: Array, side: int = CELL) -> Array:
       side: of a cell in pixels: half that of what the block grid repeats.
 
     Returns:
-      ``(2, 2, B, H/(2*side), W/(2*side), side*side)``.
+      ``(B, H/(2*side), 2, 2, W/(2*side), side*side)``.
     """
     batch, height, width = plane.shape
     down, across = height // (2 * side), width // (2 * side)
     split = plane.reshape(batch, down, 2, side, across, 2, side)
-    cells = _turn(split).transpose(2, 5, 0, 1, 4, 3, 6)
-    return cells.reshape(2, 2, batch, down, across, side**2)
+    cells = _turn(split).transpose(0, 1, 2, 5, 4, 3, 6)
+    return cells.reshape(batch, down, 2, 2, across, side**2)
 
 
 def from_cells(cells: Array, side: int = CELL) -> Array:
     """Inverse of :func:`to_cells`."""
-    _, _, batch, down, across, _ = cells.shape
-    split = cells.reshape(2, 2, batch, down, across, side, side).transpose(2, 3, 0, 5, 4, 1, 6)
+    batch, down, _, _, across, _ = cells.shape
+    split = cells.reshape(batch, down, 2, 2, across, side, side).transpose(0, 1, 2, 5, 4, 3, 6)
     return _turn(split).reshape(batch, 2 * side * down, 2 * side * across)
 
 
@@ -84,10 +90,22 @@ class MirroredConv(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, cells: Array) -> Array:
+    def __call__(self, cells: Array, mix: Array | None = None) -> Array:
+        """Convolves.
+
+        Args:
+          cells: ``(B, h, 2, 2, w, C)``.
+          mix: ``(B, K)``, how much each of K further kernels, ``changes``, adds to the kernel of a
+            picture; none if not given.
+        """
         shape = (3, 3, cells.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        kernel = jnp.broadcast_to(kernel, (cells.shape[0], *shape))
+        if mix is not None:
+            further = (mix.shape[1], *shape)
+            changes = self.param("changes", nn.initializers.zeros, further, jnp.float32)
+            kernel += jnp.einsum("bk,kyxcd->byxcd", mix, changes)
         kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
         return convolve(cells.astype(self.dtype), kernel) + bias.reshape(1, 1, 1, 1, 1, -1)
 
@@ -97,29 +115,34 @@ def convolve(cells: Array, kernel: Array) -> Array:
     """Mirrored convolution.
 
     Args:
-      cells: ``(2, 2, B, h, w, C)``; zeros are taken to surround them.
-      kernel: ``(3, 3, C, D)``, its taps outer, self and inner, down and across.
+      cells: ``(B, h, 2, 2, w, C)``; zeros are taken to surround them.
+      kernel: ``(B, 3, 3, C, D)``, its taps outer, self and inner, down and across.
 
     Returns:
-      ``(2, 2, B, h, w, D)``.
+      ``(B, h, 2, 2, w, D)``.
     """
     return jax.lax.platform_dependent(
-        cells, _factors(kernel), cpu=convolve_in_bands, default=convolve_whole
+        cells, to_factors(kernel), cpu=convolve_in_bands, default=convolve_whole
     )
 
 
 def convolve_whole(cells: Array, factors: Array) -> Array:
-    """The convolution in one piece, given the kernel's 16 matrices ``(16, C, D)``."""
-    return _collect(_multiply(_spread(*_whole(cells)), factors))
+    """The convolution in one piece, given the kernels' matrices ``(B, 4, 4*C, D)``."""
+    terms = _terms(*_whole(cells))
+    return _collect([_multiply(each, factors[:, n]) for n, each in enumerate(terms)])
 
 
 def convolve_in_bands(cells: Array, factors: Array) -> Array:
     """The same band by band, so that what is between its steps stays in a CPU's cache."""
-    rows, numbers = _bands(cells)
-    bands = jax.lax.map(
-        lambda n: _collect(_multiply(_spread(*_band(cells, n, rows)), factors)), numbers
-    )
-    return _join(bands, cells.shape[2])
+    rows = _rows(cells)
+
+    def convolve_band(number: Array) -> Array:
+        of_picture = factors[number // (cells.shape[1] // rows)][None]
+        terms = _terms(*_band(cells, number, rows))
+        return _collect([_multiply(each, of_picture[:, n]) for n, each in enumerate(terms)])[0]
+
+    bands = jax.lax.map(convolve_band, _numbers(cells, rows))
+    return bands.reshape(*cells.shape[:-1], -1)
 
 
 def _forward(cells: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -130,136 +153,150 @@ def _backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array
     cells, kernel = saved
     # If one cell is another's inner (or outer) neighbour, so is that one its own: the transposed
     # operator is the mirrored convolution with each tap's matrix transposed.
-    to_cells = convolve(gradient, kernel.swapaxes(2, 3))
-    to_factors = jax.lax.platform_dependent(
+    of_cells = convolve(gradient, kernel.swapaxes(3, 4))
+    of_factors = jax.lax.platform_dependent(
         cells, gradient, cpu=contract_in_bands, default=contract_whole
     )
-    (to_kernel,) = jax.vjp(_factors, kernel)[1](to_factors)
-    return to_cells, to_kernel
+    (of_kernel,) = jax.vjp(to_factors, kernel)[1](of_factors)
+    return of_cells, of_kernel
 
 
 convolve.defvjp(_forward, _backward)
 
 
 def contract_whole(cells: Array, gradient: Array) -> Array:
-    """The gradient of the 16 matrices, ``(16, C, D)``, given that of the result."""
-    return _contract(_spread(*_whole(cells)), _collect_transposed(gradient))
+    """The gradient of the matrices, ``(B, 4, 4*C, D)``, given that of the result."""
+    pairs = zip(_terms(*_whole(cells)), _sums_and_differences(gradient), strict=True)
+    return jnp.stack([_contract(*pair) for pair in pairs], axis=1)
 
 
 def contract_in_bands(cells: Array, gradient: Array) -> Array:
     """The same band by band."""
-    rows, numbers = _bands(cells)
+    rows = _rows(cells)
 
-    def add(total: Array, n: Array) -> tuple[Array, None]:
-        products = _collect_transposed(_band(gradient, n, rows)[0])
-        return total + _contract(_spread(*_band(cells, n, rows)), products), None
+    def contract_band(number: Array) -> Array:
+        of_products = _sums_and_differences(_band(gradient, number, rows)[0])
+        pairs = zip(_terms(*_band(cells, number, rows)), of_products, strict=True)
+        return jnp.stack([_contract(*pair)[0] for pair in pairs])
 
-    zero = jnp.zeros((16, cells.shape[-1], gradient.shape[-1]), cells.dtype)
-    return jax.lax.scan(add, zero, numbers)[0]
-
-
-def _multiply(spread: Array, factors: Array) -> Array:
-    """``(16, B, h, w, C)`` by ``(16, C, D)``."""
-    products = jnp.einsum("knc,kcd->knd", _as_matrices(spread), factors)
-    return products.reshape(*spread.shape[:-1], -1)
+    bands = jax.lax.map(contract_band, _numbers(cells, rows))
+    return jnp.sum(bands.reshape(cells.shape[0], -1, *bands.shape[1:]), axis=1)
 
 
-def _contract(spread: Array, products: Array) -> Array:
-    """Gradient of the factors: ``(16, B, h, w, C)`` by ``(16, B, h, w, D)``."""
-    return jnp.einsum("knc,knd->kcd", _as_matrices(spread), _as_matrices(products))
+def to_factors(kernel: Array) -> Array:
+    """Matrices ``(B, 4, 4*C, D)`` of kernels ``(B, 3, 3, C, D)``: what terms are multiplied by.
+
+    Quarters of them, so that cells are sums of the products.
+    """
+    outer, own, inner = jnp.moveaxis(kernel, 1, 0)  # down; (B, 3, C, D) each
+    factors = []
+    for down in SIGNS:
+        rows = [jnp.moveaxis(taps, 1, 0) for taps in (own + down * inner, outer)]
+        for across in SIGNS:
+            taps = [tap for o, s, i in rows for tap in (s + across * i, o)]
+            factors.append(jnp.concatenate(taps, axis=1))
+    return jnp.stack(factors, axis=1) / 4
+
+
+def _terms(cells: Array, above: Array, below: Array) -> list[Array]:
+    """What the four matrices are applied to, ``(B, h, w, 4*C)`` each.
+
+    They are sums and differences down and across: of a block's cells; of those beyond its left and
+    right edge; beyond its upper and lower edge; beyond its corners.
+
+    Args:
+      cells: ``(B, h, 2, 2, w, C)``.
+      above: the lower cells of the blocks above them, ``(B, 1, 2, w, C)``.
+      below: the upper cells of those below.
+    """
+    upper, lower = cells[:, :, 0], cells[:, :, 1]
+    further_up = jnp.concatenate([above, lower[:, :-1]], axis=1)
+    further_down = jnp.concatenate([upper[:, 1:], below], axis=1)
+    # A column of zeros on either side. XLA's CPU back end would weave it into all that follows, an
+    # if for every number, were it not for the barrier.
+    columns = ((0, 0), (0, 0), (0, 0), (1, 1), (0, 0))
+    padded = [jnp.pad(row, columns) for row in (upper, lower, further_up, further_down)]
+    upper, lower, further_up, further_down = jax.lax.optimization_barrier(padded)
+    terms = []
+    for down in SIGNS:
+        rows = [upper + down * lower, further_up + down * further_down]
+        split = [(row[:, :, 0], row[:, :, 1]) for row in rows]  # (B, h, w + 2, C)
+        for across in SIGNS:
+            parts = [
+                part
+                for left, right in split
+                for part in (
+                    left[:, :, 1:-1] + across * right[:, :, 1:-1],
+                    right[:, :, :-2] + across * left[:, :, 2:],
+                )
+            ]
+            terms.append(jnp.concatenate(parts, axis=-1))
+    return terms
+
+
+def _multiply(terms: Array, matrices: Array) -> Array:
+    """``(B, h, w, C)`` by ``(B, C, D)``."""
+    batch, down, across, _ = terms.shape
+    products = jnp.einsum("bnc,bcd->bnd", _as_matrices(terms), matrices)
+    return products.reshape(batch, down, across, -1)
+
+
+def _contract(terms: Array, products: Array) -> Array:
+    """Gradient of matrices: ``(B, h, w, C)`` by ``(B, h, w, D)`` to ``(B, C, D)``."""
+    return jnp.einsum("bnc,bnd->bcd", _as_matrices(terms), _as_matrices(products))
 
 
 def _as_matrices(values: Array) -> Array:
     # XLA's CPU back end copies what it contracts along several axes.
-    return values.reshape(16, -1, values.shape[-1])
+    return values.reshape(values.shape[0], -1, values.shape[-1])
 
 
-def _factors(kernel: Array) -> Array:
-    """The 16 matrices ``(16, C, D)`` of a kernel: for sum, difference and both outer neighbours."""
-
-    def along(taps: Array) -> Array:
-        outer, own, inner = taps
-        return jnp.stack([(own + inner) / 2, (own - inner) / 2, outer, outer])
-
-    both = along(kernel.swapaxes(0, 1)).swapaxes(0, 1)  # (3, 4, C, D)
-    return along(both).reshape(16, *kernel.shape[2:])
+def _collect(products: list[Array]) -> Array:
+    """The four products ``(B, h, w, D)`` to cells."""
+    sums, differences = _pair(products[0], products[2]), _pair(products[1], products[3])
+    rows = [jnp.stack(_pair(*row), axis=2) for row in zip(sums, differences, strict=True)]
+    return jnp.stack(rows, axis=2)
 
 
-def _spread(cells: Array, above: Array, below: Array) -> Array:
-    """What the 16 matrices are applied to, ``(16, B, h, w, C)``.
-
-    Args:
-      cells: ``(2, 2, B, h, w, C)``.
-      above: the lower cells of the blocks above them, ``(2, B, 1, w, C)``.
-      below: the upper cells of those below.
-    """
-    upper, lower = cells[0], cells[1]  # (2, B, h, w, C)
-    further_up = jnp.concatenate([above, lower[:, :, :-1]], axis=2)
-    further_down = jnp.concatenate([upper[:, :, 1:], below], axis=2)
-    spread = []
-    for left, right in (upper + lower, upper - lower, further_up, further_down):
-        further_left = _pad(right[:, :, :-1], (1, 0))
-        further_right = _pad(left[:, :, 1:], (0, 1))
-        spread += [left + right, left - right, further_left, further_right]
-    return jnp.stack(spread)
+def _sums_and_differences(cells: Array) -> list[Array]:
+    """Transpose of :func:`_collect`: gradients of cells to those of the products."""
+    rows = _pair(cells[:, :, 0], cells[:, :, 1])
+    return [product for row in rows for product in _pair(row[:, :, 0], row[:, :, 1])]
 
 
-def _collect(products: Array) -> Array:
-    """The 16 products ``(16, B, h, w, D)`` to cells."""
-    upper, lower = _pair(products.reshape(4, 4, *products.shape[1:]))
-    return jnp.stack([jnp.stack(_pair(upper)), jnp.stack(_pair(lower))])
-
-
-def _pair(parts: Array) -> tuple[Array, Array]:
-    return parts[0] + parts[1] + parts[2], parts[0] - parts[1] + parts[3]
-
-
-def _collect_transposed(cells: Array) -> Array:
-    """Gradients of cells to those of the 16 products."""
-    rows = [cells[0] + cells[1], cells[0] - cells[1], cells[0], cells[1]]
-    return jnp.stack(
-        [part for left, right in rows for part in (left + right, left - right, left, right)]
-    )
-
-
-def _pad(values: Array, width: tuple[int, int]) -> Array:
-    """Zeros before and behind columns ``(B, h, w, C)``."""
-    return jnp.pad(values, ((0, 0), (0, 0), width, (0, 0)))
+def _pair(one: Array, other: Array) -> tuple[Array, Array]:
+    return one + other, one - other
 
 
 def _whole(cells: Array) -> tuple[Array, Array, Array]:
     """All cells, with nothing above and below."""
-    nothing = jnp.zeros_like(cells[0, :, :, :1])
+    nothing = jnp.zeros_like(cells[:, :1, 0])
     return cells, nothing, nothing
 
 
-def _bands(cells: Array) -> tuple[int, Array]:
-    """Rows of blocks to work on at once, and the numbers of such bands in all pictures."""
-    batch, down, across = cells.shape[2:5]
-    # What divides all rows, and comes nearest to BAND blocks.
+def _rows(cells: Array) -> int:
+    """Rows of blocks to work on at once: what divides all, and comes nearest to BAND blocks."""
+    down, across = cells.shape[1], cells.shape[4]
     fitting = [n for n in range(1, down + 1) if down % n == 0 and n * across <= BAND]
-    rows = max(fitting, default=1)
-    return rows, jnp.arange(batch * (down // rows))
+    return max(fitting, default=1)
+
+
+def _numbers(cells: Array, rows: int) -> Array:
+    """Of the bands of all pictures."""
+    return jnp.arange(cells.shape[0] * (cells.shape[1] // rows))
 
 
 def _band(cells: Array, number: Array, rows: int) -> tuple[Array, Array, Array]:
-    """A band ``(2, 2, 1, rows, w, C)``, and the cells above and below that touch it."""
-    _, _, _, down, across, channels = cells.shape
+    """A band ``(1, rows, 2, 2, w, C)``, and the cells above and below that touch it."""
+    _, down, _, _, across, channels = cells.shape
     picture, top = number // (down // rows), number % (down // rows) * rows
     zero = jnp.zeros_like(number)
 
     def cut(start: Array, count: int) -> Array:
-        corner = (zero, zero, picture, start, zero, zero)
-        return jax.lax.dynamic_slice(cells, corner, (2, 2, 1, count, across, channels))
+        corner = (picture, start, zero, zero, zero, zero)
+        return jax.lax.dynamic_slice(cells, corner, (1, count, 2, 2, across, channels))
 
     # Beyond the borders the slices are clamped, and what they hold is not to be taken.
-    above = jnp.where(top > 0, cut(top - 1, 1)[1], 0)
-    below = jnp.where(top + rows < down, cut(top + rows, 1)[0], 0)
+    above = jnp.where(top > 0, cut(top - 1, 1)[:, :, 1], 0)
+    below = jnp.where(top + rows < down, cut(top + rows, 1)[:, :, 0], 0)
     return cut(top, rows), above, below
-
-
-def _join(bands: Array, batch: int) -> Array:
-    """Cells of bands ``(N, 2, 2, 1, rows, w, D)``."""
-    _, _, _, _, rows, across, channels = bands.shape
-    split = bands.reshape(batch, -1, 2, 2, rows, across, channels)
-    return split.transpose(2, 3, 0, 1, 4, 5, 6).reshape(2, 2, batch, -1, across, channels)

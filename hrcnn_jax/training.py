@@ -25,6 +25,7 @@ from optax.contrib import MuonDimensionNumbers
 
 from hrcnn_jax import losses, metrics, registry
 from hrcnn_jax.config import Config
+from hrcnn_jax.growth import grow
 from hrcnn_jax.tasks import Drawn, Task
 
 Params = Any
@@ -69,7 +70,8 @@ def _as_matrices(params: Params) -> Any:
     def matrix_of(leaf: Array) -> MuonDimensionNumbers | None:
         if leaf.ndim < 2 or leaf.shape[-1] == 1:
             return None
-        return MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+        # The first axis of five counts kernels, each a matrix of its own.
+        return MuonDimensionNumbers(tuple(range(leaf.ndim == 5, leaf.ndim - 1)), leaf.ndim - 1)
 
     return jax.tree.map(matrix_of, params)
 
@@ -77,14 +79,13 @@ def _as_matrices(params: Params) -> Any:
 def create_state(module: nn.Module, config: Config, params: Params | None = None) -> TrainState:
     """The state before the first step, from ``params`` or from fresh parameters.
 
+    Parameters of a smaller network are grown into those of the module.
+
     Raises:
-      ValueError: if ``params`` are of another network.
+      ValueError: if ``params`` do not fit into the module's.
     """
-    fresh = partial(registry.init, module, jax.random.key(config.seed))
-    if params is None:
-        params = fresh()
-    elif jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, jax.eval_shape(fresh)):
-        raise ValueError("--warm_start: its network has other layers or sizes than this run's")
+    fresh = registry.init(module, jax.random.key(config.seed))
+    params = fresh if params is None else jax.tree.map(jnp.asarray, grow(params, fresh))
     opt_state = make_optimiser(config).init(params)
     # A copy: the step donates the state, and may not donate one buffer twice.
     ema = jax.tree.map(jnp.copy, params)

@@ -13,16 +13,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks import speed
 from hrcnn_jax import figures, released
 from hrcnn_jax.figures import Point
 from hrcnn_jax.files import written_whole
 from reproduce.results import ROOT, measure, table
 
 NETWORKS = ("small", "large")
+TRAINED = (*NETWORKS, released.CHROMA)
 QUALITIES = (*range(5, 100, 5), 98, 100)
 SHOWN = (5, 10, 30, 50, 75, 90, 95, 98, 100)
-"""The qualities with a column of their own: all that planes other than green are measured at, which
-only the default network is."""
+"""The qualities with a column of their own: all that planes other than green are measured at."""
 
 LITERATURE = (10, 20, 30, 40)
 FILES = (
@@ -95,8 +96,6 @@ def gain_rows(files: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[list[s
     for name in NETWORKS:
         for (planes, base), found in files.items():
             gains = {quality: mean["gain"] for quality, mean in scores_of(found, name).items()}
-            if not gains:
-                continue
             lowest = min(gains, key=lambda quality: gains[quality])
             rows.append(
                 [
@@ -152,13 +151,14 @@ def published_rows(protocol: str) -> list[list[str]]:
 def training_rows() -> list[list[str]]:
     """How each network was trained, from its card."""
     rows = []
-    for name in (*NETWORKS, released.CHROMA):
+    for name in TRAINED:
         card = released.load(name).card
         told, options = card["training"], card["options"]
         rows.append(
             [
                 f"`{name}`",
                 f"{options['width']} × {options['blocks']}",
+                str(1 + options.get("kernels", 0)),
                 f"{card['parameters']:,}",
                 f"{card['multiply_adds_per_pixel']:,}",
                 f"{card['steps']:,} of {told['batch']} × {told['patch']}²",
@@ -173,6 +173,7 @@ def training_rows() -> list[list[str]]:
 TRAINING_HEAD = (
     "",
     "width × blocks",
+    "kernels",
     "parameters",
     "multiply-adds a pixel",
     "steps",
@@ -213,12 +214,10 @@ def run(given: argparse.Namespace) -> None:
     folder = Path(given.output_dir)
     files = {}
     for planes, base in FILES:
-        main = planes == "green"
-        asked = map(str, QUALITIES if main else SHOWN)
+        asked = map(str, QUALITIES if planes == "green" else SHOWN)
         flags = ["--data", given.live1, "--planes", planes, "--table", base, "--card"]
         flags += ["--quality", *asked]
-        models = NETWORKS if main else NETWORKS[:1]
-        files[planes, base] = find(models, folder / f"{planes}-{base}", flags, given.resume)
+        files[planes, base] = find(NETWORKS, folder / f"{planes}-{base}", flags, given.resume)
     flags = ["--data", given.live1, "--card", "--quality", *map(str, LITERATURE), "--planes"]
     luma = find((*NETWORKS, "hrcnn-q10"), folder / "studio", [*flags, "studio"], given.resume)
     rgb = find(NETWORKS, folder / "rgb", [*flags, "rgb"], given.resume)
@@ -234,6 +233,7 @@ def run(given: argparse.Namespace) -> None:
         luma=table(head, luma_rows(luma)),
         rgb=table(head, rgb_rows(rgb, apart)),
         training=table(TRAINING_HEAD, training_rows()),
+        taps={name: speed.cost_of(released.load(name)).direct for name in TRAINED},
     )
     with written_whole(ROOT / "docs" / "compact.md") as partial:
         partial.write_text(text, encoding="utf-8")

@@ -75,7 +75,7 @@ def note_times(live1: dict[str, Any]) -> None:
         "hardware": live1["hardware"],
         "date": live1["date"][:10],
         "seconds": {
-            quality: {key: round(scores[key], 3) for key in ("jpeg_seconds", "seconds")}
+            quality: {key: round(scores[key], 6) for key in ("jpeg_seconds", "seconds")}
             for quality, scores in means(live1).items()
         },
     }

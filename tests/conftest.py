@@ -1,13 +1,23 @@
 """What all tests share: a strict JAX on four simulated CPU devices, and a photograph."""
 
+import atexit
 import io
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-os.environ["JAX_PLATFORMS"] = "cpu"  # before JAX is imported, and for the commands tests start
+# Before JAX is imported, and for the commands and workers that tests start.
+os.environ["JAX_PLATFORMS"] = "cpu"
+# Tests spend their time compiling programs that they run once, many of them the same.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="hrcnn-jax-tests-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 import jax
 import jax.numpy as jnp
@@ -98,14 +108,6 @@ def random_params(module: nn.Module, *, scale: float = 0.1, seed: int = 0) -> An
 def photo() -> np.ndarray:
     """An RGB picture whose sides are no multiples of 8."""
     return make_photo(93, 122)
-
-
-@pytest.fixture
-def quick_compilation() -> Iterator[None]:
-    """For tests whose programs take far longer to optimise than to run."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from scipy.fft import dctn
 from hrcnn_jax import color, jpeg
 from hrcnn_jax.chroma import Chroma
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 MODULE = Chroma(width=8, blocks=1)
+ROUNDING = 1e-5
+"""Of float32: mirrored convolutions add and take away again what lies further off."""
 TABLES = {
     "quality 10": (jpeg.quality_table(10), jpeg.quality_table(10, jpeg.CHROMINANCE)),
     "quality 90": (jpeg.quality_table(90), jpeg.quality_table(90, jpeg.CHROMINANCE)),
@@ -122,7 +122,7 @@ def test_context(blocks: int) -> None:
     after = restore(
         params, (codes.at[0, :8].add(9.0), steps, luma.at[0, :16].add(0.5), told), module
     )
-    changed = np.abs(after - before).max((0, 2, 3)).reshape(9, 16).max(1) > 1e-7
+    changed = np.abs(after - before).max((0, 2, 3)).reshape(9, 16).max(1) > ROUNDING
     assert changed[module.context]
     assert not changed[module.context + 1 :].any()
 

@@ -11,8 +11,6 @@ from conftest import fresh_params, make_photo, random_params
 from hrcnn_jax import compact, jpeg
 from hrcnn_jax.compact import Compact
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 KEY = jax.random.key(0)
 PLANE = make_photo(24, 32)[..., 1].astype(np.float32) / 255
 

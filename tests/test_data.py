@@ -14,8 +14,6 @@ from PIL import Image
 from hrcnn_jax import data
 from hrcnn_jax.data import Augmentation, DataError, FolderSource
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def save(folder: Path, name: str, picture: np.ndarray) -> Path:
     path = folder / name

@@ -12,8 +12,6 @@ from hrcnn_jax import folding, jpeg, registry, restorer
 from hrcnn_jax.compact import Compact
 from hrcnn_jax.model import HRCNN
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.mark.parametrize("blocks", [0, 2])
 @pytest.mark.parametrize("hidden_relu", [True, False])

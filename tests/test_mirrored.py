@@ -13,11 +13,9 @@ KEY = jax.random.key(0)
 
 
 def interleaved(cells: np.ndarray) -> np.ndarray:
-    """Cells ``(2, 2, B, h, w, C)`` in the order of the plane, ``(B, 2*h, 2*w, C)``."""
-    plane = np.zeros((cells.shape[2], 2 * cells.shape[3], 2 * cells.shape[4], cells.shape[5]))
-    for p, q in np.ndindex(2, 2):
-        plane[:, p::2, q::2] = cells[p, q]
-    return plane
+    """Cells ``(B, h, 2, 2, w, C)`` in the order of the plane, ``(B, 2*h, 2*w, C)``."""
+    batch, down, _, _, across, channels = cells.shape
+    return cells.swapaxes(3, 4).reshape(batch, 2 * down, 2 * across, channels)
 
 
 def test_cells_are_read_from_their_blocks_corner() -> None:
@@ -25,7 +23,7 @@ def test_cells_are_read_from_their_blocks_corner() -> None:
     cells = mirrored.to_cells(plane)
     assert cells.shape == (2, 2, 2, 2, 3, 16)
     # The block at (8, 16), its four cells: the corner first, then along its upper or lower edge.
-    block = cells[:, :, 1, 1, 2]
+    block = cells[1, 1, :, :, 2]
     assert block[0, 0].tolist() == plane[1, 8:12, 16:20].ravel().tolist()
     assert block[0, 1].tolist() == plane[1, 8:12, 23:19:-1].ravel().tolist()
     assert block[1, 0].tolist() == plane[1, 15:11:-1, 16:20].ravel().tolist()
@@ -36,8 +34,8 @@ def test_cells_are_read_from_their_blocks_corner() -> None:
 def test_cells_of_other_sizes() -> None:
     plane = jnp.arange(32 * 48).reshape(1, 32, 48)
     cells = mirrored.to_cells(plane, 8)
-    assert cells.shape == (2, 2, 1, 2, 3, 64)
-    assert cells[1, 0, 0, 0, 1].tolist() == plane[0, 15:7:-1, 16:24].ravel().tolist()
+    assert cells.shape == (1, 2, 2, 2, 3, 64)
+    assert cells[0, 0, 1, 0, 1].tolist() == plane[0, 15:7:-1, 16:24].ravel().tolist()
     np.testing.assert_array_equal(mirrored.from_cells(cells, 8), plane)
 
 
@@ -46,9 +44,9 @@ def by_scipy(cells: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     channels = cells.shape[-1]
     output = np.zeros((*cells.shape[:3], kernel.shape[-1]))
     for p, q in np.ndindex(2, 2):
-        turned = kernel[:: 1 - 2 * p, :: 1 - 2 * q]
+        turned = kernel[:, :: 1 - 2 * p, :: 1 - 2 * q]
         for b, c, d in np.ndindex(len(cells), channels, kernel.shape[-1]):
-            plane = correlate2d(cells[b, :, :, c], turned[:, :, c, d], mode="same")
+            plane = correlate2d(cells[b, :, :, c], turned[b, :, :, c, d], mode="same")
             output[b, p::2, q::2, d] += plane[p::2, q::2]
     return output
 
@@ -59,16 +57,16 @@ def band(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(mirrored, "BAND", request.param)
 
 
-@pytest.mark.parametrize("shape", [(2, 2, 2, 6, 4, 3), (2, 2, 1, 1, 1, 4), (2, 2, 2, 5, 3, 2)])
+@pytest.mark.parametrize("shape", [(2, 6, 2, 2, 4, 3), (1, 1, 2, 2, 1, 4), (2, 5, 2, 2, 3, 2)])
 def test_convolution(shape: tuple[int, ...], band: None) -> None:
     cells = jax.random.normal(KEY, shape)
-    kernel = jax.random.normal(KEY, (3, 3, shape[-1], 5))
+    kernel = jax.random.normal(KEY, (shape[0], 3, 3, shape[-1], 5))
     expected = by_scipy(interleaved(np.asarray(cells)), np.asarray(kernel))
-    factors = mirrored._factors(kernel)
+    factors = mirrored.to_factors(kernel)
     for ours in (
-        mirrored.convolve(cells, kernel),
-        mirrored.convolve_whole(cells, factors),
-        mirrored.convolve_in_bands(cells, factors),
+        jax.jit(mirrored.convolve)(cells, kernel),
+        jax.jit(mirrored.convolve_whole)(cells, factors),
+        jax.jit(mirrored.convolve_in_bands)(cells, factors),
     ):
         # float32: sums of 36 products
         np.testing.assert_allclose(interleaved(np.asarray(ours)), expected, atol=1e-5)
@@ -76,13 +74,14 @@ def test_convolution(shape: tuple[int, ...], band: None) -> None:
 
 def test_gradients(band: None) -> None:
     """Against finite differences."""
-    cells = jax.random.normal(KEY, (2, 2, 2, 4, 3, 3))
-    kernel = jax.random.normal(KEY, (3, 3, 3, 4))
-    check_grads(mirrored.convolve, (cells, kernel), order=1, modes=["rev"])
-    gradient = jax.random.normal(jax.random.key(1), (2, 2, 2, 4, 3, 4))
-    _, transpose = jax.vjp(mirrored.convolve_whole, cells, mirrored._factors(kernel))
+    cells = jax.random.normal(KEY, (2, 4, 2, 2, 3, 3))
+    kernel = jax.random.normal(KEY, (2, 3, 3, 3, 4))
+    check_grads(jax.jit(mirrored.convolve), (cells, kernel), order=1, modes=["rev"])
+    gradient = jax.random.normal(jax.random.key(1), (2, 4, 2, 2, 3, 4))
+    _, transpose = jax.vjp(jax.jit(mirrored.convolve_whole), cells, mirrored.to_factors(kernel))
     for ours in (mirrored.contract_whole, mirrored.contract_in_bands):
-        np.testing.assert_allclose(ours(cells, gradient), transpose(gradient)[1], atol=1e-5)
+        found = jax.jit(ours)(cells, gradient)
+        np.testing.assert_allclose(found, transpose(gradient)[1], atol=1e-5)
 
 
 @pytest.mark.parametrize("axis", [1, 2])
@@ -103,7 +102,22 @@ def test_mirroring(axis: int) -> None:
 def test_16_bit_floats() -> None:
     """Computed in them; parameters stay float32."""
     conv = mirrored.MirroredConv(4, dtype=jnp.bfloat16)
-    cells = jnp.ones((2, 2, 1, 2, 2, 3))
+    cells = jnp.ones((1, 2, 2, 2, 2, 3))
     params = conv.init(KEY, cells)
     assert conv.apply(params, cells).dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.float32)}
+
+
+def test_every_picture_has_its_own_mixture() -> None:
+    """The kernel and what is mixed into it, as separate convolutions."""
+    conv, plain = mirrored.MirroredConv(4), mirrored.MirroredConv(4)
+    cells, mix = jax.random.normal(KEY, (2, 3, 2, 2, 4, 3)), jnp.array([[0.5, -1.0], [0.0, 2.0]])
+    params = conv.init(KEY, cells, mix)["params"]
+    params["changes"] = jax.random.normal(KEY, params["changes"].shape)
+    mixed = conv.apply({"params": params}, cells, mix)
+    for picture in (0, 1):
+        kernel = params["kernel"] + mix[picture, 0] * params["changes"][0]
+        kernel += mix[picture, 1] * params["changes"][1]
+        one = {"params": {"kernel": kernel, "bias": params["bias"]}}
+        expected = plain.apply(one, cells[picture : picture + 1])
+        np.testing.assert_allclose(mixed[picture : picture + 1], expected, atol=1e-5)

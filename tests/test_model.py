@@ -21,8 +21,6 @@ from hrcnn_jax.model import (
     retarget,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 KEY = jax.random.key(0)
 
 
@@ -303,7 +301,8 @@ def test_context_is_the_receptive_field(module: Any) -> None:
     for turn in (np.asarray, np.transpose):
         before, after = (restore(turn(each)[None, :, :, None]) for each in (codes, changed))
         difference = np.abs(turn(np.asarray(after - before)[0, :, :, 0]))
-        seen = difference.reshape(8, count, 8).max((0, 2)) > 0
+        # Mirrored convolutions add and take away again what lies further off: rounding remains.
+        seen = difference.reshape(8, count, 8).max((0, 2)) > 1e-5
         expected = np.abs(np.arange(count) - (far + 1)) <= far
         np.testing.assert_array_equal(seen, expected)
 

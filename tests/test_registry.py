@@ -11,8 +11,6 @@ from hrcnn_jax.chroma import Chroma
 from hrcnn_jax.compact import Compact
 from hrcnn_jax.model import HRCNN
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def test_cost_of_the_papers_network() -> None:
     """Multiply-adds a pixel, layer by layer; extraction and reconstruction work once a block."""
@@ -59,7 +57,7 @@ def test_options_build_what_they_say() -> None:
         "hidden_relu": True,
         "decoder_init": True,
     }
-    assert registry.options_of("compact") == {"width": 48, "blocks": 3}
+    assert registry.options_of("compact") == {"width": 48, "blocks": 3, "kernels": 0}
     built = registry.build("compact", {"width": 8}, dtype="bfloat16")
     assert built == Compact(width=8, dtype=jnp.dtype("bfloat16"))
     assert registry.build("hrcnn") == HRCNN(dtype=jnp.dtype("float32"))

@@ -16,8 +16,6 @@ from skimage.metrics import peak_signal_noise_ratio
 from hrcnn_jax import figures, registry, released
 from reproduce import ablations, compact, paper, performance, results
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 CURVE = [{"step": 1, "hours": 0.1, "gain": 0.2}, {"step": 2, "hours": 0.2, "gain": 0.3}]
 
 

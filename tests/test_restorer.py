@@ -144,7 +144,7 @@ def chroma_by_hand(
         jpeg.from_blocks(jnp.asarray(tiles.window(part.codes, (-margin, -margin), size)))
         for part in (cb, cr)
     ]
-    pixels = chroma.module.apply(
+    pixels = jax.jit(chroma.module.apply)(
         {"params": chroma.params},
         jnp.stack(codes, axis=-1)[None],
         jnp.asarray(np.stack([cb.table, cr.table]))[None],
@@ -156,7 +156,6 @@ def chroma_by_hand(
     return tuple(np.asarray(pixels)[0, inside, inside_across, plane] for plane in (0, 1))
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("size", [(300, 185), (93, 122), (17, 33), (8, 199), (1, 1)])
 def test_chroma_of_420_files(compact: Network, chroma: Network, size: tuple[int, int]) -> None:
     """In tiles as in one piece, at odd sizes and odd numbers of blocks too."""

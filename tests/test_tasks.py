@@ -16,8 +16,6 @@ from hrcnn_jax import jpeg, tasks, training
 from hrcnn_jax.chroma import Chroma
 from hrcnn_jax.config import Config
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 MODULE = Chroma(width=8, blocks=0)
 PHOTOS = np.stack([make_photo(48, 64, seed) for seed in range(2)])
 
@@ -32,7 +30,7 @@ def test_colour_begins_as_a_colour_file() -> None:
     """Its plain picture is Pillow's of Pillow's file, but for what libjpeg rounds to 8 bits."""
     task = tasks.of(MODULE, configured())
     drawn = task.standard(jnp.asarray(PHOTOS, jnp.float32) / 255, 30)
-    target, plain, restored = task.outcome(fresh_params(MODULE), drawn)
+    target, plain, restored = jax.jit(task.outcome)(fresh_params(MODULE), drawn)
     assert plain.shape == restored.shape == (2, 3, 48, 64)
     np.testing.assert_allclose(255 * np.moveaxis(target, 1, -1), PHOTOS, atol=1e-3)
     for photo, ours in zip(PHOTOS, np.moveaxis(plain, 1, -1), strict=True):

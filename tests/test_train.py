@@ -23,7 +23,7 @@ import train
 from hrcnn_jax import losses, released
 from hrcnn_jax.checkpoints import Checkpoints, load_best
 
-pytestmark = pytest.mark.usefixtures("standard_promotion", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 TINY = ["--architecture", "compact", "--width", "8", "--blocks", "0"]
 TINY += ["--crops", "12", "--validation_crops", "3", "--crop", "24", "--patch", "16"]

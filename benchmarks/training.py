@@ -1,0 +1,77 @@
+"""Patches a second of the training step: ``python -m benchmarks.training``.
+
+The step is the one that ``train.py`` runs for a preset, on crops of noise that lie on the device.
+Its multiply-adds are counted as three times those of the network: there, and back to inputs and
+weights. The yardstick is that of ``benchmarks.speed``.
+"""
+
+import argparse
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.speed import cost_of, first_and_median, shares, yardstick
+from hrcnn_jax import config as configs
+from hrcnn_jax import registry, released, tasks, training
+from hrcnn_jax.files import written_whole
+
+CROPS = 64
+PASSES = 3
+
+
+def measure(preset: str, repeats: int, limit: float, **options: Any) -> dict[str, Any]:
+    """Figures of one preset's step."""
+    config = configs.from_preset(preset, data=("noise",), **options)
+    module = registry.build(config.architecture, config.network_options, dtype=config.dtype)
+    parallel = training.make_step(tasks.of(module, config), config)
+    state = training.create_state(module, config)
+    card = released.describe(config, state.params, 0, 0.0)
+    network = released.Network(preset, module, state.params, card)
+    cost = cost_of(network)
+    channels = 1 if config.planes == "green" else 3
+    noise = np.random.default_rng(0).integers(0, 256, (CROPS, config.crop, config.crop, channels))
+    crops = parallel.place_crops(noise.astype(np.uint8))
+    holder = [parallel.place_state(state)]
+
+    def step() -> jax.Array:
+        holder[0], values = parallel.step(holder[0], crops)
+        return values["loss"]
+
+    first, seconds = first_and_median(step, repeats=repeats)
+    pixels = config.batch * config.patch**2
+    found = {"preset": preset, "batch": config.batch, "patch": config.patch}
+    found |= {"first_seconds": first, "patches_per_second": config.batch / seconds}
+    return found | shares(cost, seconds / (PASSES * pixels), limit)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
+    parser.add_argument("--presets", nargs="+", default=["small", "large", "chroma", "hrcnn"])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--output", help="write all figures to this JSON file")
+    given = parser.parse_args()
+    limit = yardstick("float32", given.repeats)
+    rows = []
+    print(f"{'':12}{'patches':>16}{'patches/s':>12}{'share':>8}{'computed':>10}")
+    for preset in given.presets:
+        row = measure(preset, given.repeats, limit)
+        rows.append(row)
+        patches = f"{row['batch']} of {row['patch']}²"
+        print(
+            f"{preset:12}{patches:>16}{row['patches_per_second']:12.1f}{row['share']:8.0%}"
+            f"{row['computed_share']:10.0%}",
+            flush=True,
+        )
+    if given.output:
+        found = {"hardware": released.hardware(), "date": datetime.date.today().isoformat()}
+        with written_whole(Path(given.output)) as partial:
+            text = json.dumps(found | {"yardstick": limit, "rows": rows}, indent=1)
+            partial.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

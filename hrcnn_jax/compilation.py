@@ -1,0 +1,45 @@
+"""Compiled programs kept on disk: command line tools compile once on a machine, not every time."""
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+import jax
+
+FOLDER = "hrcnn_jax"
+
+
+def keep_programs() -> None:
+    """Has XLA's programs kept in the user's cache folder, from one start to the next.
+
+    Where the environment names a folder (``JAX_COMPILATION_CACHE_DIR``) it is that; where none can
+    be written to, nothing is kept. JAX names programs by what they compute and by its own version.
+    """
+    if jax.config.values["jax_compilation_cache_dir"] is not None:
+        return
+    try:
+        folder = user_cache() / FOLDER / f"xla-{machine()}"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # no home, or not ours
+        return
+    if os.access(folder, os.W_OK):
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def user_cache() -> Path:
+    """Where programs keep what can be made again (XDG Base Directory Specification)."""
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return named if named.is_absolute() else Path.home() / ".cache"
+
+
+def machine() -> str:
+    """Tells machines apart that share a home folder: programs use what their processor can do."""
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        told = []
+    abilities = [line for line in told if line.startswith(("model name", "flags", "Features"))]
+    known = [platform.node(), platform.machine(), platform.processor(), *sorted(set(abilities))]
+    return hashlib.sha256("\n".join(known).encode()).hexdigest()[:12]
