@@ -31,7 +31,9 @@ class Config:
         "one device, the batch sharded over all devices, or the same under pmap",
         choices=("jit", "sharded", "pmap"),
     )
-    warm_start: str = option("", "run", "begin from the weights of this released network or run")
+    warm_start: str = option(
+        "", "run", "begin from the weights of this released network or run; smaller ones are grown"
+    )
 
     architecture: str = option(
         "hrcnn", "network", "which architecture", choices=("hrcnn", "compact", "chroma")

@@ -105,12 +105,12 @@ def cover(
 def _on_threads(
     decode: Callable[[_Cut], Array], tiles: Iterable[_Cut]
 ) -> Iterator[NDArray[np.float32]]:
-    """Decodes tiles, their results in order; no more are begun than there are threads."""
+    """Decodes tiles, their results in order; one more is begun than there are threads."""
     with ThreadPoolExecutor(THREADS) as pool:
         begun: deque[Future[NDArray[np.float32]]] = deque()
         for tile in tiles:
             begun.append(pool.submit(lambda tile: np.asarray(decode(tile)), tile))
-            if len(begun) == THREADS:
+            if len(begun) > THREADS:  # else a thread would wait for whom these go to
                 yield begun.popleft().result()
         while begun:
             yield begun.popleft().result()

@@ -7,6 +7,7 @@ Scores are measured by ``evaluate.py``; what other networks reach is as publishe
 
 import argparse
 import datetime
+import itertools
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -90,20 +91,19 @@ def scores_of(found: Mapping[str, Any], model: str) -> dict[int, dict[str, float
     }
 
 
-def gain_rows(files: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[list[str]]:
-    """Gains in dB: a line a network and kind of file measured, the lowest at any quality last."""
+def gain_rows(files: Mapping[tuple[str, str, str], Mapping[str, Any]]) -> list[list[str]]:
+    """Gains in dB: a line a network and kind of file, the lowest at any quality last."""
     rows = []
-    for name in NETWORKS:
-        for (planes, base), found in files.items():
-            gains = {quality: mean["gain"] for quality, mean in scores_of(found, name).items()}
-            lowest = min(gains, key=lambda quality: gains[quality])
-            rows.append(
-                [
-                    f"`{name}`: {planes}, {base}",
-                    *(f"{gains[quality]:+z.2f}" for quality in SHOWN),
-                    f"{gains[lowest]:+z.3f} at {lowest}",
-                ]
-            )
+    for (name, planes, base), found in files.items():
+        gains = {quality: mean["gain"] for quality, mean in scores_of(found, name).items()}
+        lowest = min(gains, key=lambda quality: gains[quality])
+        rows.append(
+            [
+                f"`{name}`: {planes}, {base}",
+                *(f"{gains[quality]:+z.2f}" for quality in SHOWN),
+                f"{gains[lowest]:+z.3f} at {lowest}",
+            ]
+        )
     return rows
 
 
@@ -213,11 +213,11 @@ def run(given: argparse.Namespace) -> None:
     """Measures, writes, draws."""
     folder = Path(given.output_dir)
     files = {}
-    for planes, base in FILES:
+    for name, (planes, base) in itertools.product(NETWORKS, FILES):
         asked = map(str, QUALITIES if planes == "green" else SHOWN)
         flags = ["--data", given.live1, "--planes", planes, "--table", base, "--card"]
-        flags += ["--quality", *asked]
-        files[planes, base] = find(NETWORKS, folder / f"{planes}-{base}", flags, given.resume)
+        kept = folder / f"{name}-{planes}-{base}"
+        files[name, planes, base] = find([name], kept, [*flags, "--quality", *asked], given.resume)
     flags = ["--data", given.live1, "--card", "--quality", *map(str, LITERATURE), "--planes"]
     luma = find((*NETWORKS, "hrcnn-q10"), folder / "studio", [*flags, "studio"], given.resume)
     rgb = find(NETWORKS, folder / "rgb", [*flags, "rgb"], given.resume)

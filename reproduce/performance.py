@@ -1,6 +1,8 @@
 """Writes docs/performance.md and its picture from what the benchmarks measured; see ``--help``.
 
 python -m benchmarks.speed --output reproduce/measured/speed.json
+python -m benchmarks.training --output reproduce/measured/training.json
+python -m benchmarks.start --output reproduce/measured/start.json
 python -m reproduce.performance
 """
 
@@ -19,6 +21,7 @@ DNCNN_GAIN = 1.42
 """Of DnCNN-3 on LIVE1, luma, quality 10, as published; the speed of its layers is measured."""
 
 ALONE_HEAD = ["", "at once", "batch", "MP/s", "share, tap by tap", "computed", "first call (s)"]
+TRAINING_HEAD = ["preset", "patches a step", "patches/s", "share, tap by tap", "computed"]
 FILE_HEAD = ["", "MP", "", "MP/s", "share, tap by tap", "times Pillow's decode", "first call (s)"]
 
 
@@ -54,6 +57,20 @@ def file_rows(found: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
+def training_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    """The steps of ``train.py``."""
+    return [
+        [
+            f"`{row['preset']}`",
+            f"{row['batch']} of {row['patch']}²",
+            f"{row['patches_per_second']:.1f}",
+            f"{row['share']:.0%}",
+            f"{row['computed_share']:.0%}",
+        ]
+        for row in found["rows"]
+    ]
+
+
 def draw_speeds(found: Mapping[str, Any], path: Path) -> None:
     """Gain at quality 10 over megapixels a second, as fast as a network was alone."""
     points = []
@@ -81,7 +98,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     argparse.ArgumentParser(prog="python -m reproduce.performance", description=__doc__).parse_args(
         argv
     )
-    speed = json.loads((MEASURED / "speed.json").read_text(encoding="utf-8"))
+    speed, training, start = (
+        json.loads((MEASURED / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("speed", "training", "start")
+    )
     template = Path(__file__).parent / "performance.template.md"
     rates = (f"{rate / 1e9:.0f} in {name}" for name, rate in speed["yardstick"].items())
     text = template.read_text(encoding="utf-8").format(
@@ -91,6 +111,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         yardstick=", ".join(rates),
         alone=table(ALONE_HEAD, alone_rows(speed)),
         files=table(FILE_HEAD, file_rows(speed)),
+        training=table(TRAINING_HEAD, training_rows(training)),
+        training_date=training["date"],
+        start=start,
     )
     draw_speeds(speed, ROOT / "docs" / "speed.png")
     with written_whole(ROOT / "docs" / "performance.md") as partial:

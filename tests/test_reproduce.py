@@ -134,8 +134,8 @@ def test_the_page_of_speeds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
         "jax": "0.1",
         "yardstick": {"float32": 80e9},
         "alone": [
-            {"network": "hrcnn-q10", "batch": 1, "first_seconds": 1.5, **rates},
-            {"network": "DnCNN-3's layers", "batch": 1, **rates},
+            {"network": "hrcnn-q10", "threads": 2, "batch": 1, "first_seconds": 1.5, **rates},
+            {"network": "DnCNN-3's layers", "threads": 1, "batch": 1, **rates},
         ],
         "files": [
             {
@@ -149,11 +149,19 @@ def test_the_page_of_speeds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ],
     }
     (folder / "measured" / "speed.json").write_text(json.dumps(found))
+    row = {"preset": "small", "batch": 16, "patch": 96, "patches_per_second": 40.04}
+    trained = {"date": "2026-11-23", "rows": [row | {"share": 0.6, "computed_share": 0.3}]}
+    (folder / "measured" / "training.json").write_text(json.dumps(trained))
+    started = {"date": "2026-11-23", "megapixels": 0.1, "first_seconds": 9.04, "seconds": 2.96}
+    (folder / "measured" / "start.json").write_text(json.dumps(started))
     performance.main([])
     page = (folder / "docs" / "performance.md").read_text(encoding="utf-8")
-    assert "| `hrcnn-q10` | 1 | 2.50 | 50% | 25% | 1.5 |" in page
-    assert "| DnCNN-3's layers | 1 | 2.50 | 50% | 25% | – |" in page
+    assert "| `hrcnn-q10` | 2 | 1 | 2.50 | 50% | 25% | 1.5 |" in page
+    assert "| DnCNN-3's layers | 1 | 1 | 2.50 | 50% | 25% | – |" in page
     assert "| `hrcnn-q10` | 12 | gray | 2.50 | 50% | 33 | 2.5 |" in page
+    assert "| `small` | 16 of 96² | 40.0 | 60% | 30% |" in page
+    assert "0.1 megapixels" in page
+    assert "9.0 s the first time on a machine, 3.0 s" in page
     assert "80 in float32" in page
     assert not re.search(r"[{}]", page)
     with Image.open(folder / "docs" / "speed.png") as picture:
