@@ -18,6 +18,10 @@ each, not three. As this holds down and across, a block's four cells take 16 pro
 Unlike Winograd's algorithm for ordinary convolutions, which saves as much, it takes but sums
 and halves of weights.
 
+Beyond its borders a plane is continued by its mirror image, as tiles are (``tiles.py``); here that
+says no more than that a cell at the border is its own outer neighbour. So networks are trained on
+small patches without ever seeing what no picture holds.
+
 Every picture has a kernel of its own, since networks choose their kernels by its table.
 """
 
@@ -77,7 +81,7 @@ def _turn(split: Array) -> Array:
 
 
 class MirroredConv(nn.Module):
-    """3x3 convolution of cells, C channels to ``features``, zeros beyond borders.
+    """3x3 convolution of cells, C channels to ``features``, of planes continued by mirror images.
 
     Attributes:
       features: output channels.
@@ -115,7 +119,7 @@ def convolve(cells: Array, kernel: Array) -> Array:
     """Mirrored convolution.
 
     Args:
-      cells: ``(B, h, 2, 2, w, C)``; zeros are taken to surround them.
+      cells: ``(B, h, 2, 2, w, C)``; their mirror images are taken to surround them.
       kernel: ``(B, 3, 3, C, D)``, its taps outer, self and inner, down and across.
 
     Returns:
@@ -151,8 +155,8 @@ def _forward(cells: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
 
 def _backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     cells, kernel = saved
-    # If one cell is another's inner (or outer) neighbour, so is that one its own: the transposed
-    # operator is the mirrored convolution with each tap's matrix transposed.
+    # If one cell is another's inner (or outer) neighbour, so is that one its own, at borders too:
+    # the transposed operator is the mirrored convolution with each tap's matrix transposed.
     of_cells = convolve(gradient, kernel.swapaxes(3, 4))
     of_factors = jax.lax.platform_dependent(
         cells, gradient, cpu=contract_in_bands, default=contract_whole
@@ -212,11 +216,10 @@ def _terms(cells: Array, above: Array, below: Array) -> list[Array]:
     upper, lower = cells[:, :, 0], cells[:, :, 1]
     further_up = jnp.concatenate([above, lower[:, :-1]], axis=1)
     further_down = jnp.concatenate([upper[:, 1:], below], axis=1)
-    # A column of zeros on either side. XLA's CPU back end would weave it into all that follows, an
+    # A mirrored column on either side. XLA's CPU back end would weave it into all that follows, an
     # if for every number, were it not for the barrier.
-    columns = ((0, 0), (0, 0), (0, 0), (1, 1), (0, 0))
-    padded = [jnp.pad(row, columns) for row in (upper, lower, further_up, further_down)]
-    upper, lower, further_up, further_down = jax.lax.optimization_barrier(padded)
+    rows = [_between_mirrors(row) for row in (upper, lower, further_up, further_down)]
+    upper, lower, further_up, further_down = jax.lax.optimization_barrier(rows)
     terms = []
     for down in SIGNS:
         rows = [upper + down * lower, further_up + down * further_down]
@@ -232,6 +235,12 @@ def _terms(cells: Array, above: Array, below: Array) -> list[Array]:
             ]
             terms.append(jnp.concatenate(parts, axis=-1))
     return terms
+
+
+def _between_mirrors(row: Array) -> Array:
+    """Rows of blocks' cells ``(B, h, 2, w, C)`` with the mirrored first and last: ``w + 2``."""
+    turned = row[:, :, ::-1]
+    return jnp.concatenate([turned[:, :, :, :1], row, turned[:, :, :, -1:]], axis=3)
 
 
 def _multiply(terms: Array, matrices: Array) -> Array:
@@ -269,9 +278,8 @@ def _pair(one: Array, other: Array) -> tuple[Array, Array]:
 
 
 def _whole(cells: Array) -> tuple[Array, Array, Array]:
-    """All cells, with nothing above and below."""
-    nothing = jnp.zeros_like(cells[:, :1, 0])
-    return cells, nothing, nothing
+    """All cells, with the mirrored first and last rows above and below."""
+    return cells, cells[:, :1, 0], cells[:, -1:, 1]
 
 
 def _rows(cells: Array) -> int:
@@ -296,7 +304,8 @@ def _band(cells: Array, number: Array, rows: int) -> tuple[Array, Array, Array]:
         corner = (picture, start, zero, zero, zero, zero)
         return jax.lax.dynamic_slice(cells, corner, (1, count, 2, 2, across, channels))
 
-    # Beyond the borders the slices are clamped, and what they hold is not to be taken.
-    above = jnp.where(top > 0, cut(top - 1, 1)[:, :, 1], 0)
-    below = jnp.where(top + rows < down, cut(top + rows, 1)[:, :, 0], 0)
+    # Beyond the borders these are the band's own rows, whose other cells are the mirror image.
+    up, under = cut(jnp.maximum(top - 1, 0), 1), cut(jnp.minimum(top + rows, down - 1), 1)
+    above = jnp.where(top > 0, up[:, :, 1], up[:, :, 0])
+    below = jnp.where(top + rows < down, under[:, :, 0], under[:, :, 1])
     return cut(top, rows), above, below

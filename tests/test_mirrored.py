@@ -46,7 +46,9 @@ def by_scipy(cells: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     for p, q in np.ndindex(2, 2):
         turned = kernel[:, :: 1 - 2 * p, :: 1 - 2 * q]
         for b, c, d in np.ndindex(len(cells), channels, kernel.shape[-1]):
-            plane = correlate2d(cells[b, :, :, c], turned[b, :, :, c, d], mode="same")
+            plane = correlate2d(
+                cells[b, :, :, c], turned[b, :, :, c, d], mode="same", boundary="symm"
+            )
             output[b, p::2, q::2, d] += plane[p::2, q::2]
     return output
 
