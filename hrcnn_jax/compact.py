@@ -9,6 +9,8 @@ quantisation step, so the restored plane quantises to the codes it came from, wh
 Codes ``(B, H, W, 1)``, tables ``(B, 8, 8)``, pixels ``(B, H, W, 1)`` float32 near [0, 1].
 """
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
@@ -81,12 +83,14 @@ class Compact(nn.Module):
       width: channels of the residual blocks.
       blocks: residual blocks.
       kernels: mixed by the table into that of every residual convolution.
+      orientations: 1, or 2: pictures are read transposed as well, and both corrections' mean taken.
       dtype: what convolutions compute in, float32 or bfloat16.
     """
 
     width: int = 48
     blocks: int = 3
     kernels: int = 0
+    orientations: int = 1
     dtype: DTypeLike = jnp.float32
 
     @property
@@ -110,18 +114,31 @@ class Compact(nn.Module):
         steps = jpeg.per_block(table).astype(jnp.float32)
         blocks = jpeg.to_blocks(codes[..., 0].astype(jnp.float32))
         decoded = jpeg.coefficients_to_pixels(jpeg.dequantise(blocks, steps))
-        told = describe_table(table)
-        mix = Mixture(self.kernels, name="mixture")(told) if self.kernels else None
-
-        lecun, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
-        features = to_cells(decoded - 0.5)
-        features = MirroredConv(self.width, lecun, self.dtype, name="head")(features)
-        for index in range(self.blocks):
-            block = ResidualBlock(self.dtype, name=f"residual{index + 1}")
-            features = block(features, told, mix)
-        cells = MirroredConv(PIXELS, zeros, self.dtype, name="tail")(nn.relu(features))
-
-        correction = from_cells(cells.astype(jnp.float32)) * usual_error(table) * jpeg.MAX_SAMPLE
+        correct = self._corrector()
+        correction = correct(decoded, table)
+        if self.orientations == 2:
+            # The picture turned over its diagonal, as its codes and table would be.
+            turned = correct(decoded.swapaxes(1, 2), table.swapaxes(1, 2))
+            correction = 0.5 * (correction + turned.swapaxes(1, 2))
         bounded = bound(jpeg.dct(jpeg.to_blocks(correction)), steps)
         restored = decoded + jpeg.from_blocks(jpeg.idct(bounded)) / jpeg.MAX_SAMPLE
         return restored[..., None]
+
+    def _corrector(self) -> Callable[[Array, Array], Array]:
+        """From decoded planes ``(B, H, W)`` and tables to what they lack, in levels of 255."""
+        lecun, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
+        mixture = Mixture(self.kernels, name="mixture") if self.kernels else None
+        head = MirroredConv(self.width, lecun, self.dtype, name="head")
+        blocks = [ResidualBlock(self.dtype, name=f"residual{i + 1}") for i in range(self.blocks)]
+        tail = MirroredConv(PIXELS, zeros, self.dtype, name="tail")
+
+        def correct(decoded: Array, table: Array) -> Array:
+            told = describe_table(table)
+            mix = mixture(told) if mixture else None
+            features = head(to_cells(decoded - 0.5))
+            for block in blocks:
+                features = block(features, told, mix)
+            cells = tail(nn.relu(features))
+            return from_cells(cells.astype(jnp.float32)) * usual_error(table) * jpeg.MAX_SAMPLE
+
+        return correct

@@ -45,6 +45,9 @@ class Config:
     kernels: int = option(
         0, "network", "compact and chroma: kernels that the table mixes into each residual one"
     )
+    orientations: int = option(
+        1, "network", "compact: 2 reads pictures transposed as well, at twice the cost", choices=(1, 2)
+    )
     luma: str = option("small", "network", "chroma: the network or run that restores luma for it")
     dtype: str = option(
         "float32", "network", "what convolutions compute in", choices=("float32", "bfloat16")
@@ -112,7 +115,10 @@ class Config:
                 "hidden_relu": self.hidden_relu,
                 "decoder_init": self.decoder_init,
             }
-        return {"width": self.width, "blocks": self.blocks, "kernels": self.kernels}
+        options = {"width": self.width, "blocks": self.blocks, "kernels": self.kernels}
+        if self.architecture == "compact":
+            options["orientations"] = self.orientations
+        return options
 
     def check(self) -> None:
         """Raises ValueError, saying what to change, if the values do not fit together."""
