@@ -36,6 +36,7 @@ OPTIONS = [
     {"width": 8, "blocks": 1},
     {"width": 8, "blocks": 0},
     {"width": 12, "blocks": 2},
+    {"width": 8, "blocks": 1, "kernels": 2, "orientations": 2},
     {"width": 8, "blocks": 1, "dtype": jnp.bfloat16},
 ]
 
@@ -74,6 +75,22 @@ def test_faithful_whatever_the_weights(scale: float) -> None:
     for seed in range(2):
         restored = restore(module, random_params(module, scale=scale, seed=seed), codes, tables)
         np.testing.assert_array_equal(jpeg.encode(restored, tables), codes)
+
+
+def test_pictures_read_transposed_as_well() -> None:
+    """A picture on its side is restored to the same picture on its side, which one reading is not
+    enough for; parameters are those of one reading."""
+    table = TABLES["mixed"][None]
+    codes = jpeg.encode(jnp.asarray(PLANE[None]), table)
+    turned = codes.swapaxes(1, 2).swapaxes(3, 4)
+    once, both = (Compact(width=8, blocks=1, kernels=2, orientations=n) for n in (1, 2))
+    params = random_params(once, scale=1.0)
+    for module, alike in ((once, False), (both, True)):
+        upright = restore(module, params, codes, table)
+        aside = restore(module, params, turned, table.swapaxes(1, 2)).swapaxes(1, 2)
+        assert np.allclose(upright, aside, atol=1e-5) == alike
+    restored = restore(both, params, codes, table)
+    assert np.abs(restored - restore(once, params, codes, table)).max() > 1e-3
 
 
 def test_it_is_told_the_table() -> None:

@@ -57,7 +57,12 @@ def test_options_build_what_they_say() -> None:
         "hidden_relu": True,
         "decoder_init": True,
     }
-    assert registry.options_of("compact") == {"width": 48, "blocks": 3, "kernels": 0}
+    assert registry.options_of("compact") == {
+        "width": 48,
+        "blocks": 3,
+        "kernels": 0,
+        "orientations": 1,
+    }
     built = registry.build("compact", {"width": 8}, dtype="bfloat16")
     assert built == Compact(width=8, dtype=jnp.dtype("bfloat16"))
     assert registry.build("hrcnn") == HRCNN(dtype=jnp.dtype("float32"))
