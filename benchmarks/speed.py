@@ -60,7 +60,8 @@ def cost_of(network: Network) -> Cost:
     if pixels is None:
         return Cost(computed, computed)
     kernels = (leaf for leaf in jax.tree.leaves(network.params) if leaf.ndim == 4)
-    spared = sum(5 * leaf.shape[2] * leaf.shape[3] for leaf in kernels) / pixels
+    products = sum(leaf.shape[2] * leaf.shape[3] for leaf in kernels) / pixels
+    spared = 5 * products * network.card["options"].get("orientations", 1)
     return Cost(computed + spared, computed)
 
 

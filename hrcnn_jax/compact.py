@@ -60,6 +60,10 @@ class Mixture(nn.Module):
         return nn.tanh(nn.Dense(self.kernels, bias_init=biases, name="dense")(told))
 
 
+SLOPE = 0.1
+"""Of the inner ReLUs below zero: without one, half of a block's channels died in training."""
+
+
 class ResidualBlock(nn.Module):
     """ReLU, 3x3, ReLU, 3x3, added to its input cells; the table sets scale, shift and kernels."""
 
@@ -72,7 +76,7 @@ class ResidualBlock(nn.Module):
         scale_shift = nn.Dense(2 * width, kernel_init=zeros, dtype=self.dtype, name="table")(told)
         scale, shift = jnp.split(scale_shift[:, None, None, None, None, :], 2, axis=-1)
         inner = MirroredConv(width, dtype=self.dtype, name="conv1")(nn.relu(features), mix)
-        inner = nn.relu(inner * (1 + scale) + shift)
+        inner = nn.leaky_relu(inner * (1 + scale) + shift, SLOPE)
         return features + MirroredConv(width, dtype=self.dtype, name="conv2")(inner, mix)
 
 

@@ -134,10 +134,11 @@ def draw_table(key: Array, is_chroma: Array, config: Config) -> Array:
     """A quantisation table ``(8, 8)`` int32 as the configuration's files carry them.
 
     Qualities are log-uniform between the lowest and the highest. With ``tables="any"`` chroma
-    mostly gets Annex K's chrominance table, and one table in five is non-standard: a blend of
-    luminance, chrominance and flat, with each step off by up to a half.
+    mostly gets Annex K's chrominance table, and three tables in ten are non-standard: blends of
+    luminance, chrominance and flat, often nearly one of them, with each step off by up to a half,
+    by much less in most tables.
     """
-    quality_key, swap_key, odd_key, blend_key, jitter_key = jax.random.split(key, 5)
+    quality_key, swap_key, odd_key, blend_key, spread_key, jitter_key = jax.random.split(key, 6)
     low, high = config.quality[0], config.quality[-1]
     exponent = jax.random.uniform(quality_key, (), minval=np.log(low), maxval=np.log(high + 1))
     quality = jnp.clip(jnp.exp(exponent).astype(jnp.int32), low, high)
@@ -149,8 +150,9 @@ def draw_table(key: Array, is_chroma: Array, config: Config) -> Array:
     kinds = jnp.stack(
         [jpeg.LUMINANCE.astype(jnp.float32), jpeg.CHROMINANCE.astype(jnp.float32), flat]
     )
-    blend = jnp.einsum("k,kvu->vu", jax.random.dirichlet(blend_key, jnp.ones(3)), kinds)
-    jitter = jnp.exp2(jax.random.uniform(jitter_key, (8, 8), minval=-0.6, maxval=0.6))
+    blend = jnp.einsum("k,kvu->vu", jax.random.dirichlet(blend_key, jnp.full(3, 0.5)), kinds)
+    spread = 0.6 * jax.random.uniform(spread_key) ** 2
+    jitter = jnp.exp2(spread * jax.random.uniform(jitter_key, (8, 8), minval=-1.0, maxval=1.0))
     odd = jnp.clip(jnp.round(blend * jitter), 1, 255).astype(jnp.int32)
-    base = jnp.where(jax.random.bernoulli(odd_key, 0.2), odd, base)
+    base = jnp.where(jax.random.bernoulli(odd_key, 0.3), odd, base)
     return jpeg.quality_table(quality, base)

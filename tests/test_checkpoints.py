@@ -1,5 +1,6 @@
 """Checkpoints: what comes back, what is kept, and what is refused."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,25 @@ def test_a_run_can_be_loaded_as_a_network(tmp_path: Path) -> None:
     assert network.card["steps"] == 3
     assert network.card["validation_gain_db"] == 0.25
     assert network.card["parameters"] == registry.count_parameters(state.ema)
+
+
+def test_a_run_can_be_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configured()
+    state = state_of(config, 3)
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        checkpoints.save_if_best(state, config, 0.25)
+    monkeypatch.setattr(released, "WEIGHTS", tmp_path / "weights")
+    path = released.release(tmp_path / "run", "new", folder=released.WEIGHTS)
+    assert path.stat().st_mode == path.with_suffix(".json").stat().st_mode
+    network = released.load("new")
+    assert network.card["steps"] == 3
+    jax.tree.map(
+        # Half precision keeps eleven bits.
+        partial(np.testing.assert_allclose, rtol=2.0**-11, atol=2.0**-24),
+        network.params,
+        state.ema,
+    )
+    assert {leaf.dtype for leaf in jax.tree.leaves(network.params)} == {np.dtype("float32")}
 
 
 def test_unknown_networks(tmp_path: Path) -> None:
