@@ -20,6 +20,9 @@ from hrcnn_jax.figures import Point
 from hrcnn_jax.files import written_whole
 from reproduce.results import ROOT, measure, table
 
+Found = Mapping[str, Any]
+"""What one call of ``evaluate.py`` measured of one network."""
+
 NETWORKS = ("small", "large")
 TRAINED = (*NETWORKS, released.CHROMA)
 QUALITIES = (*range(5, 100, 5), 98, 100)
@@ -75,27 +78,25 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def find(models: Sequence[str], folder: Path, flags: Sequence[str], resume: bool) -> dict[str, Any]:
-    """What ``evaluate.py`` finds out, or found out before."""
+def find(name: str, folder: Path, flags: Sequence[str], resume: bool) -> Found:
+    """What ``evaluate.py`` finds out about a network, or found out before."""
     known = folder / "metrics.json"
     if resume and known.exists():
         found: dict[str, Any] = json.loads(known.read_text(encoding="utf-8"))
         return found
-    return measure(models, folder, *flags)
+    return measure([name], folder, *flags)
 
 
-def scores_of(found: Mapping[str, Any], model: str) -> dict[int, dict[str, float]]:
-    """One network's mean scores by quality."""
-    return {
-        result["quality"]: result["mean"] for result in found["results"] if result["model"] == model
-    }
+def scores_of(found: Found) -> dict[int, dict[str, float]]:
+    """Mean scores by quality."""
+    return {result["quality"]: result["mean"] for result in found["results"]}
 
 
-def gain_rows(files: Mapping[tuple[str, str, str], Mapping[str, Any]]) -> list[list[str]]:
+def gain_rows(files: Mapping[tuple[str, str, str], Found]) -> list[list[str]]:
     """Gains in dB: a line a network and kind of file, the lowest at any quality last."""
     rows = []
     for (name, planes, base), found in files.items():
-        gains = {quality: mean["gain"] for quality, mean in scores_of(found, name).items()}
+        gains = {quality: mean["gain"] for quality, mean in scores_of(found).items()}
         lowest = min(gains, key=lambda quality: gains[quality])
         rows.append(
             [
@@ -112,28 +113,27 @@ def cost_of(name: str) -> int:
     return int(released.load(name).card["multiply_adds_per_pixel"])
 
 
-def our_row(label: str, name: str, cost: int, found: Mapping[str, Any]) -> list[str]:
+def our_row(label: str, cost: int, found: Found) -> list[str]:
     """PSNR in dB of one of ours at the literature's qualities."""
-    means = scores_of(found, name)
+    means = scores_of(found)
     psnr = (f"**{means[quality]['psnr']:.2f}**" for quality in LITERATURE)
     return [f"**{label}**", f"{cost:,}", *psnr]
 
 
-def luma_rows(found: Mapping[str, Any]) -> list[list[str]]:
+def luma_rows(found: Mapping[str, Found]) -> list[list[str]]:
     """PSNR in dB on luma, ours and the published."""
-    ours = [our_row(f"`{name}`", name, cost_of(name), found) for name in NETWORKS]
+    ours = [our_row(f"`{name}`", cost_of(name), found[name]) for name in NETWORKS]
     return [*ours, *published_rows("luma")]
 
 
-def rgb_rows(found: Mapping[str, Any], apart: Mapping[str, Any]) -> list[list[str]]:
+def rgb_rows(found: Mapping[str, Found], apart: Found) -> list[list[str]]:
     """PSNR in dB over RGB: with the chroma network, and each plane by itself (``apart``)."""
+    chroma = cost_of(released.CHROMA)
     ours = [
-        our_row(f"`{name}` with `chroma`", name, cost_of(name) + cost_of(released.CHROMA), found)
-        for name in NETWORKS
+        our_row(f"`{name}` with `chroma`", cost_of(name) + chroma, found[name]) for name in NETWORKS
     ]
-    first = NETWORKS[0]
     # Chroma planes are a quarter of luma's size each.
-    alone = our_row(f"`{first}`, plane by plane", first, cost_of(first) * 3 // 2, apart)
+    alone = our_row(f"`{NETWORKS[0]}`, plane by plane", cost_of(NETWORKS[0]) * 3 // 2, apart)
     return [*ours, alone, *published_rows("rgb")]
 
 
@@ -183,17 +183,17 @@ TRAINING_HEAD = (
 )
 
 
-def draw_costs(luma: Mapping[str, Any], path: Path) -> None:
+def draw_costs(luma: Mapping[str, Found], path: Path) -> None:
     """Gain at quality 10 over multiply-adds a pixel: ours and the published."""
     plain = PLAIN.luma[0]
     points = [
         Point(
             f"{name}, ours",
             released.load(name).card["multiply_adds_per_pixel"],
-            scores_of(luma, name)[LITERATURE[0]]["gain"],
+            scores_of(found)[LITERATURE[0]]["gain"],
             ours=True,
         )
-        for name in (*NETWORKS, "hrcnn-q10")
+        for name, found in luma.items()
     ]
     points += [
         Point(other.name, other.cost, other.luma[0] - plain)
@@ -212,22 +212,31 @@ def draw_costs(luma: Mapping[str, Any], path: Path) -> None:
 def run(given: argparse.Namespace) -> None:
     """Measures, writes, draws."""
     folder = Path(given.output_dir)
-    files = {}
-    for name, (planes, base) in itertools.product(NETWORKS, FILES):
-        asked = map(str, QUALITIES if planes == "green" else SHOWN)
-        flags = ["--data", given.live1, "--planes", planes, "--table", base, "--card"]
-        kept = folder / f"{name}-{planes}-{base}"
-        files[name, planes, base] = find([name], kept, [*flags, "--quality", *asked], given.resume)
-    flags = ["--data", given.live1, "--card", "--quality", *map(str, LITERATURE), "--planes"]
-    luma = find((*NETWORKS, "hrcnn-q10"), folder / "studio", [*flags, "studio"], given.resume)
-    rgb = find(NETWORKS, folder / "rgb", [*flags, "rgb"], given.resume)
-    alone = [*flags, "rgb", "--chroma", "none"]
-    apart = find(NETWORKS[:1], folder / "rgb-apart", alone, given.resume)
+
+    def about(name: str, kind: str, qualities: Sequence[int], *flags: str) -> Found:
+        asked = ["--data", given.live1, "--card", "--quality", *map(str, qualities), *flags]
+        return find(name, folder / f"{name}-{kind}", asked, given.resume)
+
+    files = {
+        (name, planes, base): about(
+            name,
+            f"{planes}-{base}",
+            QUALITIES if planes == "green" else SHOWN,
+            *("--planes", planes, "--table", base),
+        )
+        for name, (planes, base) in itertools.product(NETWORKS, FILES)
+    }
+    luma = {
+        name: about(name, "studio", LITERATURE, "--planes", "studio")
+        for name in (*NETWORKS, "hrcnn-q10")
+    }
+    rgb = {name: about(name, "rgb", LITERATURE, "--planes", "rgb") for name in NETWORKS}
+    apart = about(NETWORKS[0], "apart", LITERATURE, "--planes", "rgb", "--chroma", "none")
     draw_costs(luma, ROOT / "docs" / "cost.png")
     template = (Path(__file__).parent / "compact.template.md").read_text(encoding="utf-8")
     head = ["", "multiply-adds a pixel", *(f"Q = {quality}" for quality in LITERATURE)]
     text = template.format(
-        hardware=luma["hardware"],
+        hardware=apart["hardware"],
         date=datetime.date.today().isoformat(),
         gains=table(["", *map(str, SHOWN), "lowest of all"], gain_rows(files)),
         luma=table(head, luma_rows(luma)),

@@ -118,7 +118,7 @@ def test_qualities_are_log_uniform() -> None:
 
 @pytest.mark.parametrize("chroma", [False, True])
 def test_tables_of_any_kind(chroma: bool) -> None:
-    """Four in five are Annex K's, 85 in 100 of them the plane's own; all are baseline's."""
+    """Seven in ten are Annex K's, 85 in 100 of them the plane's own; all are baseline's."""
     tables = tables_of(of_planes(quality=(5, 95), tables="any"), 3000, chroma=chroma)
     assert tables.min() >= 1
     assert tables.max() <= 255
@@ -130,6 +130,6 @@ def test_tables_of_any_kind(chroma: bool) -> None:
         np.mean([table.tobytes() in kind for table in tables]) for kind in kinds
     )
     own, swapped = (chrominance, luminance) if chroma else (luminance, chrominance)
-    assert abs(own - 0.8 * 0.85) < 0.05
-    assert abs(swapped - 0.8 * 0.15) < 0.03
+    assert abs(own - 0.7 * 0.85) < 0.05
+    assert abs(swapped - 0.7 * 0.15) < 0.03
     assert len({table.tobytes() for table in tables}) > 500
