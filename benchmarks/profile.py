@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hrcnn_jax import registry, released
+from hrcnn_jax import compilation, registry, released
 from hrcnn_jax.tiles import TILE
 
 REPEATS = 3
@@ -29,7 +29,10 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=TILE, help="side of the tile, in blocks")
     given = parser.parse_args()
     network = released.load(given.network)
-    apply = jax.jit(partial(registry.restore, network.module, network.params))
+    apply = jax.jit(
+        partial(registry.restore, network.module, network.params),
+        compiler_options=compilation.lean(),
+    )
     random = np.random.default_rng(0)
     shape = (1, given.blocks, given.blocks, 8, 8)
     codes = jnp.asarray(random.integers(-2, 3, shape), jnp.float32)

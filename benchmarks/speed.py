@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import pictures
-from hrcnn_jax import codec, registry, released
+from hrcnn_jax import codec, compilation, registry, released
 from hrcnn_jax.files import written_whole
 from hrcnn_jax.released import Network
 from hrcnn_jax.restorer import Restorer
@@ -102,7 +102,10 @@ def network_alone(name: str, batch: int, threads: int, repeats: int) -> tuple[fl
       repeats: measurements.
     """
     network = released.load(name)
-    apply = jax.jit(partial(registry.restore, network.module, network.params))
+    apply = jax.jit(
+        partial(registry.restore, network.module, network.params),
+        compiler_options=compilation.lean(),
+    )
     random = np.random.default_rng(0)
     codes = jnp.asarray(random.integers(-2, 3, (batch, TILE, TILE, 8, 8)), jnp.float32)
     table = jnp.full((batch, 8, 8), 40)

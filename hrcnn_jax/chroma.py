@@ -102,12 +102,15 @@ class Chroma(nn.Module):
         cells = [to_cells(_CONTRAST * (decoded[:, plane] - 0.5)) for plane in (0, 1)]
         cells.append(to_cells(luma - 0.5, _LUMA_CELL))
         features = jnp.concatenate(cells, axis=-1)
-        features = MirroredConv(self.width, lecun, self.dtype, name="head")(features)
+        features = MirroredConv(self.width, kernel_init=lecun, dtype=self.dtype, name="head")(
+            features
+        )
         mix = Mixture(self.kernels, name="mixture")(told) if self.kernels else None
         for index in range(self.blocks):
             block = ResidualBlock(self.dtype, name=f"residual{index + 1}")
             features = block(features, told, mix)
         pixels = 2 * _LUMA_CELL**2
-        both = MirroredConv(pixels, zeros, self.dtype, name="tail")(nn.relu(features))
+        tail = MirroredConv(pixels, slope=0.0, kernel_init=zeros, dtype=self.dtype, name="tail")
+        both = tail(features)
         planes = jnp.split(both.astype(jnp.float32), 2, axis=-1)
         return jnp.stack([from_cells(plane, _LUMA_CELL) for plane in planes], axis=1)

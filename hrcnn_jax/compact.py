@@ -73,11 +73,12 @@ class ResidualBlock(nn.Module):
     def __call__(self, features: Array, told: Array, mix: Array | None) -> Array:
         width = features.shape[-1]
         zeros = nn.initializers.zeros
-        scale_shift = nn.Dense(2 * width, kernel_init=zeros, dtype=self.dtype, name="table")(told)
-        scale, shift = jnp.split(scale_shift[:, None, None, None, None, :], 2, axis=-1)
-        inner = MirroredConv(width, dtype=self.dtype, name="conv1")(nn.relu(features), mix)
-        inner = nn.leaky_relu(inner * (1 + scale) + shift, SLOPE)
-        return features + MirroredConv(width, dtype=self.dtype, name="conv2")(inner, mix)
+        scale_shift = nn.Dense(2 * width, kernel_init=zeros, name="table")(told)
+        scale, shift = jnp.split(scale_shift, 2, axis=-1)
+        shift = shift[:, None, None, None, None]
+        conv1 = MirroredConv(width, slope=0.0, dtype=self.dtype, name="conv1")
+        conv2 = MirroredConv(width, slope=SLOPE, dtype=self.dtype, name="conv2")
+        return conv2(conv1(features, mix, 1 + scale, shift), mix, onto=features)
 
 
 class Compact(nn.Module):
@@ -132,9 +133,9 @@ class Compact(nn.Module):
         """From decoded planes ``(B, H, W)`` and tables to what they lack, in levels of 255."""
         lecun, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
         mixture = Mixture(self.kernels, name="mixture") if self.kernels else None
-        head = MirroredConv(self.width, lecun, self.dtype, name="head")
+        head = MirroredConv(self.width, kernel_init=lecun, dtype=self.dtype, name="head")
         blocks = [ResidualBlock(self.dtype, name=f"residual{i + 1}") for i in range(self.blocks)]
-        tail = MirroredConv(PIXELS, zeros, self.dtype, name="tail")
+        tail = MirroredConv(PIXELS, slope=0.0, kernel_init=zeros, dtype=self.dtype, name="tail")
 
         def correct(decoded: Array, table: Array) -> Array:
             told = describe_table(table)
@@ -142,7 +143,7 @@ class Compact(nn.Module):
             features = head(to_cells(decoded - 0.5))
             for block in blocks:
                 features = block(features, told, mix)
-            cells = tail(nn.relu(features))
+            cells = tail(features)
             return from_cells(cells.astype(jnp.float32)) * usual_error(table) * jpeg.MAX_SAMPLE
 
         return correct

@@ -1,4 +1,4 @@
-"""Compiled programs kept on disk: command line tools compile once on a machine, not every time."""
+"""How programs are compiled; and kept on disk, once for a machine, not every time a tool starts."""
 
 import hashlib
 import os
@@ -8,6 +8,17 @@ from pathlib import Path
 import jax
 
 FOLDER = "hrcnn_jax"
+
+
+def lean() -> dict[str, str] | None:
+    """``jit``'s compiler options for programs that run on every core at once, a tile on each.
+
+    XLA's CPU back end orders operations so that some can run beside others, for which it keeps
+    twice as much memory; a tile's should stay in its core's cache.
+    """
+    if jax.default_backend() != "cpu":
+        return None
+    return {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 
 
 def keep_programs() -> None:

@@ -26,6 +26,7 @@ Every picture has a kernel of its own, since networks choose their kernels by it
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -80,27 +81,43 @@ def _turn(split: Array) -> Array:
     return jnp.stack([split[..., 0, :], split[..., 1, ::-1]], axis=5)
 
 
+Surrounded = tuple[Array, Array, Array]
+"""Cells ``(B, h, 2, 2, w, C)`` and those that touch them: the lower cells of the blocks above,
+``(B, 1, 2, w, C)``, and the upper ones of those below."""
+
+
 class MirroredConv(nn.Module):
-    """3x3 convolution of cells, C channels to ``features``, of planes continued by mirror images.
+    """Leaky ReLU and 3x3 convolution of cells, of planes continued by their mirror images.
 
     Attributes:
       features: output channels.
+      slope: of the ReLU below zero; 1, and there is none.
       kernel_init: of ``kernel``, ``(3, 3, C, features)``: outer, self, inner, down and across.
       dtype: computed in; parameters are float32.
     """
 
     features: int
+    slope: float = 1.0
     kernel_init: Callable[..., Array] = nn.initializers.he_normal()
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, cells: Array, mix: Array | None = None) -> Array:
+    def __call__(
+        self,
+        cells: Array,
+        mix: Array | None = None,
+        scale: Array | None = None,
+        onto: Array | float = 0.0,
+    ) -> Array:
         """Convolves.
 
         Args:
           cells: ``(B, h, 2, 2, w, C)``.
           mix: ``(B, K)``, how much each of K further kernels, ``changes``, adds to the kernel of a
             picture; none if not given.
+          scale: ``(B, features)``, what the result is multiplied by; 1 if not given.
+          onto: the result is added to it: anything that can be as large as ``(B, h, 2, 2, w,
+            features)``.
         """
         shape = (3, 3, cells.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
@@ -110,81 +127,117 @@ class MirroredConv(nn.Module):
             further = (mix.shape[1], *shape)
             changes = self.param("changes", nn.initializers.zeros, further, jnp.float32)
             kernel += jnp.einsum("bk,kyxcd->byxcd", mix, changes)
-        kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
-        return convolve(cells.astype(self.dtype), kernel) + bias.reshape(1, 1, 1, 1, 1, -1)
+        bias = bias[None]
+        if scale is not None:
+            kernel *= scale[:, None, None, None]
+            bias *= scale
+        cells, kernel, bias, onto = (
+            jnp.asarray(each, self.dtype) for each in (cells, kernel, bias, onto)
+        )
+        onto += bias[:, None, None, None, None]
+        onto = jnp.broadcast_to(onto, (*cells.shape[:-1], self.features))
+        return convolve(cells, kernel, onto, self.slope)
 
 
-@jax.custom_vjp
-def convolve(cells: Array, kernel: Array) -> Array:
-    """Mirrored convolution.
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def convolve(cells: Array, kernel: Array, onto: Array, slope: float) -> Array:
+    """Leaky ReLU, then mirrored convolution.
 
     Args:
       cells: ``(B, h, 2, 2, w, C)``; their mirror images are taken to surround them.
       kernel: ``(B, 3, 3, C, D)``, its taps outer, self and inner, down and across.
+      onto: ``(B, h, 2, 2, w, D)``, what the result is added to.
+      slope: of the ReLU below zero.
 
     Returns:
       ``(B, h, 2, 2, w, D)``.
     """
     return jax.lax.platform_dependent(
-        cells, to_factors(kernel), cpu=convolve_in_bands, default=convolve_whole
+        cells,
+        to_factors(kernel),
+        onto,
+        cpu=partial(convolve_in_bands, slope=slope),
+        default=partial(convolve_whole, slope=slope),
     )
 
 
-def convolve_whole(cells: Array, factors: Array) -> Array:
+def convolve_whole(cells: Array, factors: Array, onto: Array, slope: float) -> Array:
     """The convolution in one piece, given the kernels' matrices ``(B, 4, 4*C, D)``."""
-    terms = _terms(*_whole(cells))
+    return onto + _convolve(_whole(cells), factors, slope)
+
+
+def convolve_in_bands(cells: Array, factors: Array, onto: Array, slope: float) -> Array:
+    """The same band by band, so that what is between its steps stays in a CPU's cache."""
+    rows = _rows(cells)
+    bands = cells.shape[1] // rows
+
+    def add_band(number: Array, result: Array) -> Array:
+        of_picture = factors[number // bands][None]
+        band = _convolve(_band(cells, number, rows), of_picture, slope)
+        return result.at[number].add(band[0])
+
+    result = onto.reshape(-1, rows, *onto.shape[2:])
+    return jax.lax.fori_loop(0, len(result), add_band, result).reshape(onto.shape)
+
+
+def _convolve(cells: Surrounded, factors: Array, slope: float) -> Array:
+    terms = _terms(*(nn.leaky_relu(each, slope) for each in cells))
     return _collect([_multiply(each, factors[:, n]) for n, each in enumerate(terms)])
 
 
-def convolve_in_bands(cells: Array, factors: Array) -> Array:
-    """The same band by band, so that what is between its steps stays in a CPU's cache."""
-    rows = _rows(cells)
-
-    def convolve_band(number: Array) -> Array:
-        of_picture = factors[number // (cells.shape[1] // rows)][None]
-        terms = _terms(*_band(cells, number, rows))
-        return _collect([_multiply(each, of_picture[:, n]) for n, each in enumerate(terms)])[0]
-
-    bands = jax.lax.map(convolve_band, _numbers(cells, rows))
-    return bands.reshape(*cells.shape[:-1], -1)
+def _forward(
+    cells: Array, kernel: Array, onto: Array, slope: float
+) -> tuple[Array, tuple[Array, Array]]:
+    return convolve(cells, kernel, onto, slope), (cells, kernel)
 
 
-def _forward(cells: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return convolve(cells, kernel), (cells, kernel)
-
-
-def _backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+def _backward(
+    slope: float, saved: tuple[Array, Array], gradient: Array
+) -> tuple[Array, Array, Array]:
     cells, kernel = saved
     # If one cell is another's inner (or outer) neighbour, so is that one its own, at borders too:
     # the transposed operator is the mirrored convolution with each tap's matrix transposed.
-    of_cells = convolve(gradient, kernel.swapaxes(3, 4))
+    of_cells = convolve(gradient, kernel.swapaxes(3, 4), jnp.zeros_like(cells), 1.0)
     of_factors = jax.lax.platform_dependent(
-        cells, gradient, cpu=contract_in_bands, default=contract_whole
+        cells,
+        gradient,
+        cpu=partial(contract_in_bands, slope=slope),
+        default=partial(contract_whole, slope=slope),
     )
     (of_kernel,) = jax.vjp(to_factors, kernel)[1](of_factors)
-    return of_cells, of_kernel
+    return jnp.where(cells > 0, of_cells, slope * of_cells), of_kernel, gradient
 
 
 convolve.defvjp(_forward, _backward)
 
 
-def contract_whole(cells: Array, gradient: Array) -> Array:
+def contract_whole(cells: Array, gradient: Array, slope: float) -> Array:
     """The gradient of the matrices, ``(B, 4, 4*C, D)``, given that of the result."""
-    pairs = zip(_terms(*_whole(cells)), _sums_and_differences(gradient), strict=True)
-    return jnp.stack([_contract(*pair) for pair in pairs], axis=1)
+    return _contract(_whole(cells), gradient, slope)
 
 
-def contract_in_bands(cells: Array, gradient: Array) -> Array:
+def contract_in_bands(cells: Array, gradient: Array, slope: float) -> Array:
     """The same band by band."""
     rows = _rows(cells)
 
     def contract_band(number: Array) -> Array:
-        of_products = _sums_and_differences(_band(gradient, number, rows)[0])
-        pairs = zip(_terms(*_band(cells, number, rows)), of_products, strict=True)
-        return jnp.stack([_contract(*pair)[0] for pair in pairs])
+        (of_result, *_) = _band(gradient, number, rows)
+        return _contract(_band(cells, number, rows), of_result, slope)[0]
 
     bands = jax.lax.map(contract_band, _numbers(cells, rows))
     return jnp.sum(bands.reshape(cells.shape[0], -1, *bands.shape[1:]), axis=1)
+
+
+def _contract(cells: Surrounded, gradient: Array, slope: float) -> Array:
+    terms = _terms(*(nn.leaky_relu(each, slope) for each in cells))
+    pairs = zip(terms, _sums_and_differences(gradient), strict=True)
+    return jnp.stack(
+        [
+            jnp.einsum("bnc,bnd->bcd", _as_matrices(each), _as_matrices(products))
+            for each, products in pairs
+        ],
+        axis=1,
+    )
 
 
 def to_factors(kernel: Array) -> Array:
@@ -208,18 +261,17 @@ def _terms(cells: Array, above: Array, below: Array) -> list[Array]:
     They are sums and differences down and across: of a block's cells; of those beyond its left and
     right edge; beyond its upper and lower edge; beyond its corners.
 
-    Args:
-      cells: ``(B, h, 2, 2, w, C)``.
-      above: the lower cells of the blocks above them, ``(B, 1, 2, w, C)``.
-      below: the upper cells of those below.
     """
-    upper, lower = cells[:, :, 0], cells[:, :, 1]
-    further_up = jnp.concatenate([above, lower[:, :-1]], axis=1)
-    further_down = jnp.concatenate([upper[:, 1:], below], axis=1)
     # A mirrored column on either side. XLA's CPU back end would weave it into all that follows, an
     # if for every number, were it not for the barrier.
-    rows = [_between_mirrors(row) for row in (upper, lower, further_up, further_down)]
-    upper, lower, further_up, further_down = jax.lax.optimization_barrier(rows)
+    uppers, lowers = jax.lax.optimization_barrier(
+        (
+            _between_mirrors(jnp.concatenate([cells[:, :, 0], below], axis=1)),
+            _between_mirrors(jnp.concatenate([above, cells[:, :, 1]], axis=1)),
+        )
+    )
+    upper, further_down = uppers[:, :-1], uppers[:, 1:]
+    further_up, lower = lowers[:, :-1], lowers[:, 1:]
     terms = []
     for down in SIGNS:
         rows = [upper + down * lower, further_up + down * further_down]
@@ -250,11 +302,6 @@ def _multiply(terms: Array, matrices: Array) -> Array:
     return products.reshape(batch, down, across, -1)
 
 
-def _contract(terms: Array, products: Array) -> Array:
-    """Gradient of matrices: ``(B, h, w, C)`` by ``(B, h, w, D)`` to ``(B, C, D)``."""
-    return jnp.einsum("bnc,bnd->bcd", _as_matrices(terms), _as_matrices(products))
-
-
 def _as_matrices(values: Array) -> Array:
     # XLA's CPU back end copies what it contracts along several axes.
     return values.reshape(values.shape[0], -1, values.shape[-1])
@@ -277,7 +324,7 @@ def _pair(one: Array, other: Array) -> tuple[Array, Array]:
     return one + other, one - other
 
 
-def _whole(cells: Array) -> tuple[Array, Array, Array]:
+def _whole(cells: Array) -> Surrounded:
     """All cells, with the mirrored first and last rows above and below."""
     return cells, cells[:, :1, 0], cells[:, -1:, 1]
 
@@ -294,7 +341,7 @@ def _numbers(cells: Array, rows: int) -> Array:
     return jnp.arange(cells.shape[0] * (cells.shape[1] // rows))
 
 
-def _band(cells: Array, number: Array, rows: int) -> tuple[Array, Array, Array]:
+def _band(cells: Array, number: Array, rows: int) -> Surrounded:
     """A band ``(1, rows, 2, 2, w, C)``, and the cells above and below that touch it."""
     _, down, _, _, across, channels = cells.shape
     picture, top = number // (down // rows), number % (down // rows) * rows

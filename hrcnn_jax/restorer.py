@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
-from hrcnn_jax import codec, color, folding, jpeg, registry, released, tiles
+from hrcnn_jax import codec, color, compilation, folding, jpeg, registry, released, tiles
 from hrcnn_jax.assembly import Depth, Plane, assemble, check_depth
 from hrcnn_jax.chroma import FACTOR, MCU
 from hrcnn_jax.codec import Component, JpegError, JpegFile
@@ -62,12 +62,16 @@ class Restorer:
         module, self._params = folding.fold(self.network.module, self.network.params)
         self._context = module.context
         mode: dict[str, Any] = {"faithful": faithful, "strength": strength}
-        self._restore_tile = jax.jit(partial(restore_tile, module, **mode))
+        options = compilation.lean()
+        self._restore_tile = jax.jit(
+            partial(restore_tile, module, **mode), compiler_options=options
+        )
         self._chroma = None
         if chroma is not None and self.network.table is None and strength > 0.0:
             self._chroma = _load(chroma, for_chroma=True)
             self._restore_chroma = jax.jit(
-                partial(restore_chroma_tile, self._chroma.module, **mode)
+                partial(restore_chroma_tile, self._chroma.module, **mode),
+                compiler_options=options,
             )
 
     def serves(self, table: ArrayLike) -> bool:
@@ -157,8 +161,8 @@ class Restorer:
             codes, guide = tile
             return self._restore_chroma(params, codes, tables, guide, luma_table)
 
-        # As large in pixels as the tiles of luma.
-        largest = max(self._tile // (MCU * tiles.TILE_STEP), 1) * tiles.TILE_STEP
+        # As many blocks as the tiles of luma.
+        largest = self._tile // jpeg.BLOCK
         return tiles.cover((down, across), cut, decode, largest=largest, block=MCU)
 
     def _strips(self, codes: NDArray[np.int16], table: NDArray) -> Iterator[NDArray[np.float32]]:

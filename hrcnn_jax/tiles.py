@@ -20,8 +20,9 @@ from hrcnn_jax.jpeg import BLOCK
 _Cut = TypeVar("_Cut")
 _Codes = TypeVar("_Codes", NDArray[np.int16], Array)
 
-TILE = 96
-"""Largest tile side in blocks, without what surrounds it."""
+TILE = 72
+"""Largest tile side in blocks, without what surrounds it. With larger ones the default network's
+memory would not stay in cache, and would be given back to the system after every tile."""
 
 THREADS = min(os.cpu_count() or 1, 16)
 """Tiles that are decoded at once."""

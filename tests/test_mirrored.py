@@ -1,5 +1,7 @@
 """Cells and the mirrored convolution, against SciPy's correlation and by their symmetry."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,30 +61,39 @@ def band(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(mirrored, "BAND", request.param)
 
 
+@pytest.mark.parametrize("slope", [1.0, 0.1, 0.0])
 @pytest.mark.parametrize("shape", [(2, 6, 2, 2, 4, 3), (1, 1, 2, 2, 1, 4), (2, 5, 2, 2, 3, 2)])
-def test_convolution(shape: tuple[int, ...], band: None) -> None:
+def test_convolution(shape: tuple[int, ...], slope: float, band: None) -> None:
     cells = jax.random.normal(KEY, shape)
     kernel = jax.random.normal(KEY, (shape[0], 3, 3, shape[-1], 5))
-    expected = by_scipy(interleaved(np.asarray(cells)), np.asarray(kernel))
+    onto = jax.random.normal(KEY, (*shape[:-1], 5))
+    passed = np.asarray(interleaved(np.asarray(cells)))
+    passed = np.maximum(passed, 0) + slope * np.minimum(passed, 0)
+    expected = interleaved(np.asarray(onto)) + by_scipy(passed, np.asarray(kernel))
     factors = mirrored.to_factors(kernel)
     for ours in (
-        jax.jit(mirrored.convolve)(cells, kernel),
-        jax.jit(mirrored.convolve_whole)(cells, factors),
-        jax.jit(mirrored.convolve_in_bands)(cells, factors),
+        jax.jit(mirrored.convolve, static_argnums=3)(cells, kernel, onto, slope),
+        jax.jit(mirrored.convolve_whole, static_argnums=3)(cells, factors, onto, slope),
+        jax.jit(mirrored.convolve_in_bands, static_argnums=3)(cells, factors, onto, slope),
     ):
         # float32: sums of 36 products
         np.testing.assert_allclose(interleaved(np.asarray(ours)), expected, atol=1e-5)
 
 
-def test_gradients(band: None) -> None:
-    """Against finite differences."""
+@pytest.mark.parametrize("slope", [1.0, 0.1, 0.0])
+def test_gradients(slope: float, band: None) -> None:
+    """Against finite differences, at cells that these do not take across zero."""
     cells = jax.random.normal(KEY, (2, 4, 2, 2, 3, 3))
+    cells += 0.1 * jnp.sign(cells)
     kernel = jax.random.normal(KEY, (2, 3, 3, 3, 4))
-    check_grads(jax.jit(mirrored.convolve), (cells, kernel), order=1, modes=["rev"])
-    gradient = jax.random.normal(jax.random.key(1), (2, 4, 2, 2, 3, 4))
-    _, transpose = jax.vjp(jax.jit(mirrored.convolve_whole), cells, mirrored.to_factors(kernel))
+    onto = jax.random.normal(KEY, (2, 4, 2, 2, 3, 4))
+    convolve = jax.jit(partial(mirrored.convolve, slope=slope))
+    check_grads(convolve, (cells, kernel, onto), order=1, modes=["rev"], eps=1e-2)
+    gradient = jax.random.normal(jax.random.key(1), onto.shape)
+    whole = jax.jit(partial(mirrored.convolve_whole, slope=slope))
+    _, transpose = jax.vjp(whole, cells, mirrored.to_factors(kernel), onto)
     for ours in (mirrored.contract_whole, mirrored.contract_in_bands):
-        found = jax.jit(ours)(cells, gradient)
+        found = jax.jit(partial(ours, slope=slope))(cells, gradient)
         np.testing.assert_allclose(found, transpose(gradient)[1], atol=1e-5)
 
 
