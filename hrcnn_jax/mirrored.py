@@ -260,7 +260,6 @@ def _terms(cells: Array, above: Array, below: Array) -> list[Array]:
 
     They are sums and differences down and across: of a block's cells; of those beyond its left and
     right edge; beyond its upper and lower edge; beyond its corners.
-
     """
     # A mirrored column on either side. XLA's CPU back end would weave it into all that follows, an
     # if for every number, were it not for the barrier.
