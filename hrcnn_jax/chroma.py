@@ -20,6 +20,7 @@ from jax.typing import DTypeLike
 
 from hrcnn_jax import color, jpeg
 from hrcnn_jax.compact import Mixture, ResidualBlock, bound, describe_table, usual_error
+from hrcnn_jax.jpeg import without_border
 from hrcnn_jax.mirrored import CELL, MirroredConv, from_cells, to_cells
 
 FACTOR = (2, 2)
@@ -56,7 +57,15 @@ class Chroma(nn.Module):
         return -(-reach // jpeg.BLOCK)
 
     @nn.compact
-    def __call__(self, codes: Array, tables: Array, luma: Array, luma_table: Array) -> Array:
+    def __call__(
+        self,
+        codes: Array,
+        tables: Array,
+        luma: Array,
+        luma_table: Array,
+        *,
+        inside: bool = False,
+    ) -> Array:
         """Decodes, restores and enlarges chroma.
 
         Args:
@@ -64,9 +73,11 @@ class Chroma(nn.Module):
           tables: ``(B, 2, 8, 8)`` quantisation steps of Cb and of Cr.
           luma: ``(B, H, W)``, restored.
           luma_table: ``(B, 8, 8)`` quantisation steps of luma: how far it can be trusted.
+          inside: leave out ``context`` blocks on every side, which need not be computed.
 
         Returns:
-          Pixels ``(B, H, W, 2)`` float32; the means of their 2x2 boxes quantise to the codes.
+          Pixels ``(B, H, W, 2)`` float32, or 32 times ``context`` less than H and W; the means of
+          their 2x2 boxes quantise to the codes.
 
         Raises:
           ValueError: if the shapes do not fit.
@@ -83,11 +94,18 @@ class Chroma(nn.Module):
 
         told = describe_table(tables[:, 0]) + describe_table(tables[:, 1])
         told = jnp.concatenate([describe_table(luma_table), 0.5 * told], axis=-1)
-        correction = self._correction(decoded, luma, told)
+        correction = self._correction(decoded, luma, told, inside)
         correction *= usual_error(tables.reshape(-1, 8, 8)).reshape(batch, 2, 1, 1) / _CONTRAST
         guide = jnp.stack([luma, luma], axis=1)
+        if inside:  # but for a block, further than a pixel of the guided planes reaches
+            spared = self.context - 1
+            decoded = without_border(decoded, jpeg.BLOCK * spared)
+            guide = without_border(guide, MCU * spared)
+        pixels = color.upsample_guided(decoded, guide, FACTOR)
+        if inside:
+            decoded, pixels = without_border(decoded, jpeg.BLOCK), without_border(pixels, MCU)
         # No two samples are further apart than 1; beyond it sums would lose the codes' bits.
-        pixels = color.upsample_guided(decoded, guide, FACTOR) + jnp.clip(correction, -1, 1)
+        pixels += jnp.clip(correction, -1, 1)
 
         # The samples that the encoder saw: bounded, then given back to their boxes of pixels.
         samples = color.downsample(pixels, FACTOR)
@@ -96,7 +114,7 @@ class Chroma(nn.Module):
         pixels += color.replicate(decoded + bounded - samples, FACTOR)
         return jnp.moveaxis(pixels, 1, -1)
 
-    def _correction(self, decoded: Array, luma: Array, told: Array) -> Array:
+    def _correction(self, decoded: Array, luma: Array, told: Array, inside: bool) -> Array:
         """What the convolutions would add: ``(B, 2, H, W)``, of unit size or so."""
         lecun, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
         cells = [to_cells(_CONTRAST * (decoded[:, plane] - 0.5)) for plane in (0, 1)]
@@ -108,9 +126,9 @@ class Chroma(nn.Module):
         mix = Mixture(self.kernels, name="mixture")(told) if self.kernels else None
         for index in range(self.blocks):
             block = ResidualBlock(self.dtype, name=f"residual{index + 1}")
-            features = block(features, told, mix)
+            features = block(features, told, mix, inside=inside)
         pixels = 2 * _LUMA_CELL**2
         tail = MirroredConv(pixels, slope=0.0, kernel_init=zeros, dtype=self.dtype, name="tail")
-        both = tail(features)
+        both = tail(features, inside=inside)
         planes = jnp.split(both.astype(jnp.float32), 2, axis=-1)
         return jnp.stack([from_cells(plane, _LUMA_CELL) for plane in planes], axis=1)

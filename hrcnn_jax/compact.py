@@ -17,7 +17,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from hrcnn_jax import jpeg
-from hrcnn_jax.mirrored import CELL, PIXELS, MirroredConv, from_cells, to_cells
+from hrcnn_jax.mirrored import CELL, PIXELS, MirroredConv, from_cells, to_cells, trimmed
 from hrcnn_jax.model import check_codes
 
 MARGIN = 1e-3
@@ -65,12 +65,17 @@ SLOPE = 0.1
 
 
 class ResidualBlock(nn.Module):
-    """ReLU, 3x3, ReLU, 3x3, added to its input cells; the table sets scale, shift and kernels."""
+    """ReLU, 3x3, ReLU, 3x3, added to its input cells; the table sets scale, shift and kernels.
+
+    Inside, a block less on every side: as far as its two convolutions reach.
+    """
 
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, features: Array, told: Array, mix: Array | None) -> Array:
+    def __call__(
+        self, features: Array, told: Array, mix: Array | None, *, inside: bool = False
+    ) -> Array:
         width = features.shape[-1]
         zeros = nn.initializers.zeros
         scale_shift = nn.Dense(2 * width, kernel_init=zeros, name="table")(told)
@@ -78,7 +83,8 @@ class ResidualBlock(nn.Module):
         shift = shift[:, None, None, None, None]
         conv1 = MirroredConv(width, slope=0.0, dtype=self.dtype, name="conv1")
         conv2 = MirroredConv(width, slope=SLOPE, dtype=self.dtype, name="conv2")
-        return conv2(conv1(features, mix, 1 + scale, shift), mix, onto=features)
+        detail = conv1(features, mix, 1 + scale, shift, inside=inside)
+        return conv2(detail, mix, onto=trimmed(features) if inside else features)
 
 
 class Compact(nn.Module):
@@ -105,31 +111,35 @@ class Compact(nn.Module):
         return -(-reach // jpeg.BLOCK)
 
     @nn.compact
-    def __call__(self, codes: Array, table: Array) -> Array:
+    def __call__(self, codes: Array, table: Array, *, inside: bool = False) -> Array:
         """Decodes and restores planes of codes.
 
         Args:
           codes: ``(B, H, W, 1)`` integers of any dtype, H and W multiples of 8.
           table: ``(B, 8, 8)`` quantisation steps of each plane.
+          inside: leave out ``context`` blocks on every side, which need not be computed.
 
         Returns:
-          Pixels ``(B, H, W, 1)`` float32; each plane quantises to exactly its codes.
+          Pixels ``(B, H, W, 1)`` float32, or 16 times ``context`` less than H and W; each plane
+          quantises to exactly its codes.
         """
         check_codes(codes)
         steps = jpeg.per_block(table).astype(jnp.float32)
         blocks = jpeg.to_blocks(codes[..., 0].astype(jnp.float32))
         decoded = jpeg.coefficients_to_pixels(jpeg.dequantise(blocks, steps))
-        correct = self._corrector()
+        correct = self._corrector(inside)
         correction = correct(decoded, table)
         if self.orientations == 2:
             # The picture turned over its diagonal, as its codes and table would be.
             turned = correct(decoded.swapaxes(1, 2), table.swapaxes(1, 2))
             correction = 0.5 * (correction + turned.swapaxes(1, 2))
+        if inside:
+            decoded = jpeg.without_border(decoded, jpeg.BLOCK * self.context)
         bounded = bound(jpeg.dct(jpeg.to_blocks(correction)), steps)
         restored = decoded + jpeg.from_blocks(jpeg.idct(bounded)) / jpeg.MAX_SAMPLE
         return restored[..., None]
 
-    def _corrector(self) -> Callable[[Array, Array], Array]:
+    def _corrector(self, inside: bool) -> Callable[[Array, Array], Array]:
         """From decoded planes ``(B, H, W)`` and tables to what they lack, in levels of 255."""
         lecun, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
         mixture = Mixture(self.kernels, name="mixture") if self.kernels else None
@@ -142,8 +152,8 @@ class Compact(nn.Module):
             mix = mixture(told) if mixture else None
             features = head(to_cells(decoded - 0.5))
             for block in blocks:
-                features = block(features, told, mix)
-            cells = tail(features)
+                features = block(features, told, mix, inside=inside)
+            cells = tail(features, inside=inside)
             return from_cells(cells.astype(jnp.float32)) * usual_error(table) * jpeg.MAX_SAMPLE
 
         return correct

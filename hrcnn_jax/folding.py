@@ -24,14 +24,12 @@ from hrcnn_jax.convolution import Conv
 from hrcnn_jax.model import (
     CHANNELS,
     HRCNN,
+    REACH,
     ChannelExtraction,
     ResidualBlock,
     SpectralReconstruction,
     check_codes,
 )
-
-REACH = 8
-"""Pixels around a pixel that a residual block sees: 5 by its first layer, 3 by its second."""
 
 
 class FoldedHRCNN(nn.Module):
@@ -53,8 +51,8 @@ class FoldedHRCNN(nn.Module):
         return HRCNN(blocks=self.blocks).context
 
     @nn.compact
-    def __call__(self, codes: Array, table: Array | None = None) -> Array:
-        """Codes ``(B, H, W, 1)`` to pixels ``(B, H, W, 1)`` float32; the table is ignored."""
+    def __call__(self, codes: Array, table: Array | None = None, *, inside: bool = False) -> Array:
+        """Codes ``(B, H, W, 1)`` to pixels, as :class:`HRCNN` does; the table is ignored."""
         del table
         check_codes(codes)
         batch, height, width, _ = codes.shape
@@ -66,13 +64,17 @@ class FoldedHRCNN(nn.Module):
         if self.hidden_relu:
             picture = Conv(1, 3, dtype=self.dtype, name="conv4")(nn.relu(picture))
         picture = nn.relu(picture).astype(jnp.float32)
+        if inside:  # all but what the residual blocks are about to take
+            margin = jpeg.BLOCK * self.context - REACH * self.blocks
+            picture = jpeg.without_border(picture[..., 0], margin)[..., None]
         for index in range(self.blocks):
             name = f"residual{index + 1}"
+            block: nn.Module
             if self.hidden_relu:
-                picture = ResidualBlock(True, nn.initializers.zeros, self.dtype, name=name)(picture)
+                block = ResidualBlock(True, nn.initializers.zeros, self.dtype, name=name)
             else:
-                picture = Conv(1, 2 * REACH + 1, dtype=self.dtype, name=name)(picture)
-                picture = picture.astype(jnp.float32)
+                block = Conv(1, 2 * REACH + 1, dtype=self.dtype, name=name)
+            picture = block(picture, inside=inside).astype(jnp.float32)
         return nn.relu(picture)
 
 

@@ -157,6 +157,12 @@ def coefficients_to_pixels(coefficients: Array) -> Array:
     return (from_blocks(idct(coefficients)) + LEVEL_SHIFT) / MAX_SAMPLE
 
 
+def without_border(planes: Array, border: int) -> Array:
+    """Planes ``(..., H, W)`` without so many pixels on every side."""
+    *_, height, width = planes.shape
+    return planes[..., border : height - border, border : width - border]
+
+
 def per_block(table: Array) -> Array:
     """Shapes tables ``(..., 8, 8)`` so that each broadcasts over its plane's grid of blocks."""
     return table[..., None, None, :, :]

@@ -81,9 +81,10 @@ def _turn(split: Array) -> Array:
     return jnp.stack([split[..., 0, :], split[..., 1, ::-1]], axis=5)
 
 
-Surrounded = tuple[Array, Array, Array]
-"""Cells ``(B, h, 2, 2, w, C)`` and those that touch them: the lower cells of the blocks above,
-``(B, 1, 2, w, C)``, and the upper ones of those below."""
+Surrounded = tuple[Array, Array]
+"""The upper and the lower cells of h by w blocks and of those around them, ``(B, h + 1, 2, w + 2,
+C)`` each: the former without those of the blocks above, the latter without those of the blocks
+below, which do not touch the h by w."""
 
 
 class MirroredConv(nn.Module):
@@ -108,6 +109,8 @@ class MirroredConv(nn.Module):
         mix: Array | None = None,
         scale: Array | None = None,
         onto: Array | float = 0.0,
+        *,
+        inside: bool = False,
     ) -> Array:
         """Convolves.
 
@@ -116,8 +119,11 @@ class MirroredConv(nn.Module):
           mix: ``(B, K)``, how much each of K further kernels, ``changes``, adds to the kernel of a
             picture; none if not given.
           scale: ``(B, features)``, what the result is multiplied by; 1 if not given.
-          onto: the result is added to it: anything that can be as large as ``(B, h, 2, 2, w,
-            features)``.
+          onto: the result is added to it: anything that can be as large as the result.
+          inside: leave out the blocks at the border, instead of continuing them.
+
+        Returns:
+          ``(B, h, 2, 2, w, features)``, or two less than h and w.
         """
         shape = (3, 3, cells.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
@@ -135,45 +141,57 @@ class MirroredConv(nn.Module):
             jnp.asarray(each, self.dtype) for each in (cells, kernel, bias, onto)
         )
         onto += bias[:, None, None, None, None]
-        onto = jnp.broadcast_to(onto, (*cells.shape[:-1], self.features))
-        return convolve(cells, kernel, onto, self.slope)
+        grid = (trimmed(cells) if inside else cells).shape[:-1]
+        onto = jnp.broadcast_to(onto, (*grid, self.features))
+        return convolve(cells, kernel, onto, self.slope, inside)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
-def convolve(cells: Array, kernel: Array, onto: Array, slope: float) -> Array:
+def trimmed(cells: Array) -> Array:
+    """Cells without the blocks at the border."""
+    return cells[:, 1:-1, :, :, 1:-1]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def convolve(cells: Array, kernel: Array, onto: Array, slope: float, inside: bool = False) -> Array:
     """Leaky ReLU, then mirrored convolution.
 
     Args:
       cells: ``(B, h, 2, 2, w, C)``; their mirror images are taken to surround them.
       kernel: ``(B, 3, 3, C, D)``, its taps outer, self and inner, down and across.
-      onto: ``(B, h, 2, 2, w, D)``, what the result is added to.
+      onto: what the result is added to.
       slope: of the ReLU below zero.
+      inside: leave out the blocks at the border.
 
     Returns:
-      ``(B, h, 2, 2, w, D)``.
+      ``(B, h, 2, 2, w, D)``, or ``(B, h - 2, 2, 2, w - 2, D)`` inside.
     """
     return jax.lax.platform_dependent(
         cells,
         to_factors(kernel),
         onto,
-        cpu=partial(convolve_in_bands, slope=slope),
-        default=partial(convolve_whole, slope=slope),
+        cpu=partial(convolve_in_bands, slope=slope, inside=inside),
+        default=partial(convolve_whole, slope=slope, inside=inside),
     )
 
 
-def convolve_whole(cells: Array, factors: Array, onto: Array, slope: float) -> Array:
+def convolve_whole(
+    cells: Array, factors: Array, onto: Array, slope: float, inside: bool = False
+) -> Array:
     """The convolution in one piece, given the kernels' matrices ``(B, 4, 4*C, D)``."""
-    return onto + _convolve(_whole(cells), factors, slope)
+    return onto + _convolve(_whole(cells, inside), factors, slope)
 
 
-def convolve_in_bands(cells: Array, factors: Array, onto: Array, slope: float) -> Array:
+def convolve_in_bands(
+    cells: Array, factors: Array, onto: Array, slope: float, inside: bool = False
+) -> Array:
     """The same band by band, so that what is between its steps stays in a CPU's cache."""
-    rows = _rows(cells)
-    bands = cells.shape[1] // rows
+    rows = _rows(onto)
+    bands = onto.shape[1] // rows
 
     def add_band(number: Array, result: Array) -> Array:
-        of_picture = factors[number // bands][None]
-        band = _convolve(_band(cells, number, rows), of_picture, slope)
+        picture, top = number // bands, number % bands * rows
+        of_picture = factors[picture][None]
+        band = _convolve(_band(cells, picture, top, rows, inside), of_picture, slope)
         return result.at[number].add(band[0])
 
     result = onto.reshape(-1, rows, *onto.shape[2:])
@@ -186,15 +204,17 @@ def _convolve(cells: Surrounded, factors: Array, slope: float) -> Array:
 
 
 def _forward(
-    cells: Array, kernel: Array, onto: Array, slope: float
+    cells: Array, kernel: Array, onto: Array, slope: float, inside: bool
 ) -> tuple[Array, tuple[Array, Array]]:
-    return convolve(cells, kernel, onto, slope), (cells, kernel)
+    return convolve(cells, kernel, onto, slope, inside), (cells, kernel)
 
 
 def _backward(
-    slope: float, saved: tuple[Array, Array], gradient: Array
+    slope: float, inside: bool, saved: tuple[Array, Array], of_result: Array
 ) -> tuple[Array, Array, Array]:
     cells, kernel = saved
+    border = (1, 1) if inside else (0, 0)  # nothing depends on what was left out
+    gradient = jnp.pad(of_result, [(0, 0), border, (0, 0), (0, 0), border, (0, 0)])
     # If one cell is another's inner (or outer) neighbour, so is that one its own, at borders too:
     # the transposed operator is the mirrored convolution with each tap's matrix transposed.
     of_cells = convolve(gradient, kernel.swapaxes(3, 4), jnp.zeros_like(cells), 1.0)
@@ -205,7 +225,7 @@ def _backward(
         default=partial(contract_whole, slope=slope),
     )
     (of_kernel,) = jax.vjp(to_factors, kernel)[1](of_factors)
-    return jnp.where(cells > 0, of_cells, slope * of_cells), of_kernel, gradient
+    return jnp.where(cells > 0, of_cells, slope * of_cells), of_kernel, of_result
 
 
 convolve.defvjp(_forward, _backward)
@@ -213,19 +233,21 @@ convolve.defvjp(_forward, _backward)
 
 def contract_whole(cells: Array, gradient: Array, slope: float) -> Array:
     """The gradient of the matrices, ``(B, 4, 4*C, D)``, given that of the result."""
-    return _contract(_whole(cells), gradient, slope)
+    return _contract(_whole(cells, inside=False), gradient, slope)
 
 
 def contract_in_bands(cells: Array, gradient: Array, slope: float) -> Array:
     """The same band by band."""
     rows = _rows(cells)
+    bands = cells.shape[1] // rows
 
     def contract_band(number: Array) -> Array:
-        (of_result, *_) = _band(gradient, number, rows)
-        return _contract(_band(cells, number, rows), of_result, slope)[0]
+        picture, top = number // bands, number % bands * rows
+        of_result = _cut(gradient, picture, top, rows)
+        return _contract(_band(cells, picture, top, rows, inside=False), of_result, slope)[0]
 
-    bands = jax.lax.map(contract_band, _numbers(cells, rows))
-    return jnp.sum(bands.reshape(cells.shape[0], -1, *bands.shape[1:]), axis=1)
+    matrices = jax.lax.map(contract_band, jnp.arange(cells.shape[0] * bands))
+    return jnp.sum(matrices.reshape(-1, bands, *matrices.shape[1:]), axis=1)
 
 
 def _contract(cells: Surrounded, gradient: Array, slope: float) -> Array:
@@ -255,20 +277,12 @@ def to_factors(kernel: Array) -> Array:
     return jnp.stack(factors, axis=1) / 4
 
 
-def _terms(cells: Array, above: Array, below: Array) -> list[Array]:
+def _terms(uppers: Array, lowers: Array) -> list[Array]:
     """What the four matrices are applied to, ``(B, h, w, 4*C)`` each.
 
     They are sums and differences down and across: of a block's cells; of those beyond its left and
     right edge; beyond its upper and lower edge; beyond its corners.
     """
-    # A mirrored column on either side. XLA's CPU back end would weave it into all that follows, an
-    # if for every number, were it not for the barrier.
-    uppers, lowers = jax.lax.optimization_barrier(
-        (
-            _between_mirrors(jnp.concatenate([cells[:, :, 0], below], axis=1)),
-            _between_mirrors(jnp.concatenate([above, cells[:, :, 1]], axis=1)),
-        )
-    )
     upper, further_down = uppers[:, :-1], uppers[:, 1:]
     further_up, lower = lowers[:, :-1], lowers[:, 1:]
     terms = []
@@ -286,12 +300,6 @@ def _terms(cells: Array, above: Array, below: Array) -> list[Array]:
             ]
             terms.append(jnp.concatenate(parts, axis=-1))
     return terms
-
-
-def _between_mirrors(row: Array) -> Array:
-    """Rows of blocks' cells ``(B, h, 2, w, C)`` with the mirrored first and last: ``w + 2``."""
-    turned = row[:, :, ::-1]
-    return jnp.concatenate([turned[:, :, :, :1], row, turned[:, :, :, -1:]], axis=3)
 
 
 def _multiply(terms: Array, matrices: Array) -> Array:
@@ -323,9 +331,56 @@ def _pair(one: Array, other: Array) -> tuple[Array, Array]:
     return one + other, one - other
 
 
-def _whole(cells: Array) -> Surrounded:
-    """All cells, with the mirrored first and last rows above and below."""
-    return cells, cells[:, :1, 0], cells[:, -1:, 1]
+def _whole(cells: Array, inside: bool) -> Surrounded:
+    """All blocks, or those inside, with those around them."""
+    if inside:
+        return jax.lax.optimization_barrier((cells[:, 1:, 0], cells[:, :-1, 1]))
+    return _continued(cells, cells[:, :1, 0], cells[:, -1:, 1])
+
+
+def _band(cells: Array, picture: Array, top: Array, rows: int, inside: bool) -> Surrounded:
+    """Rows of the blocks, or of those inside, with the blocks around them; of one picture."""
+    if inside:
+        return _whole(_cut(cells, picture, top, rows + 2), inside)
+    # Beyond the borders these are the band's own rows, whose other cells are the mirror image.
+    last = cells.shape[1] - 1
+    up = _cut(cells, picture, jnp.maximum(top - 1, 0), 1)
+    under = _cut(cells, picture, jnp.minimum(top + rows, last), 1)
+    above = jnp.where(top > 0, up[:, :, 1], up[:, :, 0])
+    below = jnp.where(top + rows <= last, under[:, :, 0], under[:, :, 1])
+    return _continued(_cut(cells, picture, top, rows), above, below)
+
+
+def _cut(cells: Array, picture: Array, top: Array, rows: int) -> Array:
+    """Rows of one picture's blocks, ``(1, rows, 2, 2, w, C)``."""
+    zero = jnp.zeros_like(top)
+    return jax.lax.dynamic_slice(
+        cells, (picture, top, zero, zero, zero, zero), (1, rows, *cells.shape[2:])
+    )
+
+
+def _continued(cells: Array, above: Array, below: Array) -> Surrounded:
+    """Blocks that end at the left and the right border.
+
+    Args:
+      cells: ``(B, h, 2, 2, w, C)``.
+      above: the lower cells of the blocks above, ``(B, 1, 2, w, C)``.
+      below: the upper ones of those below.
+    """
+    # XLA's CPU back end would weave the borders into all that follows, an if for every number,
+    # were it not for the barrier.
+    return jax.lax.optimization_barrier(
+        (
+            _between_mirrors(jnp.concatenate([cells[:, :, 0], below], axis=1)),
+            _between_mirrors(jnp.concatenate([above, cells[:, :, 1]], axis=1)),
+        )
+    )
+
+
+def _between_mirrors(row: Array) -> Array:
+    """Rows of blocks' cells ``(B, h, 2, w, C)`` with the mirrored first and last: ``w + 2``."""
+    turned = row[:, :, ::-1]
+    return jnp.concatenate([turned[:, :, :, :1], row, turned[:, :, :, -1:]], axis=3)
 
 
 def _rows(cells: Array) -> int:
@@ -333,25 +388,3 @@ def _rows(cells: Array) -> int:
     down, across = cells.shape[1], cells.shape[4]
     fitting = [n for n in range(1, down + 1) if down % n == 0 and n * across <= BAND]
     return max(fitting, default=1)
-
-
-def _numbers(cells: Array, rows: int) -> Array:
-    """Of the bands of all pictures."""
-    return jnp.arange(cells.shape[0] * (cells.shape[1] // rows))
-
-
-def _band(cells: Array, number: Array, rows: int) -> Surrounded:
-    """A band ``(1, rows, 2, 2, w, C)``, and the cells above and below that touch it."""
-    _, down, _, _, across, channels = cells.shape
-    picture, top = number // (down // rows), number % (down // rows) * rows
-    zero = jnp.zeros_like(number)
-
-    def cut(start: Array, count: int) -> Array:
-        corner = (picture, start, zero, zero, zero, zero)
-        return jax.lax.dynamic_slice(cells, corner, (1, count, 2, 2, across, channels))
-
-    # Beyond the borders these are the band's own rows, whose other cells are the mirror image.
-    up, under = cut(jnp.maximum(top - 1, 0), 1), cut(jnp.minimum(top + rows, down - 1), 1)
-    above = jnp.where(top > 0, up[:, :, 1], up[:, :, 0])
-    below = jnp.where(top + rows < down, under[:, :, 0], under[:, :, 1])
-    return cut(top, rows), above, below

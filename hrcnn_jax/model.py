@@ -30,6 +30,9 @@ CODE_UNIT = 1 / 64
 """Layer 2's kernel is stored divided by this: it reads codes of some tens, and would otherwise
 learn some tens of times faster than the layers after it."""
 
+REACH = 8
+"""Pixels around a pixel that a residual block sees: 5 by its first layer, 3 by its second."""
+
 Initializer = Callable[..., Any]
 
 
@@ -136,18 +139,25 @@ class Decoding(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Adds detail to a picture ``(B, H, W, 1)`` (Eq. 7, three layers and the shortcut)."""
+    """Adds detail to a picture ``(B, H, W, 1)`` (Eq. 7, three layers and the shortcut).
+
+    Inside, ``REACH`` pixels less on every side: as far as its layers reach.
+    """
 
     hidden_relu: bool
     last_init: Initializer
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, picture: Array) -> Array:
+    def __call__(self, picture: Array, *, inside: bool = False) -> Array:
         activate = nn.relu if self.hidden_relu else _identity
-        detail = activate(Conv(64, 11, dtype=self.dtype, centre=0.5, name="conv1")(picture))
-        detail = activate(Conv(16, 7, dtype=self.dtype, name="conv2")(detail))
-        detail = Conv(1, 1, kernel_init=self.last_init, dtype=self.dtype, name="conv3")(detail)
+        conv1 = Conv(64, 11, dtype=self.dtype, centre=0.5, name="conv1")
+        conv2 = Conv(16, 7, dtype=self.dtype, name="conv2")
+        conv3 = Conv(1, 1, kernel_init=self.last_init, dtype=self.dtype, name="conv3")
+        detail = activate(conv1(picture, inside=inside))
+        detail = conv3(activate(conv2(detail, inside=inside)))
+        if inside:
+            picture = jpeg.without_border(picture[..., 0], REACH)[..., None]
         return picture + detail.astype(jnp.float32)
 
 
@@ -178,19 +188,21 @@ class HRCNN(nn.Module):
     @property
     def context(self) -> int:
         """Blocks on every side of a block that its pixels depend on (the receptive field)."""
-        reach = 2 + 1 + self.blocks * (5 + 3)
+        reach = 2 + 1 + self.blocks * REACH
         return -(-reach // jpeg.BLOCK)
 
     @nn.compact
-    def __call__(self, codes: Array, table: Array | None = None) -> Array:
+    def __call__(self, codes: Array, table: Array | None = None, *, inside: bool = False) -> Array:
         """Decodes and restores planes of codes.
 
         Args:
           codes: ``(B, H, W, 1)`` integers of any dtype, H and W multiples of 8.
           table: ignored (every architecture takes it): the weights know their table.
+          inside: leave out ``context`` blocks on every side.
 
         Returns:
-          Pixels ``(B, H, W, 1)`` float32, not below 0 (Eq. 8).
+          Pixels ``(B, H, W, 1)`` float32, or 16 times ``context`` less than H and W; not below 0
+          (Eq. 8).
         """
         del table
         check_codes(codes)
@@ -215,7 +227,9 @@ class HRCNN(nn.Module):
             )(picture)
         picture = nn.relu(picture)
         self.sow("intermediates", "enhanced", picture)
-        return picture
+        if not inside:
+            return picture
+        return jpeg.without_border(picture[..., 0], jpeg.BLOCK * self.context)[..., None]
 
     def _paint_basis(self, key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """Every channel paints its own basis picture on its own snapshot."""

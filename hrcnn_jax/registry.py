@@ -3,7 +3,8 @@
 Those of planes are Flax modules called as ``module.apply({"params": params}, codes, table)``:
 codes ``(B, H, W, 1)`` and tables ``(B, 8, 8)`` in, pixels ``(B, H, W, 1)`` out. ``chroma`` works
 beside one of them (see :mod:`hrcnn_jax.chroma`). All have a property ``context``: how many blocks
-on every side a block's pixels depend on.
+on every side a block's pixels depend on. Called with ``inside=True`` they leave as many blocks out
+of the result, and do not compute what only those would need.
 """
 
 import dataclasses
@@ -75,7 +76,14 @@ def inputs_of(module: nn.Module, side: int) -> tuple[jax.Array, ...]:
     return jnp.zeros((1, side, side, 1)), table
 
 
-def restore(module: nn.Module, params: Any, codes: jax.Array, table: jax.Array) -> jax.Array:
+def restore(
+    module: nn.Module,
+    params: Any,
+    codes: jax.Array,
+    table: jax.Array,
+    *,
+    inside: bool = False,
+) -> jax.Array:
     """Applies a network of planes to blocks of codes.
 
     Args:
@@ -83,11 +91,13 @@ def restore(module: nn.Module, params: Any, codes: jax.Array, table: jax.Array) 
       params: its parameters.
       codes: ``(B, hb, wb, 8, 8)``, as files hold them.
       table: ``(B, 8, 8)`` quantisation steps.
+      inside: leave out ``module.context`` blocks on every side.
 
     Returns:
-      Pixels ``(B, 8*hb, 8*wb)`` float32.
+      Pixels ``(B, 8*hb, 8*wb)`` float32; of the blocks inside, if so asked.
     """
-    pixels: Any = module.apply({"params": params}, jpeg.from_blocks(codes)[..., None], table)
+    planes = jpeg.from_blocks(codes)[..., None]
+    pixels: Any = module.apply({"params": params}, planes, table, inside=inside)
     return pixels[..., 0]
 
 

@@ -329,9 +329,7 @@ def restore_tile(
     plain = _plain_tile(inside, table)
     if strength == 0.0:
         return plain
-    margin = jpeg.BLOCK * context
-    restored = registry.restore(module, params, codes[None], table[None])[0]
-    restored = restored[margin:-margin, margin:-margin]
+    restored = registry.restore(module, params, codes[None], table[None], inside=True)[0]
     if faithful:
         restored = jpeg.project(restored, inside, table)
     return restored if strength == 1.0 else plain + strength * (restored - plain)
@@ -365,19 +363,20 @@ def restore_chroma_tile(
     """
     planes = jnp.moveaxis(jpeg.from_blocks(codes.astype(jnp.float32)), 0, -1)
     pixels: Any = module.apply(
-        {"params": params}, planes[None], tables[None], luma[None], luma_table[None]
+        {"params": params}, planes[None], tables[None], luma[None], luma_table[None], inside=True
     )
     restored = jnp.moveaxis(pixels[0], -1, 0)
     if strength < 1.0:
         steps = jpeg.per_block(tables)
         plain = jpeg.coefficients_to_pixels(jpeg.dequantise(codes.astype(jnp.float32), steps))
-        enlarged = color.upsample(plain, FACTOR)
+        enlarged = jpeg.without_border(color.upsample(plain, FACTOR), MCU * module.context)
         restored = enlarged + strength * (restored - enlarged)
         if faithful:  # linear interpolation moves the means of boxes
             samples = color.downsample(restored, FACTOR)
-            restored += color.replicate(jpeg.project(samples, codes, tables) - samples, FACTOR)
-    margin = MCU * module.context
-    return jnp.moveaxis(restored[:, margin:-margin, margin:-margin], 0, -1)
+            inside = slice(module.context, -module.context)
+            projected = jpeg.project(samples, codes[:, inside, inside], tables)
+            restored += color.replicate(projected - samples, FACTOR)
+    return jnp.moveaxis(restored, 0, -1)
 
 
 def _is_420(file: JpegFile) -> bool:

@@ -127,6 +127,21 @@ def test_context(blocks: int) -> None:
     assert not changed[module.context + 1 :].any()
 
 
+@pytest.mark.parametrize("blocks", [0, 1, 2])
+def test_the_inside_is_the_middle_of_the_whole(blocks: int) -> None:
+    module = Chroma(width=8, blocks=blocks)
+    params = random_params(module)
+    tables = TABLES["quality 10"]
+    inputs = inputs_of(make_photo(144, 160)[None], tables[0], tables[1], tables[1])
+    whole = restore(params, inputs, module)
+    apply = jax.jit(module.apply, static_argnames="inside")
+    inside = np.asarray(apply({"params": params}, *inputs, inside=True))
+    margin = 16 * module.context
+    expected = whole[:, margin:-margin, margin:-margin]
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(inside, expected, atol=ROUNDING)
+
+
 def test_bfloat16_is_near() -> None:
     tables = TABLES["quality 10"]
     inputs = inputs_of(PHOTOS, tables[0], tables[1], tables[1])

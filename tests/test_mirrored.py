@@ -1,6 +1,7 @@
 """Cells and the mirrored convolution, against SciPy's correlation and by their symmetry."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -61,23 +62,54 @@ def band(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(mirrored, "BAND", request.param)
 
 
+SHAPES = [(2, 6, 2, 2, 4, 3), (1, 1, 2, 2, 1, 4), (2, 5, 2, 2, 3, 2)]
+
+
 @pytest.mark.parametrize("slope", [1.0, 0.1, 0.0])
-@pytest.mark.parametrize("shape", [(2, 6, 2, 2, 4, 3), (1, 1, 2, 2, 1, 4), (2, 5, 2, 2, 3, 2)])
-def test_convolution(shape: tuple[int, ...], slope: float, band: None) -> None:
+@pytest.mark.parametrize(
+    ("shape", "inside"), [*((shape, False) for shape in SHAPES), (SHAPES[0], True)]
+)
+def test_convolution(shape: tuple[int, ...], inside: bool, slope: float, band: None) -> None:
     cells = jax.random.normal(KEY, shape)
     kernel = jax.random.normal(KEY, (shape[0], 3, 3, shape[-1], 5))
     onto = jax.random.normal(KEY, (*shape[:-1], 5))
     passed = np.asarray(interleaved(np.asarray(cells)))
     passed = np.maximum(passed, 0) + slope * np.minimum(passed, 0)
     expected = interleaved(np.asarray(onto)) + by_scipy(passed, np.asarray(kernel))
-    factors = mirrored.to_factors(kernel)
-    for ours in (
-        jax.jit(mirrored.convolve, static_argnums=3)(cells, kernel, onto, slope),
-        jax.jit(mirrored.convolve_whole, static_argnums=3)(cells, factors, onto, slope),
-        jax.jit(mirrored.convolve_in_bands, static_argnums=3)(cells, factors, onto, slope),
+    if inside:
+        onto, expected = mirrored.trimmed(onto), expected[:, 2:-2, 2:-2]
+    for function, weights in (
+        (mirrored.convolve, kernel),
+        (mirrored.convolve_whole, mirrored.to_factors(kernel)),
+        (mirrored.convolve_in_bands, mirrored.to_factors(kernel)),
     ):
+        ours = jax.jit(function, static_argnums=(3, 4))(cells, weights, onto, slope, inside)
         # float32: sums of 36 products
         np.testing.assert_allclose(interleaved(np.asarray(ours)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_gradients_inside(dtype: Any) -> None:
+    """What was left out has none."""
+    cells = jax.random.normal(KEY, (1, 4, 2, 2, 5, 3), dtype)
+    kernel = jax.random.normal(KEY, (1, 3, 3, 3, 4), dtype)
+    onto = jax.random.normal(KEY, (1, 4, 2, 2, 5, 4), dtype)
+
+    def whole(cells: jax.Array, kernel: jax.Array, onto: jax.Array) -> jax.Array:
+        return mirrored.trimmed(mirrored.convolve(cells, kernel, onto, 0.1))
+
+    def inside(cells: jax.Array, kernel: jax.Array, onto: jax.Array) -> jax.Array:
+        return mirrored.convolve(cells, kernel, mirrored.trimmed(onto), 0.1, True)
+
+    expected, found = (
+        jax.jit(
+            lambda each=each: jax.vjp(each, cells, kernel, onto)[1](whole(cells, kernel, onto))
+        )()
+        for each in (whole, inside)
+    )
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == dtype
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("slope", [1.0, 0.1, 0.0])

@@ -12,6 +12,7 @@ from flax import linen as nn
 
 from hrcnn_jax import jpeg, registry
 from hrcnn_jax.compact import Compact
+from hrcnn_jax.folding import FoldedHRCNN
 from hrcnn_jax.model import (
     HRCNN,
     ChannelExtraction,
@@ -272,18 +273,26 @@ def test_bfloat16_computes_near_float32() -> None:
 # --- the receptive field -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        HRCNN(blocks=0),
-        HRCNN(blocks=1),
-        HRCNN(blocks=1, hidden_relu=False),
-        Compact(width=8, blocks=1),
-        Compact(width=8, blocks=2),
-        Compact(width=8, blocks=0),
-    ],
-    ids=lambda module: f"{type(module).__name__}, blocks={module.blocks}",
-)
+MODULES = [
+    HRCNN(blocks=0),
+    HRCNN(blocks=1),
+    HRCNN(blocks=1, hidden_relu=False),
+    Compact(width=8, blocks=1),
+    Compact(width=8, blocks=2),
+    Compact(width=8, blocks=0),
+]
+FOLDED = [  # random ones see further than those that come of folding
+    FoldedHRCNN(blocks=0),
+    FoldedHRCNN(blocks=2),
+    FoldedHRCNN(blocks=1, hidden_relu=False),
+]
+
+
+def named(module: Any) -> str:
+    return f"{type(module).__name__}, blocks={module.blocks}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=named)
 def test_context_is_the_receptive_field(module: Any) -> None:
     """A block that far away is seen, one further is not; across and down."""
     far = module.context
@@ -305,6 +314,29 @@ def test_context_is_the_receptive_field(module: Any) -> None:
         seen = difference.reshape(8, count, 8).max((0, 2)) > 1e-5
         expected = np.abs(np.arange(count) - (far + 1)) <= far
         np.testing.assert_array_equal(seen, expected)
+
+
+@pytest.mark.parametrize(
+    "module", [*MODULES, *FOLDED, Compact(width=8, blocks=3, orientations=2)], ids=named
+)
+def test_the_inside_is_the_middle_of_the_whole(module: Any) -> None:
+    params = random_params(module, seed=5, scale=0.1)
+    codes = np.random.default_rng(6).integers(-3, 4, (1, 8 * 11, 8 * 12, 1)).astype(np.float32)
+    codes[0, ::8, ::8] = 40  # bright enough that not all is black
+    table = jnp.full((1, 8, 8), 20)
+    whole, inside = (
+        np.asarray(
+            jax.jit(module.apply, static_argnames="inside")(
+                {"params": params}, codes, table, inside=each
+            )
+        )
+        for each in (False, True)
+    )
+    margin = 8 * module.context
+    expected = whole[:, margin:-margin, margin:-margin]
+    assert np.ptp(expected) > 0.1
+    # float32 sums in another order
+    np.testing.assert_allclose(inside, expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_retargeted_parameters_read_the_same_coefficients_from_other_codes() -> None:
