@@ -96,7 +96,7 @@ class Chroma(nn.Module):
         told = jnp.concatenate([describe_table(luma_table), 0.5 * told], axis=-1)
         correction = self._correction(decoded, luma, told, inside)
         correction *= usual_error(tables.reshape(-1, 8, 8)).reshape(batch, 2, 1, 1) / _CONTRAST
-        guide = jnp.stack([luma, luma], axis=1)
+        guide = luma[:, None]
         if inside:  # but for a block, further than a pixel of the guided planes reaches
             spared = self.context - 1
             decoded = without_border(decoded, jpeg.BLOCK * spared)

@@ -7,6 +7,9 @@ and ``grad``.
 Source: ITU-T T.871 (JFIF), clause 7, for the colours; libjpeg for the resampling filters.
 """
 
+from typing import Literal
+
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -73,19 +76,31 @@ def _check(plane: Array, factor: tuple[int, int]) -> tuple[int, int]:
     return down, across
 
 
-def _stretch(rows: Array, factor: int) -> Array:
-    """Linear interpolation along the last axis; new samples are centred on the old ones."""
+def _stretch(plane: Array, factor: int, axis: Literal[-2, -1]) -> Array:
+    """Linear interpolation along an axis; new samples are centred on the old ones."""
     if factor == 1:
-        return rows
-    previous = jnp.concatenate([rows[..., :1], rows[..., :-1]], axis=-1)
-    following = jnp.concatenate([rows[..., 1:], rows[..., -1:]], axis=-1)
+        return plane
+    length = plane.shape[axis]
+    padded = _edge_padded(plane, 1, axis)
+    previous, following = (_cut(padded, start, length, axis) for start in (0, 2))
     phases = []
     for phase in range(factor):
         shift = (phase + 0.5) / factor - 0.5  # from the old sample's centre, in old samples
         neighbour = previous if shift < 0 else following
-        phases.append((1.0 - abs(shift)) * rows + abs(shift) * neighbour)
-    *batch, length = rows.shape
-    return jnp.stack(phases, axis=-1).reshape(*batch, length * factor)
+        phases.append((1.0 - abs(shift)) * plane + abs(shift) * neighbour)
+    shape = list(plane.shape)
+    shape[axis] *= factor
+    return jnp.stack(phases, axis=axis).reshape(shape)
+
+
+def _edge_padded(plane: Array, margin: int, axis: Literal[-2, -1]) -> Array:
+    margins = [(0, 0)] * plane.ndim
+    margins[axis] = margin, margin
+    return jnp.pad(plane, margins, mode="edge")
+
+
+def _cut(plane: Array, start: int, length: int, axis: Literal[-2, -1]) -> Array:
+    return jax.lax.slice_in_dim(plane, start, start + length, axis=axis)
 
 
 def upsample(plane: Array, factor: tuple[int, int]) -> Array:
@@ -107,7 +122,7 @@ def upsample(plane: Array, factor: tuple[int, int]) -> Array:
       ValueError: if a factor is not a whole number of 1 or more, or the plane is empty.
     """
     down, across = _check(plane, factor)
-    return _stretch(_stretch(plane.mT, down).mT, across)
+    return _stretch(_stretch(plane, down, -2), across, -1)
 
 
 WINDOW = 5
@@ -128,7 +143,8 @@ def upsample_guided(
 
     Args:
       chroma: ``(..., h, w)`` floats.
-      luma: ``(..., h*down, w*across)`` floats, restored.
+      luma: ``(..., h*down, w*across)`` floats, restored; one for several planes of chroma if its
+        other axes are 1.
       factor: whole numbers ``(down, across)``.
       strength: of what is added; 0 gives :func:`upsample`.
 
@@ -140,7 +156,9 @@ def upsample_guided(
     """
     down, across = _check(chroma, factor)
     *batch, height, width = chroma.shape
-    if luma.shape != (*batch, height * down, width * across):
+    if luma.shape[-2:] != (height * down, width * across) or any(
+        ours not in (1, theirs) for ours, theirs in zip(luma.shape[:-2], batch, strict=True)
+    ):
         raise ValueError(f"luma {luma.shape} is not {factor} times chroma {chroma.shape}")
     if down == across == 1:
         return chroma  # it holds all of its detail itself
@@ -154,14 +172,13 @@ def upsample_guided(
 
 
 def _window_mean(plane: Array) -> Array:
-    return _row_mean(_row_mean(plane).mT).mT
+    return _moving_mean(_moving_mean(plane, -2), -1)
 
 
-def _row_mean(rows: Array) -> Array:
-    *batch, length = rows.shape
-    padded = jnp.pad(rows, [(0, 0)] * len(batch) + [(WINDOW // 2, WINDOW // 2)], mode="edge")
-    shifted = [padded[..., start : start + length] for start in range(WINDOW)]
-    return jnp.stack(shifted).mean(axis=0)
+def _moving_mean(plane: Array, axis: Literal[-2, -1]) -> Array:
+    padded = _edge_padded(plane, WINDOW // 2, axis)
+    shifted = [_cut(padded, start, plane.shape[axis], axis) for start in range(WINDOW)]
+    return sum(shifted[1:], shifted[0]) / WINDOW
 
 
 def replicate(plane: Array, factor: tuple[int, int]) -> Array:

@@ -166,41 +166,41 @@ def convolve(cells: Array, kernel: Array, onto: Array, slope: float, inside: boo
       ``(B, h, 2, 2, w, D)``, or ``(B, h - 2, 2, 2, w - 2, D)`` inside.
     """
     return jax.lax.platform_dependent(
-        cells,
+        _rectified(cells, slope),
         to_factors(kernel),
         onto,
-        cpu=partial(convolve_in_bands, slope=slope, inside=inside),
-        default=partial(convolve_whole, slope=slope, inside=inside),
+        cpu=partial(convolve_in_bands, inside=inside),
+        default=partial(convolve_whole, inside=inside),
     )
 
 
-def convolve_whole(
-    cells: Array, factors: Array, onto: Array, slope: float, inside: bool = False
-) -> Array:
+def _rectified(cells: Array, slope: float) -> Array:
+    """Leaky ReLU of a slope up to 1."""
+    return cells if slope == 1 else jnp.maximum(cells, slope * cells)
+
+
+def convolve_whole(cells: Array, factors: Array, onto: Array, inside: bool = False) -> Array:
     """The convolution in one piece, given the kernels' matrices ``(B, 4, 4*C, D)``."""
-    return onto + _convolve(_whole(cells, inside), factors, slope)
+    return onto + _convolve(_whole(cells, inside), factors)
 
 
-def convolve_in_bands(
-    cells: Array, factors: Array, onto: Array, slope: float, inside: bool = False
-) -> Array:
+def convolve_in_bands(cells: Array, factors: Array, onto: Array, inside: bool = False) -> Array:
     """The same band by band, so that what is between its steps stays in a CPU's cache."""
     rows = _rows(onto)
     bands = onto.shape[1] // rows
 
     def add_band(number: Array, result: Array) -> Array:
         picture, top = number // bands, number % bands * rows
-        of_picture = factors[picture][None]
-        band = _convolve(_band(cells, picture, top, rows, inside), of_picture, slope)
+        band = _convolve(_band(cells, picture, top, rows, inside), factors[picture][None])
         return result.at[number].add(band[0])
 
     result = onto.reshape(-1, rows, *onto.shape[2:])
     return jax.lax.fori_loop(0, len(result), add_band, result).reshape(onto.shape)
 
 
-def _convolve(cells: Surrounded, factors: Array, slope: float) -> Array:
-    terms = _terms(*(nn.leaky_relu(each, slope) for each in cells))
-    return _collect([_multiply(each, factors[:, n]) for n, each in enumerate(terms)])
+def _convolve(cells: Surrounded, factors: Array) -> Array:
+    products = [_multiply(terms, factors[:, n]) for n, terms in enumerate(_terms(*cells))]
+    return _collect(products)
 
 
 def _forward(
@@ -219,10 +219,7 @@ def _backward(
     # the transposed operator is the mirrored convolution with each tap's matrix transposed.
     of_cells = convolve(gradient, kernel.swapaxes(3, 4), jnp.zeros_like(cells), 1.0)
     of_factors = jax.lax.platform_dependent(
-        cells,
-        gradient,
-        cpu=partial(contract_in_bands, slope=slope),
-        default=partial(contract_whole, slope=slope),
+        _rectified(cells, slope), gradient, cpu=contract_in_bands, default=contract_whole
     )
     (of_kernel,) = jax.vjp(to_factors, kernel)[1](of_factors)
     return jnp.where(cells > 0, of_cells, slope * of_cells), of_kernel, of_result
@@ -231,12 +228,12 @@ def _backward(
 convolve.defvjp(_forward, _backward)
 
 
-def contract_whole(cells: Array, gradient: Array, slope: float) -> Array:
+def contract_whole(cells: Array, gradient: Array) -> Array:
     """The gradient of the matrices, ``(B, 4, 4*C, D)``, given that of the result."""
-    return _contract(_whole(cells, inside=False), gradient, slope)
+    return _contract(_whole(cells), gradient)
 
 
-def contract_in_bands(cells: Array, gradient: Array, slope: float) -> Array:
+def contract_in_bands(cells: Array, gradient: Array) -> Array:
     """The same band by band."""
     rows = _rows(cells)
     bands = cells.shape[1] // rows
@@ -244,15 +241,14 @@ def contract_in_bands(cells: Array, gradient: Array, slope: float) -> Array:
     def contract_band(number: Array) -> Array:
         picture, top = number // bands, number % bands * rows
         of_result = _cut(gradient, picture, top, rows)
-        return _contract(_band(cells, picture, top, rows, inside=False), of_result, slope)[0]
+        return _contract(_band(cells, picture, top, rows), of_result)[0]
 
     matrices = jax.lax.map(contract_band, jnp.arange(cells.shape[0] * bands))
     return jnp.sum(matrices.reshape(-1, bands, *matrices.shape[1:]), axis=1)
 
 
-def _contract(cells: Surrounded, gradient: Array, slope: float) -> Array:
-    terms = _terms(*(nn.leaky_relu(each, slope) for each in cells))
-    pairs = zip(terms, _sums_and_differences(gradient), strict=True)
+def _contract(cells: Surrounded, gradient: Array) -> Array:
+    pairs = zip(_terms(*cells), _sums_and_differences(gradient), strict=True)
     return jnp.stack(
         [
             jnp.einsum("bnc,bnd->bcd", _as_matrices(each), _as_matrices(products))
@@ -331,17 +327,30 @@ def _pair(one: Array, other: Array) -> tuple[Array, Array]:
     return one + other, one - other
 
 
-def _whole(cells: Array, inside: bool) -> Surrounded:
-    """All blocks, or those inside, with those around them."""
+def _whole(cells: Array, inside: bool = False) -> Surrounded:
+    """All blocks, or those inside."""
     if inside:
-        return jax.lax.optimization_barrier((cells[:, 1:, 0], cells[:, :-1, 1]))
+        return cells[:, 1:, 0], cells[:, :-1, 1]
     return _continued(cells, cells[:, :1, 0], cells[:, -1:, 1])
 
 
-def _band(cells: Array, picture: Array, top: Array, rows: int, inside: bool) -> Surrounded:
-    """Rows of the blocks, or of those inside, with the blocks around them; of one picture."""
+def _band(cells: Array, picture: Array, top: Array, rows: int, inside: bool = False) -> Surrounded:
+    """Rows of the blocks, or of those inside; of one picture."""
     if inside:
-        return _whole(_cut(cells, picture, top, rows + 2), inside)
+        # In two halves: what is concatenated, XLA's CPU back end computes by itself. It would weave
+        # a mere slice into all that follows, and find its place anew for every number.
+        middle, across = cells.shape[4] // 2, cells.shape[4]
+        below, above = (
+            jnp.concatenate(
+                [
+                    _cut(cells, picture, start, rows + 1, slice(0, middle)),
+                    _cut(cells, picture, start, rows + 1, slice(middle, across)),
+                ],
+                axis=4,
+            )
+            for start in (top + 1, top)
+        )
+        return below[:, :, 0], above[:, :, 1]
     # Beyond the borders these are the band's own rows, whose other cells are the mirror image.
     last = cells.shape[1] - 1
     up = _cut(cells, picture, jnp.maximum(top - 1, 0), 1)
@@ -351,12 +360,15 @@ def _band(cells: Array, picture: Array, top: Array, rows: int, inside: bool) -> 
     return _continued(_cut(cells, picture, top, rows), above, below)
 
 
-def _cut(cells: Array, picture: Array, top: Array, rows: int) -> Array:
-    """Rows of one picture's blocks, ``(1, rows, 2, 2, w, C)``."""
-    zero = jnp.zeros_like(top)
-    return jax.lax.dynamic_slice(
-        cells, (picture, top, zero, zero, zero, zero), (1, rows, *cells.shape[2:])
-    )
+def _cut(
+    cells: Array, picture: Array, top: Array, rows: int, columns: slice | None = None
+) -> Array:
+    """Rows of one picture's blocks, ``(1, rows, 2, 2, w, C)``, or some of their columns."""
+    _, _, *of_block, across, channels = cells.shape
+    columns = columns or slice(0, across)
+    corner = (picture, top, 0, 0, columns.start, 0)
+    size = (1, rows, *of_block, columns.stop - columns.start, channels)
+    return jax.lax.dynamic_slice(cells, [jnp.asarray(each, top.dtype) for each in corner], size)
 
 
 def _continued(cells: Array, above: Array, below: Array) -> Surrounded:
@@ -367,13 +379,9 @@ def _continued(cells: Array, above: Array, below: Array) -> Surrounded:
       above: the lower cells of the blocks above, ``(B, 1, 2, w, C)``.
       below: the upper ones of those below.
     """
-    # XLA's CPU back end would weave the borders into all that follows, an if for every number,
-    # were it not for the barrier.
-    return jax.lax.optimization_barrier(
-        (
-            _between_mirrors(jnp.concatenate([cells[:, :, 0], below], axis=1)),
-            _between_mirrors(jnp.concatenate([above, cells[:, :, 1]], axis=1)),
-        )
+    return (
+        _between_mirrors(jnp.concatenate([cells[:, :, 0], below], axis=1)),
+        _between_mirrors(jnp.concatenate([above, cells[:, :, 1]], axis=1)),
     )
 
 

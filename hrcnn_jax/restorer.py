@@ -19,6 +19,10 @@ from hrcnn_jax.chroma import FACTOR, MCU
 from hrcnn_jax.codec import Component, JpegError, JpegFile
 from hrcnn_jax.released import Network
 
+_CHROMA_TILE = 4 / 3
+"""Sides of chroma's tiles in those of luma's: with larger ones its memory would not stay in cache,
+with smaller ones their surroundings cost more."""
+
 
 class Restorer:
     """Restores planes and files with one network; keeps its compiled programs between calls.
@@ -53,9 +57,8 @@ class Restorer:
         """
         if not 0.0 <= strength <= 1.0:
             raise ValueError(f"strength must be from 0 to 1, got {strength}")
-        step = tiles.TILE_STEP * jpeg.BLOCK
-        if tile < step or tile % step:
-            raise ValueError(f"tile must be a multiple of {step} pixels, got {tile}")
+        if tile < tiles.STEP or tile % tiles.STEP:
+            raise ValueError(f"tile must be a multiple of {tiles.STEP} pixels, got {tile}")
         self.network = _load(network, for_chroma=False)
         self.strength = strength
         self._tile = tile
@@ -161,8 +164,7 @@ class Restorer:
             codes, guide = tile
             return self._restore_chroma(params, codes, tables, guide, luma_table)
 
-        # As many blocks as the tiles of luma.
-        largest = self._tile // jpeg.BLOCK
+        largest = int(_CHROMA_TILE * self._tile) // tiles.STEP * tiles.STEP // MCU
         return tiles.cover((down, across), cut, decode, largest=largest, block=MCU)
 
     def _strips(self, codes: NDArray[np.int16], table: NDArray) -> Iterator[NDArray[np.float32]]:

@@ -27,11 +27,11 @@ memory would not stay in cache, and would be given back to the system after ever
 THREADS = min(os.cpu_count() or 1, 16)
 """Tiles that are decoded at once."""
 
-TILE_STEP = 8
-"""Tile sides are multiples of this many blocks, so that there are few."""
+STEP = 64
+"""Tile sides are multiples of this many pixels, so that there are few."""
 
 
-def tile_side(length: int, largest: int = TILE, step: int = TILE_STEP) -> int:
+def tile_side(length: int, largest: int, step: int) -> int:
     """Side of equal tiles that cover a length with little left over.
 
     Args:
@@ -88,14 +88,14 @@ def cover(
       cut: gives what a tile is decoded from: its first block is the first argument, its blocks
         down and across the second. Called for one tile after another, on the caller's thread.
       decode: gives the tile's pixels ``(block*h, block*w, ...)``.
-      largest: largest tile side in blocks.
+      largest: largest tile side in blocks, a multiple of ``STEP`` pixels.
       block: side of a block in pixels.
 
     Yields:
       The next rows of pixels, ``(block*n, block*size[1], ...)`` float32.
     """
     down, across = size
-    height, width = tile_side(down, largest), tile_side(across, largest)
+    height, width = (tile_side(length, largest, STEP // block) for length in size)
     tops, lefts = range(0, down, height), range(0, across, width)
     tiles = _on_threads(decode, (cut((y, x), (height, width)) for y in tops for x in lefts))
     for top in tops:
@@ -139,7 +139,10 @@ class Rows:
             strip = next(self._strips)[:, : self._width]
             self._held = np.concatenate([self._held[past:], strip])
             self._first += past
-        return self._held[np.ix_(rows - self._first, columns)]
+        left, right = columns.min(), columns.max() + 1
+        taken = self._held[rows - self._first, left:right]  # row by row, much faster than by pixel
+        wanted = columns - left
+        return taken if np.array_equal(wanted, range(right - left)) else taken[:, wanted]
 
 
 def surrounded(

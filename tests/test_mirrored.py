@@ -73,17 +73,17 @@ def test_convolution(shape: tuple[int, ...], inside: bool, slope: float, band: N
     cells = jax.random.normal(KEY, shape)
     kernel = jax.random.normal(KEY, (shape[0], 3, 3, shape[-1], 5))
     onto = jax.random.normal(KEY, (*shape[:-1], 5))
-    passed = np.asarray(interleaved(np.asarray(cells)))
-    passed = np.maximum(passed, 0) + slope * np.minimum(passed, 0)
-    expected = interleaved(np.asarray(onto)) + by_scipy(passed, np.asarray(kernel))
+    passed = jnp.maximum(cells, 0) + slope * jnp.minimum(cells, 0)
+    expected = by_scipy(interleaved(np.asarray(passed)), np.asarray(kernel))
+    expected += interleaved(np.asarray(onto))
     if inside:
         onto, expected = mirrored.trimmed(onto), expected[:, 2:-2, 2:-2]
-    for function, weights in (
-        (mirrored.convolve, kernel),
-        (mirrored.convolve_whole, mirrored.to_factors(kernel)),
-        (mirrored.convolve_in_bands, mirrored.to_factors(kernel)),
+    factors = mirrored.to_factors(kernel)
+    for ours in (
+        jax.jit(mirrored.convolve, static_argnums=(3, 4))(cells, kernel, onto, slope, inside),
+        jax.jit(mirrored.convolve_whole, static_argnums=3)(passed, factors, onto, inside),
+        jax.jit(mirrored.convolve_in_bands, static_argnums=3)(passed, factors, onto, inside),
     ):
-        ours = jax.jit(function, static_argnums=(3, 4))(cells, weights, onto, slope, inside)
         # float32: sums of 36 products
         np.testing.assert_allclose(interleaved(np.asarray(ours)), expected, atol=1e-5)
 
@@ -122,10 +122,10 @@ def test_gradients(slope: float, band: None) -> None:
     convolve = jax.jit(partial(mirrored.convolve, slope=slope))
     check_grads(convolve, (cells, kernel, onto), order=1, modes=["rev"], eps=1e-2)
     gradient = jax.random.normal(jax.random.key(1), onto.shape)
-    whole = jax.jit(partial(mirrored.convolve_whole, slope=slope))
+    whole = jax.jit(mirrored.convolve_whole)
     _, transpose = jax.vjp(whole, cells, mirrored.to_factors(kernel), onto)
     for ours in (mirrored.contract_whole, mirrored.contract_in_bands):
-        found = jax.jit(partial(ours, slope=slope))(cells, gradient)
+        found = jax.jit(ours)(cells, gradient)
         np.testing.assert_allclose(found, transpose(gradient)[1], atol=1e-5)
 
 

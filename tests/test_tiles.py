@@ -44,9 +44,10 @@ def test_strips_are_the_plane(part: codec.Component, largest: int) -> None:
 
 
 @pytest.mark.parametrize("blocks", [1, 8, 9, 95, 96, 97, 200, 1000])
-def test_tiles_cover_with_little_waste(blocks: int) -> None:
-    side = tiles.tile_side(blocks)
+@pytest.mark.parametrize(("largest", "step"), [(72, 8), (48, 4)])
+def test_tiles_cover_with_little_waste(blocks: int, largest: int, step: int) -> None:
+    side = tiles.tile_side(blocks, largest, step)
     count = -(-blocks // side)
-    assert side <= tiles.TILE
-    assert side % tiles.TILE_STEP == 0
-    assert count * side - blocks < count * tiles.TILE_STEP
+    assert side <= largest
+    assert side % step == 0
+    assert count * side - blocks < count * step
