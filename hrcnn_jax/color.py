@@ -168,7 +168,9 @@ def upsample_guided(
     variance = _window_mean(coarse * coarse) - mean_luma * mean_luma
     slope = covariance / (jnp.maximum(variance, 0.0) + _RIDGE)
     detail = luma - upsample(coarse, factor)
-    return upsample(chroma, factor) + strength * upsample(slope, factor) * detail
+    # Enlarged as one: XLA's CPU back end would work out the slope anew for every use.
+    plain, slope = upsample(jnp.stack([chroma, slope]), factor)
+    return plain + strength * slope * detail
 
 
 def _window_mean(plane: Array) -> Array:
