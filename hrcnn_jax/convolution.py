@@ -18,10 +18,9 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 
 
 class Conv(nn.Module):
-    """``flax.linen.Conv`` with stride 1: same names, same values.
+    """``flax.linen.Conv`` with stride 1 and zero ('SAME') padding: same names, same values.
 
-    Takes ``(B, H, W, C)``; zeros surround it, or the result is as much smaller as the kernel
-    reaches ('SAME' and 'VALID' padding). The gradients from one channel need even H and W.
+    Takes ``(B, H, W, C)``; the gradients from one channel need even H and W.
 
     Attributes:
       features: output channels.
@@ -42,7 +41,7 @@ class Conv(nn.Module):
     centre: float = 0.0
 
     @nn.compact
-    def __call__(self, inputs: Array, *, inside: bool = False) -> Array:
+    def __call__(self, inputs: Array) -> Array:
         shape = (self.size, self.size, inputs.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
@@ -50,29 +49,32 @@ class Conv(nn.Module):
         kernel = kernel.astype(self.dtype)
         inputs = inputs.astype(self.dtype)
         convolve = _convolve_from_one if inputs.shape[-1] == 1 and self.size > 1 else _convolve
-        padding = "VALID" if inside else "SAME"
-        return convolve(inputs, kernel, padding) + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+        return convolve(inputs, kernel) + bias.astype(self.dtype).reshape(1, 1, 1, -1)
 
 
-def _convolve(inputs: Array, kernel: Array, padding: str) -> Array:
+def cropped(pictures: Array, border: int) -> Array:
+    """Pictures ``(B, H, W, C)`` without so many pixels on every side."""
+    _, height, width, _ = pictures.shape
+    return pictures[:, border : height - border, border : width - border]
+
+
+def _convolve(inputs: Array, kernel: Array) -> Array:
     if kernel.shape[:2] == (1, 1):
         return inputs @ kernel[0, 0]
-    return jax.lax.conv_general_dilated(inputs, kernel, (1, 1), padding, dimension_numbers=NHWC)
+    return jax.lax.conv_general_dilated(inputs, kernel, (1, 1), "SAME", dimension_numbers=NHWC)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _convolve_from_one(inputs: Array, kernel: Array, padding: str) -> Array:
-    return _convolve(inputs, kernel, padding)
+@jax.custom_vjp
+def _convolve_from_one(inputs: Array, kernel: Array) -> Array:
+    return _convolve(inputs, kernel)
 
 
-def _forward(inputs: Array, kernel: Array, padding: str) -> tuple[Array, tuple[Array, Array]]:
-    return _convolve(inputs, kernel, padding), (inputs, kernel)
+def _forward(inputs: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _convolve(inputs, kernel), (inputs, kernel)
 
 
-def _backward(padding: str, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    by_library = jax.vjp(partial(_convolve, padding=padding), *saved)[1]
-    if padding == "VALID":  # not what networks are trained by
-        return by_library(gradient)
+def _backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    by_library = jax.vjp(_convolve, *saved)[1]
     return jax.lax.platform_dependent(
         gradient, cpu=partial(_backward_by_products, *saved), default=by_library
     )

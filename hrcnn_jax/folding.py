@@ -20,7 +20,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from hrcnn_jax import jpeg
-from hrcnn_jax.convolution import Conv
+from hrcnn_jax.convolution import Conv, cropped
 from hrcnn_jax.model import (
     CHANNELS,
     HRCNN,
@@ -66,15 +66,15 @@ class FoldedHRCNN(nn.Module):
         picture = nn.relu(picture).astype(jnp.float32)
         if inside:  # all but what the residual blocks are about to take
             margin = jpeg.BLOCK * self.context - REACH * self.blocks
-            picture = jpeg.without_border(picture[..., 0], margin)[..., None]
+            picture = cropped(picture, margin)
         for index in range(self.blocks):
             name = f"residual{index + 1}"
-            block: nn.Module
             if self.hidden_relu:
                 block = ResidualBlock(True, nn.initializers.zeros, self.dtype, name=name)
+                picture = block(picture, inside=inside)
             else:
-                block = Conv(1, 2 * REACH + 1, dtype=self.dtype, name=name)
-            picture = block(picture, inside=inside).astype(jnp.float32)
+                folded = Conv(1, 2 * REACH + 1, dtype=self.dtype, name=name)
+                picture = cropped(folded(picture), REACH if inside else 0).astype(jnp.float32)
         return nn.relu(picture)
 
 
