@@ -2,7 +2,9 @@
 
 Compresses the luma of pictures by Pillow, once, and twice at two qualities, and prints how many of
 the files :func:`hrcnn_jax.recompression.detect` suspects, and of how many it tells the earlier
-quality to within two. Give it pictures that were never JPEG files: others are rightly suspected.
+quality to within two; then the same of :func:`hrcnn_jax.cropping.earlier_grid` and the place of the
+earlier grid, of pictures cropped before they are compressed again. Give it pictures that were never
+JPEG files: others are rightly suspected.
 """
 
 import argparse
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from hrcnn_jax import codec, recompression
+from hrcnn_jax import codec, cropping, recompression
 from hrcnn_jax.data import DataError, open_source
 
 ONCE = (10, 30, 50, 65, 75, 85, 90, 95, 98, 100)
@@ -44,6 +46,11 @@ def earlier_quality(file: bytes) -> int | None:
     return None if found is None else found.quality
 
 
+def grid(file: bytes) -> tuple[int, int] | None:
+    """The same of an earlier grid of blocks."""
+    return cropping.earlier_grid(codec.read(file).components[0])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recompression", description=__doc__)
     parser.add_argument("pictures", nargs="+", help="folders of pictures")
@@ -51,16 +58,25 @@ def main() -> int:
     given = parser.parse_args()
     suspected = dict.fromkeys(ONCE, 0)
     noticed, right = dict.fromkeys(TWICE, 0), dict.fromkeys(TWICE, 0)
+    grids = dict.fromkeys(ONCE, 0)
+    cropped, placed = dict.fromkeys(TWICE, 0), dict.fromkeys(TWICE, 0)
+    random = np.random.default_rng(0)
     try:
         source = open_source(given.pictures)
         chosen = np.linspace(0, len(source.names) - 1, given.count).round().astype(int)
         for index in tqdm(np.unique(chosen), unit="picture", disable=None):
             plane = np.asarray(Image.fromarray(source.load(int(index))).convert("L"))
             for quality in ONCE:
-                suspected[quality] += earlier_quality(compress(plane, quality)) is not None
+                once = compress(plane, quality)
+                suspected[quality] += earlier_quality(once) is not None
+                grids[quality] += grid(once) is not None
             for first, second in TWICE:
-                again = compress(decompress(compress(plane, first)), second)
-                found = earlier_quality(again)
+                before = decompress(compress(plane, first))
+                down, across = (int(each) for each in np.divmod(random.integers(1, 64), 8))
+                place = grid(compress(before[-down % 8 :, -across % 8 :], second))
+                cropped[first, second] += place is not None
+                placed[first, second] += place == (down, across)
+                found = earlier_quality(compress(before, second))
                 noticed[first, second] += found is not None
                 right[first, second] += found is not None and abs(found - first) <= TOLERANCE
     except DataError as error:
@@ -69,10 +85,13 @@ def main() -> int:
     count = len(np.unique(chosen))
     print(f"compressed once, {count} pictures: suspected")
     for quality, times in suspected.items():
-        print(f"  {quality:>3}        {times:3}")
+        print(f"  {quality:>3}        {times:3} {grids[quality]:3} of another grid")
     print("compressed twice: noticed, and with the right quality")
     for (first, second), times in noticed.items():
         print(f"  {first:>3} → {second:>3}  {times:3} {right[first, second]:3}")
+    print("cropped in between: noticed, and with the right place")
+    for (first, second), times in cropped.items():
+        print(f"  {first:>3} → {second:>3}  {times:3} {placed[first, second]:3}")
     return 0
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrcnn_jax import exif, jpeg, recompression
+from hrcnn_jax import cropping, exif, jpeg, recompression
 from hrcnn_jax.codec import JpegFile
 
 _SAMPLINGS = {
@@ -23,6 +23,7 @@ def inspect(file: JpegFile) -> dict[str, Any]:
     """Facts about a file, as JSON can hold them."""
     quality, exact = libjpeg_quality(file)
     earlier = recompression.detect(file.components[0])
+    grid = cropping.earlier_grid(file.components[0])
     return {
         "name": file.name,
         "width": file.width,
@@ -56,6 +57,7 @@ def inspect(file: JpegFile) -> dict[str, Any]:
             "quality": earlier.quality,
             "steps": [{"v": v, "u": u, "step": step} for (v, u), step in earlier.steps.items()],
         },
+        "cropped_from_jpeg": None if grid is None else {"down": grid[0], "across": grid[1]},
     }
 
 
@@ -109,12 +111,15 @@ def summary(facts: dict[str, Any]) -> str:
     if facts["compressed_before"]:
         before = facts["compressed_before"]["quality"]
         parts.append(f"was compressed before, at quality about {before}")
+    if facts["cropped_from_jpeg"]:
+        parts.append("was cropped from a JPEG")
     return f"{facts['name']}: {', '.join(parts)}"
 
 
 def text(facts: dict[str, Any]) -> str:
     """All of the facts, over several lines."""
     metadata, before = facts["metadata"], facts["compressed_before"]
+    grid = facts["cropped_from_jpeg"]
     lines = {
         "size": f"{facts['width']}×{facts['height']} pixels",
         "colour": facts["colour"],
@@ -136,6 +141,9 @@ def text(facts: dict[str, Any]) -> str:
         "comment": metadata["comment"] or "none",
         "compressed before": f"signs of a quality about {before['quality']}"
         if before
+        else "no signs",
+        "cropped": "from a JPEG whose blocks begin {down} down, {across} across".format(**grid)
+        if grid
         else "no signs",
     }
     tables: dict[str, list[int]] = {}

@@ -13,8 +13,8 @@ finer the file: some may have been JPEG files once); of 270 compressed again at 
 (50-75, 50-90, 60-80, 75-90, 75-95, 85-95, 30-50, 20-90, 90-95) 239 are, 237 with the right earlier
 quality to within two; of 90 compressed again at a lower one (90-75, 75-50, 85-75) ten are.
 
-What it cannot see: an earlier step that divides the file's, an earlier grid of blocks elsewhere
-(after cropping), and an earlier step much finer than the file's.
+What it cannot see: an earlier step that divides the file's, an earlier step much finer than the
+file's, and an earlier grid of blocks elsewhere, after cropping: see :mod:`hrcnn_jax.cropping`.
 
 The effect: Popescu and Farid, "Statistical tools for digital forensics", 2004; Lukáš and Fridrich,
 "Estimation of primary quantization matrix in double compressed JPEG images", 2003. The test is

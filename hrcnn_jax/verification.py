@@ -29,8 +29,9 @@ _ROWS = 384
 """Of a picture that are encoded at once: whole blocks of components of any sampling."""
 
 _FREQUENCY, _SAMPLE = np.mgrid[:8, :8]
-_BASIS = np.cos((2 * _SAMPLE + 1) * _FREQUENCY * np.pi / 16) / 2
-_BASIS[0] /= np.sqrt(2)
+BASIS = np.cos((2 * _SAMPLE + 1) * _FREQUENCY * np.pi / 16) / 2
+BASIS[0] /= np.sqrt(2)
+"""The DCT of eight samples, ``[frequency, sample]``."""
 
 
 @dataclass
@@ -69,8 +70,8 @@ def names(file: JpegFile) -> tuple[str, ...]:
 def codes_of(plane: NDArray[Any], table: NDArray[Any]) -> NDArray[np.float64]:
     """Codes ``(h, w, 8, 8)`` of a plane of samples ``(8*h, 8*w)`` from 0 to 255."""
     height, width = plane.shape
-    by_rows = _BASIS @ (plane.astype(np.float64) - 128).reshape(height // 8, 8, width)
-    blocks = by_rows.reshape(height // 8, 8, width // 8, 8) @ _BASIS.T
+    by_rows = BASIS @ (plane.astype(np.float64) - 128).reshape(height // 8, 8, width)
+    blocks = by_rows.reshape(height // 8, 8, width // 8, 8) @ BASIS.T
     return np.rint(blocks.swapaxes(1, 2) / table)
 
 

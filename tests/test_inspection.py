@@ -88,3 +88,9 @@ def test_an_earlier_compression_is_told() -> None:
     facts = inspected() | {"compressed_before": {"quality": 50, "steps": []}}
     assert inspection.summary(facts).endswith("was compressed before, at quality about 50")
     assert "signs of a quality about 50" in inspection.text(facts)
+
+
+def test_cropping_is_told() -> None:
+    facts = inspected() | {"cropped_from_jpeg": {"down": 5, "across": 3}}
+    assert inspection.summary(facts).endswith(", was cropped from a JPEG")
+    assert "from a JPEG whose blocks begin 5 down, 3 across" in inspection.text(facts)
