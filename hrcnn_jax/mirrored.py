@@ -159,7 +159,7 @@ def convolve(cells: Array, kernel: Array, onto: Array, slope: float, inside: boo
       cells: ``(B, h, 2, 2, w, C)``; their mirror images are taken to surround them.
       kernel: ``(B, 3, 3, C, D)``, its taps outer, self and inner, down and across.
       onto: what the result is added to.
-      slope: of the ReLU below zero.
+      slope: of the ReLU below zero, at most 1.
       inside: leave out the blocks at the border.
 
     Returns:
@@ -180,7 +180,7 @@ def _rectified(cells: Array, slope: float) -> Array:
 
 
 def convolve_whole(cells: Array, factors: Array, onto: Array, inside: bool = False) -> Array:
-    """The convolution in one piece, given the kernels' matrices ``(B, 4, 4*C, D)``."""
+    """The convolution in one piece, of cells after the ReLU and matrices ``(B, 4, 4*C, D)``."""
     return onto + _convolve(_whole(cells, inside), factors)
 
 

@@ -105,7 +105,7 @@ def test_the_page_of_the_compact_networks(folder: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(compact, "SHOWN", (10, 95))
     monkeypatch.setattr(compact, "FILES", (("green", "luminance"), ("cb", "chrominance")))
     live1 = str(folder / "live1")
-    assert compact.main(["--live1", live1, "--output_dir", str(folder / "out")]) == 0
+    assert compact.main(["--live1", live1]) == 0
 
     page = (folder / "docs" / "compact.md").read_text(encoding="utf-8")
     assert re.search(r"\| `large`: green, luminance( \| \+0\.00){2} \| \+0\.000 at 10 \|", page)
@@ -122,6 +122,10 @@ def test_the_page_of_the_compact_networks(folder: Path, monkeypatch: pytest.Monk
     assert live1 not in page, "where pictures lie is nobody's business"
     with Image.open(folder / "docs" / "cost.png") as picture:
         assert picture.width == figures.WIDTH * figures.DPI
+
+    monkeypatch.setattr(compact.evaluate, "main", lambda command: pytest.fail("measured again"))
+    assert compact.main(["--live1", live1, "--resume"]) == 0
+    assert (folder / "docs" / "compact.md").read_text(encoding="utf-8") == page
 
 
 def test_the_page_of_speeds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
