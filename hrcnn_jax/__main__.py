@@ -1,11 +1,13 @@
 """The command line: ``python -m hrcnn_jax restore|inspect|models|demo|release``."""
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 
 from hrcnn_jax.commands import demo, inspect, networks, restore
-from hrcnn_jax.commands.common import FAILED, INTERRUPTED, USAGE, complain
+from hrcnn_jax.commands.common import FAILED, USAGE, Ended, complain, raised_signals
 from hrcnn_jax.compilation import keep_programs
 from hrcnn_jax.output import OutputError
 
@@ -25,21 +27,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
     Returns:
-      The exit status: 0 if all went well, 1 if something failed, 2 if the flags make no sense.
+      The exit status: 0 if all went well, 1 if something failed, 2 if the flags make no sense, 128
+      and a signal's number if it ended the program.
     """
     flags = parser().parse_args(argv)
     keep_programs()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return flags.run(flags)
+        with raised_signals():
+            return flags.run(flags)
+    except BrokenPipeError:  # whoever read what is printed has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except OutputError as error:
         complain(error)
         return FAILED
     except ValueError as error:  # flags; files' own errors are told one by one
         complain(error)
         return USAGE
-    except KeyboardInterrupt:
+    except Ended as ended:
         complain("interrupted; files that are there are whole")
-        return INTERRUPTED
+        return 128 + ended.signal
 
 
 if __name__ == "__main__":

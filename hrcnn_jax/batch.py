@@ -3,6 +3,7 @@
 Nothing here knows networks or formats: a plan is pairs of paths, a pipeline is three functions.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+
+from hrcnn_jax.files import is_file, is_folder
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif"}
 """What counts as a JPEG file in a folder, in any case."""
@@ -63,59 +66,89 @@ def plan(
       The jobs in the order of the inputs, those of a pattern or a folder sorted, each file once.
     """
     found = [each for given in inputs for each in _found(given, folder, recursive)]
-    sources = {job.source.resolve() for job in found if job.problem is None}
+    sources = {_real(job.source) for job in found if job.problem is None}
     taken: dict[Path, Path] = {}
     jobs: dict[tuple[Path, Path], Job] = {}
     for job in found:
-        outputs = [job.target.with_name(job.target.stem + suffix) for suffix in suffixes]
-        problem = job.problem
-        key = job.source.resolve(), outputs[0]
+        if job.problem is not None:
+            jobs.setdefault((job.source, job.target), job)
+            continue
+        outputs = outputs_of(job.target, suffixes)
+        key = _real(job.source), outputs[0]
         if key in jobs:
             continue
-        if problem is None:
-            for output in outputs:
-                if output in taken:
-                    problem = (
-                        f"{job.source}: {output} is already taken by {taken[output]}; restore one "
-                        "of the two into another folder"
-                    )
-                elif output.resolve() in sources:
-                    problem = (
-                        f"{job.source}: {output} is one of the inputs; restore into another folder"
-                    )
+        problem = None
+        for output in outputs:
+            if output in taken:
+                problem = (
+                    f"{job.source}: {output} is already taken by {taken[output]}; restore one "
+                    "of the two into another folder"
+                )
+            elif _real(output) in sources:
+                problem = (
+                    f"{job.source}: {output} is one of the inputs; restore into another folder"
+                )
         if problem is None:
             taken |= dict.fromkeys(outputs, job.source)
         jobs[key] = Job(job.source, outputs[0], problem)
     return list(jobs.values())
 
 
+def outputs_of(target: Path, suffixes: Sequence[str]) -> list[Path]:
+    """What is written for a job: files beside its target, that differ in their suffixes."""
+    return [target.with_name(target.stem + suffix) for suffix in suffixes]
+
+
 def _found(given: str, folder: Path, recursive: bool) -> Iterator[Job]:
     """The files behind an argument; targets still have their sources' suffixes."""
     path = Path(given)
-    if path.is_dir():
-        files = sorted(_files_below(path, folder)) if recursive else []
+    if not given:
+        yield Job(path, path, "an argument is empty: give the names of files")
+    elif is_folder(path):
+        yield from _found_in_folder(path, folder, recursive)
+    elif has_magic(given) and not is_file(path):
+        try:
+            files = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+        except ValueError as error:
+            yield Job(path, path, f"{given}: {error}; write * and ** as the shell does")
+            return
         if not files:
-            why = "holds no JPEG files" if recursive else "is a folder; use -r for what it holds"
-            yield Job(path, path, f"{given}: {why}")
+            yield Job(path, path, f"{given}: no file matches; check the pattern")
         for file in files:
-            yield Job(file, folder / file.relative_to(path))
-    elif has_magic(given) and not path.exists():
-        files = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
-        if not files:
-            yield Job(path, path, f"{given}: no file matches")
-        for file in files:
-            yield Job(file, folder / file.name)
+            if is_folder(file):
+                yield from _found_in_folder(file, folder, recursive)
+            else:
+                yield Job(file, folder / file.name)
     else:
         yield Job(path, folder / path.name)
 
 
-def _files_below(path: Path, but_not: Path) -> Iterator[Path]:
-    inside = path.resolve() != but_not.resolve()
-    for file in path.rglob("*"):
-        if file.suffix.lower() in SUFFIXES and file.is_file():
-            if inside and but_not.resolve() in file.resolve().parents:
-                continue  # results of an earlier run
-            yield file
+def _found_in_folder(path: Path, folder: Path, recursive: bool) -> Iterator[Job]:
+    """The JPEG files of a folder, but for the results of an earlier run in a folder below it."""
+    if not recursive:
+        yield Job(path, path, f"{path}: is a folder; use -r for what it holds")
+        return
+    results = _real(folder) if _real(path) in _real(folder).parents else None
+    unreadable: list[OSError] = []
+    files = [
+        Path(top, name)
+        for top, _, names in os.walk(path, onerror=unreadable.append)
+        if results is None or results not in (_real(Path(top)), *_real(Path(top)).parents)
+        for name in names
+    ]
+    files = sorted(f for f in files if f.suffix.lower() in SUFFIXES and is_file(f))
+    for error in unreadable:
+        below = Path(error.filename)
+        yield Job(below, below, f"{below}: cannot be opened ({error.strerror}); check its rights")
+    if not files and not unreadable:
+        yield Job(path, path, f"{path}: holds no JPEG files; check that it is the right folder")
+    for file in files:
+        yield Job(file, folder / file.relative_to(path))
+
+
+def _real(path: Path) -> Path:
+    """Where a path leads, as far as that can be told."""
+    return Path(os.path.realpath(path))
 
 
 def pipeline(

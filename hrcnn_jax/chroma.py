@@ -19,7 +19,14 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from hrcnn_jax import color, jpeg
-from hrcnn_jax.compact import Mixture, ResidualBlock, bound, describe_table, usual_error
+from hrcnn_jax.compact import (
+    LARGEST_STEP,
+    Mixture,
+    ResidualBlock,
+    bound,
+    describe_table,
+    usual_error,
+)
 from hrcnn_jax.jpeg import without_border
 from hrcnn_jax.mirrored import CELL, MirroredConv, from_cells, to_cells
 
@@ -91,6 +98,9 @@ class Chroma(nn.Module):
         steps = jpeg.per_block(tables).astype(jnp.float32)
         blocks = jpeg.to_blocks(jnp.moveaxis(codes, -1, 1).astype(jnp.float32))
         decoded = jpeg.coefficients_to_pixels(jpeg.dequantise(blocks, steps))  # (B, 2, H/2, W/2)
+        tables, luma_table, steps = (
+            jnp.minimum(each, LARGEST_STEP) for each in (tables, luma_table, steps)
+        )
 
         told = describe_table(tables[:, 0]) + describe_table(tables[:, 1])
         told = jnp.concatenate([describe_table(luma_table), 0.5 * told], axis=-1)

@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.JpegImagePlugin import JpegImageFile
 
+from hrcnn_jax.files import is_file
+
 Colour = Literal["gray", "ycbcr", "rgb", "cmyk", "ycck"]
 
 _COLOURS: dict[int, Colour] = {1: "gray", 2: "rgb", 3: "ycbcr", 4: "cmyk", 5: "ycck"}
@@ -120,15 +122,16 @@ class _Picture(JpegImageFile):
 
 
 def _bytes_of(name: str) -> bytes:
-    path = Path(name)
-    if path.is_dir():
-        raise JpegError(f"{name}: is a folder; give the JPEG files in it")
     try:
-        return path.read_bytes()
+        return Path(name).read_bytes()
     except FileNotFoundError:
         raise JpegError(f"{name}: no such file; check the path") from None
+    except IsADirectoryError:
+        raise JpegError(f"{name}: is a folder; give the JPEG files in it") from None
     except OSError as error:
-        raise JpegError(f"{name}: cannot be opened ({error.strerror})") from error
+        raise JpegError(
+            f"{name}: cannot be opened ({error.strerror}); check its name and its rights"
+        ) from error
 
 
 def _check_format(name: str, data: bytes) -> None:
@@ -138,7 +141,9 @@ def _check_format(name: str, data: bytes) -> None:
         if re.match(pattern, data, re.DOTALL):
             raise JpegError(f"{name}: is a {other} file, not a JPEG; give the original JPEG")
     if not data.startswith(_START_OF_IMAGE):
-        raise JpegError(f"{name}: is not a JPEG (starts with {data[:4].hex(' ')})")
+        raise JpegError(
+            f"{name}: is not a JPEG (starts with {data[:4].hex(' ')}); give a JPEG file"
+        )
 
 
 def _check_size(name: str, size: tuple[int, int], max_pixels: int | None) -> None:
@@ -151,7 +156,12 @@ def _check_size(name: str, size: tuple[int, int], max_pixels: int | None) -> Non
 
 
 def claimed_pixels(source: str | os.PathLike[str]) -> int:
-    """How many pixels a file's header claims; 0 if that cannot be told. Decodes nothing."""
+    """How many pixels a file's header claims; 0 if that cannot be told. Decodes nothing.
+
+    Nor does it look into pipes, which can be read but once.
+    """
+    if not is_file(Path(source)):
+        return 0
     try:
         with _Picture(source) as picture:
             return picture.width * picture.height
@@ -198,7 +208,13 @@ def _coefficients(name: str, data: bytes) -> Any:
     # that any file system can spell.
     with tempfile.TemporaryDirectory(prefix="hrcnn-jax-") as folder:
         copy = Path(folder, "picture.jpg")
-        copy.write_bytes(data)
+        try:
+            copy.write_bytes(data)
+        except OSError as error:
+            raise JpegError(
+                f"{name}: cannot be copied into {tempfile.gettempdir()} ({error.strerror}); "
+                "make room there, or set TMPDIR to a folder that has some"
+            ) from error
         try:
             return jpegio.read(str(copy))
         except RuntimeError as error:

@@ -27,6 +27,11 @@ MEAN_STEP = 57.6
 """Mean step of Annex K's luminance table, quality 50."""
 
 
+LARGEST_STEP = 255
+"""That 8-bit tables can hold, and networks are trained on. Larger ones of 16-bit tables are taken
+for it: no more is corrected then than training taught."""
+
+
 def describe_table(table: Array) -> Array:
     """Quantisation steps ``(B, 8, 8)`` as 64 well-scaled features ``(B, 64)``."""
     steps = table.reshape(table.shape[0], jpeg.BLOCK**2).astype(jnp.float32)
@@ -127,6 +132,7 @@ class Compact(nn.Module):
         steps = jpeg.per_block(table).astype(jnp.float32)
         blocks = jpeg.to_blocks(codes[..., 0].astype(jnp.float32))
         decoded = jpeg.coefficients_to_pixels(jpeg.dequantise(blocks, steps))
+        table, steps = jnp.minimum(table, LARGEST_STEP), jnp.minimum(steps, LARGEST_STEP)
         correct = self._corrector(inside)
         correction = correct(decoded, table)
         if self.orientations == 2:

@@ -21,8 +21,11 @@ ORIENTATION = 0x0112
 RESOLUTION_UNIT = 0x0128
 EXIF_DIRECTORY = 0x8769
 
-_SHORT, _RATIONAL = 3, 5
+_RATIONAL = 5
+_WHOLE = {1: "B", 3: "H", 4: "I"}
+"""TIFF's types of whole numbers: bytes, of which orientations should be the second."""
 _ENTRY = "HHI4s"  # tag, type, count, value or its offset
+_ENTRY_BYTES = 12
 
 _PAIRS = ((0x0100, 0x0101), (0x011A, 0x011B), (0xA002, 0xA003))
 """Width and height: of the picture, of a pixel's density, of the picture once more. A quarter turn
@@ -71,15 +74,21 @@ def first_directory(tiff: bytes) -> int:
 
 
 def directory(tiff: bytes, start: int) -> list[Entry]:
-    """The entries of the directory at an offset.
+    """The entries of the directory at an offset, as far as the block goes.
 
     Raises:
-      ValueError: if the block is damaged.
+      ValueError: if the block is damaged before the first of them.
     """
     order = byte_order(tiff)
-    (count,) = _unpack(tiff, order + "H", start)
-    places = [start + 2 + 12 * index for index in range(count)]
+    first = start + 2
+    whole = max(len(tiff) - first, 0) // _ENTRY_BYTES
+    places = [first + _ENTRY_BYTES * index for index in range(min(_count(tiff, start), whole))]
     return [Entry(at, *_unpack(tiff, order + _ENTRY, at)) for at in places]
+
+
+def _count(tiff: bytes, start: int) -> int:
+    """How many entries a directory says it has."""
+    return _unpack(tiff, byte_order(tiff) + "H", start)[0]
 
 
 def orientation(exif: bytes | None) -> int:
@@ -87,8 +96,8 @@ def orientation(exif: bytes | None) -> int:
     try:
         tiff = _tiff(exif)
         for entry in directory(tiff, first_directory(tiff)):
-            if entry.tag == ORIENTATION and entry.kind == _SHORT:
-                (value,) = struct.unpack_from(byte_order(tiff) + "H", entry.value)
+            if entry.tag == ORIENTATION and entry.kind in _WHOLE:
+                (value,) = struct.unpack_from(byte_order(tiff) + _WHOLE[entry.kind], entry.value)
                 return value if 1 <= value <= 8 else 1
     except ValueError:
         pass
@@ -122,14 +131,15 @@ def upright(exif: bytes | None) -> bytes | None:
     turned, order = bytearray(tiff), byte_order(tiff)
     for start in _directories(tiff):
         entries = {entry.tag: entry for entry in directory(tiff, start)}
-        if ORIENTATION in entries:
-            struct.pack_into(order + "H", turned, entries[ORIENTATION].at + 8, 1)
+        told = entries.get(ORIENTATION)
+        if told is not None and told.kind in _WHOLE:
+            struct.pack_into(order + _WHOLE[told.kind], turned, told.at + 8, 1)
         if turn >= 5:
             for one, other in _PAIRS:
                 if one in entries and other in entries:
                     _exchange(turned, entries[one], entries[other])
     start = first_directory(tiff)
-    link = start + 2 + 12 * len(directory(tiff, start))
+    link = start + 2 + _ENTRY_BYTES * _count(tiff, start)
     turned[link : link + 4] = bytes(len(turned[link : link + 4]))
     return SIGNATURE + bytes(turned)
 

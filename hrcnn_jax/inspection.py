@@ -116,6 +116,13 @@ def summary(facts: dict[str, Any]) -> str:
     return f"{facts['name']}: {', '.join(parts)}"
 
 
+def printable(text: str) -> str:
+    """Text from a file or its name in one line, what would act on a terminal being escaped."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+
+
 def text(facts: dict[str, Any]) -> str:
     """All of the facts, over several lines."""
     metadata, before = facts["metadata"], facts["compressed_before"]
@@ -138,7 +145,7 @@ def text(facts: dict[str, Any]) -> str:
             if metadata[f"{key}_bytes"]
         )
         or "none",
-        "comment": metadata["comment"] or "none",
+        "comment": printable(metadata["comment"] or "none"),
         "compressed before": f"signs of a quality about {before['quality']}"
         if before
         else "no signs",
@@ -153,7 +160,7 @@ def text(facts: dict[str, Any]) -> str:
     width = max(map(len, lines))
     return "\n".join(
         [
-            facts["name"],
+            printable(facts["name"]),
             *(f"  {name.ljust(width)}  {value}" for name, value in lines.items()),
             *(
                 f"  table of component{'s' if len(which) > 1 else ''} "

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ExifTags import Base
 from PIL.PngImagePlugin import PngInfo
 
 from hrcnn_jax import exif, png16, tiff
@@ -24,6 +25,8 @@ QUALITY = 92
 """Of JPEG and WebP, unless asked for otherwise."""
 
 _ROWS = 256  # of a picture that are converted at once
+_MOST_PER_INCH = 65535  # JFIF holds 16 bits
+_JPEG_SEGMENT = 65533  # bytes that one holds
 
 
 class OutputError(OSError):
@@ -104,13 +107,20 @@ def write(
 def metadata_of(file: JpegFile) -> Metadata:
     """A file's metadata, fit for its picture once that was turned upright."""
     turn = exif.orientation(file.exif)
-    resolution = file.resolution or exif.resolution(file.exif)
+    resolution = _plausible(file.resolution) or _plausible(exif.resolution(file.exif))
     xmp = file.xmp
     if turn >= 5 and resolution is not None:
         resolution = resolution[::-1]
     if turn != 1 and xmp is not None:
         xmp = re.sub(rb"""(tiff:Orientation(?:=["']|>))[2-8]""", rb"\g<1>1", xmp)
     return Metadata(exif.upright(file.exif), file.icc, xmp, resolution)
+
+
+def _plausible(resolution: tuple[float, float] | None) -> tuple[float, float] | None:
+    """What all formats can tell; others have it from damaged files."""
+    if resolution is None or not all(1 <= each <= _MOST_PER_INCH for each in resolution):
+        return None
+    return resolution
 
 
 def turned(picture: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -155,10 +165,22 @@ def _png(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: i
 def _webp(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: int) -> None:
     if max(picture.shape[:2]) > 16383:
         raise ValueError("WebP ends at 16,383 pixels a side; choose another --format")
+    if metadata.exif is None and metadata.resolution is not None:
+        metadata = replace(metadata, exif=_exif_of(metadata.resolution))  # WebP has no other place
     _image(picture).save(stream, "WEBP", quality=quality, **_for_pillow(metadata, "xmp"))
 
 
+def _exif_of(resolution: tuple[float, float]) -> bytes:
+    """An EXIF block that tells pixels per inch and nothing else."""
+    tags = Image.Exif()
+    tags[Base.XResolution], tags[Base.YResolution] = resolution
+    tags[Base.ResolutionUnit] = 2
+    return tags.tobytes()
+
+
 def _jpeg(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: int) -> None:
+    if len(metadata.exif or b"") > _JPEG_SEGMENT:
+        raise ValueError("its EXIF block is too large for a JPEG; choose another --format")
     options = _for_pillow(metadata, "dpi", "xmp")
     _image(picture).save(stream, "JPEG", quality=quality, subsampling="4:4:4", **options)
 

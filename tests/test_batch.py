@@ -49,7 +49,10 @@ def test_folders_need_asking_for_and_files(tmp_path: Path) -> None:
     (job,) = plan([tmp_path / "in"], tmp_path / "out")
     assert job.problem == f"{tmp_path / 'in'}: is a folder; use -r for what it holds"
     (job,) = plan([tmp_path / "empty"], tmp_path / "out", recursive=True)
-    assert job.problem == f"{tmp_path / 'empty'}: holds no JPEG files"
+    assert (
+        job.problem
+        == f"{tmp_path / 'empty'}: holds no JPEG files; check that it is the right folder"
+    )
 
 
 def test_patterns_that_the_shell_left_alone(
@@ -63,7 +66,7 @@ def test_patterns_that_the_shell_left_alone(
     assert [job.source for job in plan(["**/c.jpg"], out)] == [Path("deep/c.jpg")]
     assert [job.source for job in plan(["[odd].jpg"], out)] == [Path("[odd].jpg")]
     (job,) = plan(["*.jpeg"], out)
-    assert job.problem == "*.jpeg: no file matches"
+    assert job.problem == "*.jpeg: no file matches; check the pattern"
 
 
 def test_nothing_is_written_twice_or_over_an_input(tmp_path: Path) -> None:

@@ -25,5 +25,8 @@ def test_the_api_page_runs(
         for block in blocks:
             line = page.count("\n", 0, block.start(1))
             exec(compile("\n" * line + block[1], PAGE, "exec"), names)
-    assert "<bytes>: is not a JPEG (starts with 6e 6f 74 20)\n" in capsys.readouterr().out
+    assert (
+        "<bytes>: is not a JPEG (starts with 6e 6f 74 20); give a JPEG file\n"
+        in capsys.readouterr().out
+    )
     assert (tmp_path / "photo.tiff").is_file()

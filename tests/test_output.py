@@ -215,7 +215,7 @@ def test_what_a_format_cannot_hold_is_one_line_and_no_file(tmp_path: Path) -> No
         output.write(tmp_path / "a.webp", wide, FORMATS["webp"])
     file = codec.read(jpeg_bytes(PHOTO, exif=exif_block(1)))
     long = codec.JpegFile(**{**vars(file), "exif": b"Exif\0\0" + bytes(70_000)})
-    with pytest.raises(OutputError, match="EXIF data is too long"):
+    with pytest.raises(OutputError, match="its EXIF block is too large for a JPEG; choose"):
         output.write(tmp_path / "a.jpg", PHOTO, FORMATS["jpeg"], file=long)
     assert not list(tmp_path.iterdir())
 

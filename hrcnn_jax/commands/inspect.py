@@ -31,5 +31,5 @@ def run(flags: argparse.Namespace) -> int:
         if not flags.json:
             print(inspection.text(facts))
     if flags.json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(json.dumps(found, indent=2))
     return 0 if len(found) == len(flags.inputs) else FAILED

@@ -34,6 +34,7 @@ from hrcnn_jax.commands.common import (
     output_folder,
     tell,
 )
+from hrcnn_jax.files import is_file
 from hrcnn_jax.jpeg import BLOCK
 from hrcnn_jax.output import FORMATS, OutputError
 from hrcnn_jax.restorer import Restorer
@@ -133,7 +134,7 @@ def run(flags: argparse.Namespace) -> int:
     folder = output_folder(flags.output)
     suffixes = [kind.suffix, *([COMPARED] if flags.compare else [])]
     jobs = batch.plan(flags.inputs, folder, suffixes=suffixes, recursive=flags.recursive)
-    skipped = [job for job in jobs if flags.skip_existing and not job.problem and _is_done(job)]
+    skipped = [job for job in jobs if flags.skip_existing and _is_done(job, suffixes)]
     jobs = [job for job in jobs if job not in skipped]
 
     outcomes = batch.pipeline(
@@ -165,8 +166,9 @@ def run(flags: argparse.Namespace) -> int:
     return FAILED if failures else 0
 
 
-def _is_done(job: Job) -> bool:
-    return job.target.is_file()
+def _is_done(job: Job, suffixes: list[str]) -> bool:
+    outputs = batch.outputs_of(job.target, suffixes) if job.problem is None else []
+    return bool(outputs) and all(map(is_file, outputs))
 
 
 def _read(job: Job, *, max_pixels: int) -> JpegFile:
