@@ -5,7 +5,7 @@ Nothing here knows networks or formats: a plan is pairs of paths, a pipeline is 
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from glob import has_magic
@@ -160,7 +160,7 @@ def pipeline(
     weigh: Callable[[Job], int],
     threads: int,
     most: int = PIXELS_IN_FLIGHT,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Reads, computes and writes jobs; reading ahead and writing back happen on threads.
 
     Computing happens on the calling thread, in the jobs' order. An exception ends its job, not the

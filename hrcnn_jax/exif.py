@@ -22,8 +22,8 @@ RESOLUTION_UNIT = 0x0128
 EXIF_DIRECTORY = 0x8769
 
 _RATIONAL = 5
-_WHOLE = {1: "B", 3: "H", 4: "I"}
-"""TIFF's types of whole numbers: bytes, of which orientations should be the second."""
+_WHOLE = {3: "H", 4: "I"}
+"""TIFF's types of whole numbers. Orientations should be of the first; some are of the second."""
 _ENTRY = "HHI4s"  # tag, type, count, value or its offset
 _ENTRY_BYTES = 12
 

@@ -53,6 +53,29 @@ def read(data: bytes | None) -> Image.Exif:
     return tags
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_orientations_of_32_bits(order: str) -> None:
+    """As some programs write them, and Pillow reads them."""
+    header = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 8)
+    entry = struct.pack(order + "HHHII", 1, ORIENTATION, 4, 1, 6)
+    data = b"Exif\0\0" + header + entry + bytes(4)
+    assert read(data)[ORIENTATION] == 6
+    assert exif.orientation(data) == 6
+    assert read(exif.upright(data))[ORIENTATION] == 1
+
+
+def test_what_a_cut_off_block_still_holds() -> None:
+    data = block(6)
+    (start,) = struct.unpack_from("<I", data, 6 + 4)
+    assert struct.unpack_from("<H", data, 6 + start)[0] > 4
+    cut = data[: 6 + start + 2 + 12 * 4 + 5]  # four entries and a piece: orientation is third
+    with pytest.warns(UserWarning, match="Truncated File Read"):
+        pillow = read(cut).get(ORIENTATION)
+    assert exif.orientation(cut) == pillow == 6
+    assert exif.orientation(exif.upright(cut)) == 1
+    assert len(exif.upright(cut) or b"") == len(cut)
+
+
 @pytest.mark.parametrize("big_endian", [False, True])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_upright(orientation: int, big_endian: bool) -> None:

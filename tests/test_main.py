@@ -1,6 +1,7 @@
 """The command line, on real files with the released network."""
 
 import json
+import os
 import signal
 import stat
 import subprocess
@@ -290,6 +291,90 @@ main(sys.argv[1:])
     (left,) = (tmp_path / "out").iterdir()
     assert left.name.startswith(".")
     assert left.name.endswith(".partial")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_told_to_end_while_writing_leaves_nothing(name: str, tmp_path: Path) -> None:
+    """Twice, as impatient people do."""
+    (tmp_path / "a.jpg").write_bytes(jpeg_bytes(make_photo(24, 24)))
+    program = f"""
+import os, signal, sys, threading, time
+from hrcnn_jax import output
+from hrcnn_jax.__main__ import main
+
+def half(stream, *_):
+    stream.write(b"half")
+    for _ in range(2):
+        os.kill(os.getpid(), signal.{name})
+        time.sleep(0.2)
+    raise OSError("no more")
+
+object.__setattr__(output.FORMATS["png"], "save", half)
+sys.exit(main(sys.argv[1:]))
+"""
+    arguments = ["restore", str(tmp_path / "a.jpg"), "-o", str(tmp_path / "out"), "--strength", "0"]
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 128 + getattr(signal, name)
+    assert ended.stderr == "hrcnn-jax: interrupted; files that are there are whole\n"
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_nobody_reads_what_is_printed(photo_file: Path) -> None:
+    program = "import sys; from hrcnn_jax.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "inspect", *100 * [str(photo_file)]],
+        cwd=Path(__file__).parents[1],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+def test_names_that_would_act_on_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "bad\n\x1b[31m.jpg"
+    (tmp_path / name).write_bytes(b"no JPEG")
+    (tmp_path / "a.jpg").write_bytes(jpeg_bytes(make_photo(16, 16), comment=b"a\x1b[2Jb"))
+    assert main(["restore", str(tmp_path / name), "-o", str(tmp_path / "out")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert r"bad\n\x1b[31m.jpg: is not a JPEG" in line
+    assert main(["inspect", str(tmp_path / "a.jpg")]) == 0
+    assert r"a\x1b[2Jb" in capsys.readouterr().out
+
+
+def test_names_that_are_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/l\xff.jpg"))
+    path.write_bytes(jpeg_bytes(make_photo(16, 16)))
+    assert main(["restore", "-v", str(path), "-o", str(tmp_path / "out")]) == 0
+    assert r"l\udcff.jpg: restored to" in capsys.readouterr().out
+    assert main(["inspect", "--json", str(path)]) == 0
+    (facts,) = json.loads(capsys.readouterr().out)
+    assert facts["name"] == str(path)
+
+
+def test_existing_results_are_all_of_them(photo_file: Path, tmp_path: Path) -> None:
+    command = ["restore", str(photo_file), "-o", str(tmp_path / "out"), "--compare"]
+    assert main(command) == 0
+    compared = tmp_path / "out" / "photo.compare.png"
+    compared.unlink()
+    assert main([*command, "--skip-existing"]) == 0
+    assert compared.is_file()
+
+
+def test_long_names(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 250 + ".jpg")
+    path.write_bytes(jpeg_bytes(make_photo(16, 16)))
+    assert main(["restore", str(path), "-o", str(tmp_path / "out")]) == 0
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["n" * 250 + ".png"]
 
 
 def test_inspect(photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -226,3 +226,25 @@ def test_pictures_for_screens() -> None:
         assert seen.dtype == np.uint8
         assert np.abs(seen.astype(int) - picture(3, "uint8")).max() <= 1
         assert output.to_8_bits(picture(4, depth)).shape == (23, 31, 3)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_resolution_of_jfif_is_carried_over(kind: str, tmp_path: Path) -> None:
+    file = codec.read(jpeg_bytes(PHOTO, dpi=(200, 100)))
+    path = tmp_path / ("file" + FORMATS[kind].suffix)
+    output.write(path, picture(1, FORMATS[kind].depth), FORMATS[kind], file=file)
+    with Image.open(path) as written:
+        tags = written.getexif()
+        told = written.info.get("dpi") or (tags.get(0x011A), tags.get(0x011B))
+        assert tuple(map(float, told)) == pytest.approx((200, 100), rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("density", [70_000.0, 1e-6, 4294967295.0])
+def test_resolution_that_cannot_be_is_left_out(kind: str, density: float, tmp_path: Path) -> None:
+    file = codec.read(jpeg_bytes(PHOTO))
+    odd = codec.JpegFile(**{**vars(file), "resolution": (density, density)})
+    path = tmp_path / ("file" + FORMATS[kind].suffix)
+    output.write(path, picture(1, FORMATS[kind].depth), FORMATS[kind], file=odd)
+    with Image.open(path) as written:
+        assert "dpi" not in written.info or written.info["dpi"] == (1, 1)  # Pillow's "not told"

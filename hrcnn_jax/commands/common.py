@@ -5,9 +5,10 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -38,7 +39,7 @@ class UsageError(ValueError):
 
 @contextmanager
 def raised_signals() -> Iterator[None]:
-    """The first signal that asks the program to end raises :class:`Ended`; further ones wait."""
+    """The first signal that asks the program to end raises :class:`Ended`; others are ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -54,9 +55,18 @@ def raised_signals() -> Iterator[None]:
             signal.signal(number, end)
     try:
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    except Ended:
+        raise  # still ignoring them: threads may not have finished what they write
+    except BaseException:
+        _handle_by(before)
+        raise
+    else:
+        _handle_by(before)
+
+
+def _handle_by(handlers: Mapping[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def add_max_pixels(flags: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import sys
 import time
+from contextlib import closing
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -137,7 +138,7 @@ def run(flags: argparse.Namespace) -> int:
     skipped = [job for job in jobs if flags.skip_existing and _is_done(job, suffixes)]
     jobs = [job for job in jobs if job not in skipped]
 
-    outcomes = batch.pipeline(
+    pipeline = batch.pipeline(
         jobs,
         read=partial(_read, max_pixels=flags.max_pixels),
         compute=partial(_restore, network=network, flags=flags),
@@ -147,7 +148,10 @@ def run(flags: argparse.Namespace) -> int:
     )
     failures, pixels, start = 0, 0, time.monotonic()
     hidden = None if len(jobs) > 1 else True  # None: shown on a terminal
-    with tqdm(total=len(jobs), unit="file", file=sys.stderr, disable=hidden) as bar:
+    with (
+        closing(pipeline) as outcomes,  # ended by a signal, it finishes what it is writing
+        tqdm(total=len(jobs), unit="file", file=sys.stderr, disable=hidden) as bar,
+    ):
         for job, error, result in outcomes:
             if error is not None:
                 failures += 1
