@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import fresh_params, make_photo, random_params
+from scipy.fft import dctn
 
 from hrcnn_jax import compact, jpeg
 from hrcnn_jax.compact import Compact
@@ -75,6 +76,18 @@ def test_faithful_whatever_the_weights(scale: float) -> None:
     for seed in range(2):
         restored = restore(module, random_params(module, scale=scale, seed=seed), codes, tables)
         np.testing.assert_array_equal(jpeg.encode(restored, tables), codes)
+
+
+def test_steps_beyond_8_bits_are_corrected_no_further() -> None:
+    """Networks never saw them: half a step of 255 is the most that a coefficient moves."""
+    module = Compact(width=8, blocks=1)
+    tables = jnp.stack([TABLES["16 bits"], TABLES["all 255"]])
+    codes = jpeg.encode(jnp.asarray(np.stack([PLANE, PLANE])), tables)
+    plain = jpeg.coefficients_to_pixels(jpeg.dequantise(codes, jpeg.per_block(tables)))
+    change = restore(module, random_params(module, scale=10.0), codes, tables) - plain
+    blocks = 255 * change.reshape(2, 3, 8, 4, 8).swapaxes(2, 3)
+    moved = np.abs(dctn(blocks.astype(np.float64), axes=(-2, -1), norm="ortho")).max((1, 2, 3, 4))
+    np.testing.assert_allclose(moved, 255 / 2, rtol=0.01)
 
 
 def test_pictures_read_transposed_as_well() -> None:

@@ -68,10 +68,8 @@ def test_what_a_cut_off_block_still_holds() -> None:
     data = block(6)
     (start,) = struct.unpack_from("<I", data, 6 + 4)
     assert struct.unpack_from("<H", data, 6 + start)[0] > 4
-    cut = data[: 6 + start + 2 + 12 * 4 + 5]  # four entries and a piece: orientation is third
-    with pytest.warns(UserWarning, match="Truncated File Read"):
-        pillow = read(cut).get(ORIENTATION)
-    assert exif.orientation(cut) == pillow == 6
+    cut = data[: 6 + start + 2 + 12 * 4 + 5]  # four entries, orientation the last, and a piece
+    assert exif.orientation(cut) == 6
     assert exif.orientation(exif.upright(cut)) == 1
     assert len(exif.upright(cut) or b"") == len(cut)
 
