@@ -156,9 +156,10 @@ def upsample_guided(
     """
     down, across = _check(chroma, factor)
     *batch, height, width = chroma.shape
-    if luma.shape[-2:] != (height * down, width * across) or any(
-        ours not in (1, theirs) for ours, theirs in zip(luma.shape[:-2], batch, strict=True)
-    ):
+    serves_all = tuple(
+        1 if ours == 1 else theirs for ours, theirs in zip(luma.shape, batch, strict=False)
+    )
+    if luma.shape != (*serves_all, height * down, width * across):
         raise ValueError(f"luma {luma.shape} is not {factor} times chroma {chroma.shape}")
     if down == across == 1:
         return chroma  # it holds all of its detail itself
