@@ -310,6 +310,7 @@ def half(stream, *_):
     raise OSError("no more")
 
 object.__setattr__(output.FORMATS["png"], "save", half)
+signal.signal(signal.{name}, signal.SIG_DFL)  # tests may run where it is ignored, as under nohup
 sys.exit(main(sys.argv[1:]))
 """
     arguments = ["restore", str(tmp_path / "a.jpg"), "-o", str(tmp_path / "out"), "--strength", "0"]
