@@ -393,6 +393,9 @@ def test_models_lists_what_is_released(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:]] == names
+    assert all(
+        line.endswith(" at 50 (live1 green, dB)") for line in lines[1:] if " compact " in line
+    )
     assert main(["models", "--json"]) == 0
     cards = json.loads(capsys.readouterr().out)
     assert list(cards) == names

@@ -39,9 +39,11 @@ def run_release(flags: argparse.Namespace) -> int:
 
 
 def _model_row(name: str, card: dict[str, Any]) -> tuple[str, ...]:
+    # On the plane that the paper measures, if on any.
+    label = min(card["scores"], key=lambda label: not label.endswith(" green"), default="")
     gains = [
         f"{score['gain']:+z.2f} at {quality}"
-        for quality, score in next(iter(card["scores"].values()), {}).items()
+        for quality, score in card["scores"].get(label, {}).items()
         if quality in ("10", "30", "50")
     ]
     return (
@@ -51,7 +53,7 @@ def _model_row(name: str, card: dict[str, Any]) -> tuple[str, ...]:
         f"{card['multiply_adds_per_pixel']:,}",
         "-".join(map(str, card["qualities"])),
         " ".join(card["data"]),
-        ", ".join(gains) + (f" ({next(iter(card['scores']))}, dB)" if gains else ""),
+        ", ".join(gains) + (f" ({label}, dB)" if gains else ""),
     )
 
 
