@@ -9,6 +9,7 @@ computed tap by tap, which is how networks are compared, and those that are comp
 import argparse
 import datetime
 import io
+import itertools
 import json
 import statistics
 import sys
@@ -20,14 +21,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
 from benchmarks import pictures
-from hrcnn_jax import codec, compilation, registry, released
+from hrcnn_jax import codec, compilation, folding, registry, released
 from hrcnn_jax.files import written_whole
+from hrcnn_jax.model import HRCNN
 from hrcnn_jax.released import Network
 from hrcnn_jax.restorer import Restorer
 from hrcnn_jax.tiles import THREADS, TILE
@@ -65,6 +68,34 @@ def cost_of(network: Network) -> Cost:
     return Cost(computed + spared, computed)
 
 
+@dataclass(frozen=True)
+class Alone:
+    """A network as it is measured alone."""
+
+    label: str
+    module: nn.Module
+    params: Any
+    cost: Cost
+
+
+def versions_of(name: str) -> list[Alone]:
+    """A network as ``restore`` runs it; the paper's in half precision and to the letter, too."""
+    network = released.load(name)
+    if not isinstance(network.module, HRCNN):
+        return [Alone(name, network.module, network.params, cost_of(network))]
+    modules = {
+        name: network.module,
+        f"{name} in bfloat16": network.module.clone(dtype=jnp.bfloat16),
+        f"{name} without hidden ReLUs": network.module.clone(hidden_relu=False),
+    }
+    versions = []
+    for label, module in modules.items():
+        folded, params = folding.fold(module, network.params)
+        cost = Cost(cost_of(network).direct, registry.multiply_adds(folded))
+        versions.append(Alone(label, folded, params, cost))
+    return versions
+
+
 DNCNN_COST = 9 * 64 * (1 + 18 * 64 + 1)
 
 
@@ -92,18 +123,17 @@ def yardstick(dtype: str, repeats: int) -> float:
     return SIDE**3 / first_and_median(jax.jit(jnp.matmul), matrix, matrix, repeats=repeats)[1]
 
 
-def network_alone(name: str, batch: int, threads: int, repeats: int) -> tuple[float, float]:
+def network_alone(given: Alone, batch: int, threads: int, repeats: int) -> tuple[float, float]:
     """Seconds a pixel on tiles as ``restore`` cuts them, and of the first call.
 
     Args:
-      name: of a released network.
+      given: the network.
       batch: tiles in one array.
       threads: arrays at once; ``restore`` has one tile on each of ``tiles.THREADS``.
       repeats: measurements.
     """
-    network = released.load(name)
     apply = jax.jit(
-        partial(registry.restore, network.module, network.params),
+        partial(registry.restore, given.module, given.params),
         compiler_options=compilation.lean(),
     )
     random = np.random.default_rng(0)
@@ -172,21 +202,22 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         key: median_seconds(decode_by_pillow, file, repeats=repeats) for key, file in files.items()
     }
     for name in given.networks:
-        cost = cost_of(released.load(name))
-        for batch, threads in [(batch, n) for batch in given.batches for n in given.threads]:
-            seconds, first = network_alone(name, batch, threads, repeats)
-            row = {"network": name, "batch": batch, "threads": threads}
+        for version, batch, threads in itertools.product(
+            versions_of(name), given.batches, given.threads
+        ):
+            seconds, first = network_alone(version, batch, threads, repeats)
+            row = {"network": version.label, "batch": batch, "threads": threads}
             row |= {"megapixels_per_second": 1e-6 / seconds, "first_seconds": first}
-            row |= shares(cost, seconds, limit)
+            row |= shares(version.cost, seconds, limit)
             found["alone"].append(row)
-            _say(f"{name} alone, batch {batch}, {threads} at once", row)
-        restorer = Restorer(name)
+            _say(f"{version.label} alone, batch {batch}, {threads} at once", row)
+        restorer, cost = Restorer(name), versions_of(name)[0].cost
         for (size, colour), file in files.items():
             if size * 1e6 * seconds > given.limit:
                 continue
             row = {"network": name, "megapixels": size, "colour": colour}
             row |= network_on_file(restorer, file, repeats)
-            whole = cost if colour == "gray" else colour_cost(restorer)
+            whole = cost if colour == "gray" else colour_cost(restorer, cost)
             row["megapixels_per_second"] = size / row["seconds"]
             row |= shares(whole, row["seconds"] / (size * 1e6), limit)
             row["times_pillow"] = row["seconds"] / pillow[size, colour]
@@ -209,16 +240,15 @@ def shares(cost: Cost, seconds: float, limit: float) -> dict[str, float]:
     }
 
 
-def colour_cost(restorer: Restorer) -> Cost:
+def colour_cost(restorer: Restorer, cost: Cost) -> Cost:
     """Of a pixel of a 4:2:0 file: luma's, and chroma's if a network restores it."""
-    cost = cost_of(restorer.network)
     return cost if restorer.network.table is not None else cost + cost_of(released.load("chroma"))
 
 
 def _say(what: str, row: dict[str, Any]) -> None:
     ratio = f"{row['times_pillow']:12.1f}" if "times_pillow" in row else ""
     shown = f"{row['megapixels_per_second']:9.2f}{row['share']:8.0%}{row['computed_share']:10.0%}"
-    print(f"{what:<36}{shown}{ratio}", flush=True)
+    print(f"{what:<58}{shown}{ratio}", flush=True)
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -239,7 +269,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     given = parse(argv)
-    print(f"{'':36}{'MP/s':>9}{'share':>8}{'computed':>10}{'× Pillow':>12}")
+    print(f"{'':58}{'MP/s':>9}{'share':>8}{'computed':>10}{'× Pillow':>12}")
     found = measure(given)
     for dtype, rate in found["yardstick"].items():
         print(f"matrix product, {dtype}: {rate / 1e9:.1f} billion multiply-adds a second")
