@@ -211,9 +211,11 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             row |= shares(version.cost, seconds, limit)
             found["alone"].append(row)
             _say(f"{version.label} alone, batch {batch}, {threads} at once", row)
+            if version.label == name:
+                expected = seconds  # of a pixel of a file
         restorer, cost = Restorer(name), versions_of(name)[0].cost
         for (size, colour), file in files.items():
-            if size * 1e6 * seconds > given.limit:
+            if size * 1e6 * expected > given.limit:
                 continue
             row = {"network": name, "megapixels": size, "colour": colour}
             row |= network_on_file(restorer, file, repeats)
