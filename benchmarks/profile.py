@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hrcnn_jax import compilation, registry, released
+from hrcnn_jax import compilation, folding, registry, released
 from hrcnn_jax.tiles import TILE
 
 REPEATS = 3
@@ -30,7 +30,7 @@ def main() -> None:
     given = parser.parse_args()
     network = released.load(given.network)
     apply = jax.jit(
-        partial(registry.restore, network.module, network.params),
+        partial(registry.restore, *folding.fold(network.module, network.params)),
         compiler_options=compilation.lean(),
     )
     random = np.random.default_rng(0)

@@ -202,9 +202,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         key: median_seconds(decode_by_pillow, file, repeats=repeats) for key, file in files.items()
     }
     for name in given.networks:
-        for version, batch, threads in itertools.product(
-            versions_of(name), given.batches, given.threads
-        ):
+        versions = versions_of(name)
+        for version, batch, threads in itertools.product(versions, given.batches, given.threads):
             seconds, first = network_alone(version, batch, threads, repeats)
             row = {"network": version.label, "batch": batch, "threads": threads}
             row |= {"megapixels_per_second": 1e-6 / seconds, "first_seconds": first}
@@ -213,7 +212,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             _say(f"{version.label} alone, batch {batch}, {threads} at once", row)
             if version.label == name:
                 expected = seconds  # of a pixel of a file
-        restorer, cost = Restorer(name), versions_of(name)[0].cost
+        restorer, cost = Restorer(name), versions[0].cost
         for (size, colour), file in files.items():
             if size * 1e6 * expected > given.limit:
                 continue

@@ -128,14 +128,12 @@ def _found_in_folder(path: Path, folder: Path, recursive: bool) -> Iterator[Job]
     if not recursive:
         yield Job(path, path, f"{path}: is a folder; use -r for what it holds")
         return
-    results = _real(folder) if _real(path) in _real(folder).parents else None
+    results = _real(folder)
     unreadable: list[OSError] = []
-    files = [
-        Path(top, name)
-        for top, _, names in os.walk(path, onerror=unreadable.append)
-        if results is None or results not in (_real(Path(top)), *_real(Path(top)).parents)
-        for name in names
-    ]
+    files: list[Path] = []
+    for top, folders, names in os.walk(path, onerror=unreadable.append):
+        folders[:] = [each for each in folders if _real(Path(top, each)) != results]
+        files += [Path(top, name) for name in names]
     files = sorted(f for f in files if f.suffix.lower() in SUFFIXES and is_file(f))
     for error in unreadable:
         below = Path(error.filename)

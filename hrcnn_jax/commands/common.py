@@ -5,10 +5,9 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -55,18 +54,10 @@ def raised_signals() -> Iterator[None]:
             signal.signal(number, end)
     try:
         yield
-    except Ended:
-        raise  # still ignoring them: threads may not have finished what they write
-    except BaseException:
-        _handle_by(before)
-        raise
-    else:
-        _handle_by(before)
-
-
-def _handle_by(handlers: Mapping[int, Any]) -> None:
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is end:  # if one came, threads may still be writing
+                signal.signal(number, handler)
 
 
 def add_max_pixels(flags: argparse.ArgumentParser) -> None:

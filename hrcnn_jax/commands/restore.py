@@ -171,8 +171,7 @@ def run(flags: argparse.Namespace) -> int:
 
 
 def _is_done(job: Job, suffixes: list[str]) -> bool:
-    outputs = batch.outputs_of(job.target, suffixes) if job.problem is None else []
-    return bool(outputs) and all(map(is_file, outputs))
+    return job.problem is None and all(map(is_file, batch.outputs_of(job.target, suffixes)))
 
 
 def _read(job: Job, *, max_pixels: int) -> JpegFile:
