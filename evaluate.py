@@ -16,11 +16,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hrcnn_jax import data, figures, released
-from hrcnn_jax.compilation import keep_programs
-from hrcnn_jax.evaluation import (
+from hrcnn_jax.data import sources
+from hrcnn_jax.data.crops import cut_crops
+from hrcnn_jax.data.planes import MEASURED
+from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.networks import zoo
+from hrcnn_jax.networks.zoo import Network
+from hrcnn_jax.restoration.compilation import keep_programs
+from hrcnn_jax.restoration.restorer import Restorer
+from hrcnn_jax.scores import figures
+from hrcnn_jax.scores.evaluation import (
     COLOUR,
-    PLANES,
     TABLES,
     EvaluationError,
     Picture,
@@ -33,9 +39,6 @@ from hrcnn_jax.evaluation import (
     samples_of,
     table_of,
 )
-from hrcnn_jax.files import written_whole
-from hrcnn_jax.released import Network
-from hrcnn_jax.restorer import Restorer
 
 QUALITIES = (10, 30, 50)
 
@@ -50,8 +53,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--model",
         nargs="+",
-        default=[released.DEFAULT],
-        help=f"released networks or folders of training runs (default: {released.DEFAULT})",
+        default=[zoo.DEFAULT],
+        help=f"released networks or folders of training runs (default: {zoo.DEFAULT})",
     )
     parser.add_argument(
         "--data", nargs="+", required=True, help="pictures: folders, or tfds:NAME[@DIR]"
@@ -76,7 +79,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--planes",
-        choices=(*PLANES, COLOUR),
+        choices=(*MEASURED, COLOUR),
         default="green",
         help="the green channel, as in the paper; JFIF luma; luma in studio range, as the "
         "literature (with --quality 10 20 30 40); JFIF chroma (with --table chrominance); or "
@@ -97,9 +100,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--chroma",
-        default=released.CHROMA,
+        default=zoo.CHROMA,
         help="what restores chroma for --planes rgb: a released network, the folder of a training "
-        f"run, or none, each plane by itself (default: {released.CHROMA})",
+        f"run, or none, each plane by itself (default: {zoo.CHROMA})",
     )
     parser.add_argument("--output_dir", help="write metrics.json, metrics.csv and figures here")
     parser.add_argument(
@@ -136,11 +139,11 @@ def _quality(text: str) -> int:
 
 def load_networks(names: Sequence[str], *, card: bool) -> list[Network]:
     """The networks to measure; their names differ, and are released ones if cards are written."""
-    networks = [released.load_any(name) for name in names]
+    networks = [zoo.load_any(name) for name in names]
     for index, network in enumerate(networks):
         if network.name in [other.name for other in networks[:index]]:
             raise EvaluationError(f"--model: two networks are called {network.name!r}")
-        if card and names[index] not in released.names():
+        if card and names[index] not in zoo.names():
             raise EvaluationError(f"--card: {names[index]} is not a released network")
     return networks
 
@@ -164,11 +167,11 @@ def qualities_of(network: Network, asked: Sequence[int] | None) -> list[int]:
 def load_pictures(given: argparse.Namespace) -> list[Picture]:
     """The planes to measure on: whole pictures, or random crops (always the same ones)."""
     if given.test_split:
-        source = data.open_split(given.data, "test")
+        source = sources.open_split(given.data, "test")
     else:
-        source = data.open_source(given.data, split="validation")
+        source = sources.open_source(given.data, split="validation")
     if given.crop:
-        crops = data.cut_crops(source, given.crops, given.crop, planes="rgb")
+        crops = cut_crops(source, given.crops, given.crop, planes="rgb")
         named = ((f"crop {number}", crop) for number, crop in enumerate(crops))
         return [Picture(name, samples_of(crop, given.planes, name)) for name, crop in named]
     return [
@@ -180,7 +183,7 @@ def load_pictures(given: argparse.Namespace) -> list[Picture]:
 def describe_data(given: argparse.Namespace) -> str:
     """What was measured on, for instance ``live1 green``: a key of the cards' scores."""
     text = f"{' + '.join(folder_names(given.data))} {given.planes}"
-    if given.planes == COLOUR and given.chroma != released.CHROMA:
+    if given.planes == COLOUR and given.chroma != zoo.CHROMA:
         text += f", chroma by {Path(given.chroma).name}"
     if given.table != "luminance":
         text += f", {given.table} table"
@@ -206,7 +209,7 @@ def as_json(
     described = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "evaluate.py", *command]),
-        "hardware": released.hardware(),
+        "hardware": zoo.hardware(),
         "versions": {
             "python": platform.python_version(),
             **{p: importlib.metadata.version(p) for p in ("jax", "jaxlib", "flax", "numpy")},
@@ -242,13 +245,13 @@ def as_json(
 def write_cards(results: Sequence[Result], label: str) -> None:
     """Adds mean scores to the cards of released networks, under the data's label and quality."""
     for result in results:
-        path = released.WEIGHTS / f"{result.model}.json"
+        path = zoo.WEIGHTS / f"{result.model}.json"
         card = json.loads(path.read_text(encoding="utf-8"))
         mean = finite(result.mean)
         kept = {name: mean[name] for name in ("jpeg_psnr", "psnr", "gain", "ssim", "gain_ssim")}
         scores = {name: v if v is None else round(v, 4) for name, v in kept.items()}
         card.setdefault("scores", {}).setdefault(label, {})[str(result.quality)] = scores
-        released.write_card(path, card)
+        zoo.write_card(path, card)
 
 
 def draw(
@@ -279,7 +282,7 @@ def run(given: argparse.Namespace, command: Sequence[str]) -> None:
     networks = load_networks(given.model, card=given.card)
     qualities = [qualities_of(network, given.quality) for network in networks]
     apart = given.planes != COLOUR or given.chroma == "none"
-    chroma = None if apart else released.load_any(given.chroma)
+    chroma = None if apart else zoo.load_any(given.chroma)
     restorers = [
         (Restorer(network, faithful=given.faithful, chroma=chroma), asked)
         for network, asked in zip(networks, qualities, strict=True)
@@ -289,7 +292,7 @@ def run(given: argparse.Namespace, command: Sequence[str]) -> None:
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
     results = measure(restorers, pictures, TABLES[given.table])
-    print(f"{describe_data(given)}: {len(pictures)} pictures, on {released.hardware()}\n")
+    print(f"{describe_data(given)}: {len(pictures)} pictures, on {zoo.hardware()}\n")
     print(table_of(results))
     if folder:
         described = as_json(results, networks, given, command)

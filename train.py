@@ -22,14 +22,18 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from hrcnn_jax import data, jpeg, registry, released, tasks, training
-from hrcnn_jax.checkpoints import Checkpoints
-from hrcnn_jax.compilation import keep_programs
-from hrcnn_jax.config import PRESETS, Config, from_preset
-from hrcnn_jax.journal import Journal
-from hrcnn_jax.model import retarget
-from hrcnn_jax.tasks import Task
-from hrcnn_jax.training import Parallel, TrainState
+from hrcnn_jax.data import sources
+from hrcnn_jax.data.crops import cached_crops, host_batches
+from hrcnn_jax.jpeg import transform
+from hrcnn_jax.networks import registry, zoo
+from hrcnn_jax.networks.hrcnn import retarget
+from hrcnn_jax.restoration.compilation import keep_programs
+from hrcnn_jax.training import tasks
+from hrcnn_jax.training.checkpoints import Checkpoints
+from hrcnn_jax.training.run_log import Journal
+from hrcnn_jax.training.settings import PRESETS, Config, from_preset
+from hrcnn_jax.training.step import Parallel, TrainState, create_state, make_step, make_validate
+from hrcnn_jax.training.tasks import Task
 
 VALIDATION_QUALITIES = (5, 10, 20, 30, 50, 70, 90, 95)
 UNIT = 16  # sides of validation pictures are multiples of this: whole MCUs of 4:2:0
@@ -121,11 +125,11 @@ def _add_flag(group: argparse._ArgumentGroup, item: Any) -> None:
 
 def load_crops(config: Config) -> tuple[np.ndarray, np.ndarray]:
     """Training crops and validation planes, cut once and kept below the run's folder."""
-    training_pictures, validation_pictures = data.open_training(
+    training_pictures, validation_pictures = sources.open_training(
         config.data, config.validation, seed=config.seed
     )
     cache = Path(config.workdir) / "crops"
-    crops = data.cached_crops(
+    crops = cached_crops(
         training_pictures,
         config.crops,
         config.crop,
@@ -135,7 +139,7 @@ def load_crops(config: Config) -> tuple[np.ndarray, np.ndarray]:
         seed=config.seed,
         label="training crops",
     )
-    held_out = data.cached_crops(
+    held_out = cached_crops(
         validation_pictures,
         config.validation_crops,
         min(config.crop, 128) // UNIT * UNIT,
@@ -163,7 +167,7 @@ def feed(crops: np.ndarray, config: Config, step: Parallel, *, first: int) -> It
         resident = step.place_crops(crops)
         while True:
             yield resident
-    batches = data.host_batches(
+    batches = host_batches(
         crops,
         config.batch // jax.process_count(),
         seed=config.seed,
@@ -181,7 +185,7 @@ class Validation:
     """Mean PSNR gain over the plain decode, on held-out pictures, at a few qualities."""
 
     def __init__(self, task: Task, pixels: np.ndarray, config: Config, chunk: int = 20) -> None:
-        self._validate = training.make_validate(task)
+        self._validate = make_validate(task)
         whole = max(len(pixels) // chunk, 1) * min(chunk, len(pixels))
         self._chunks = [
             jnp.asarray(part) for part in np.split(pixels[:whole], max(whole // chunk, 1))
@@ -206,10 +210,10 @@ def warm_params(config: Config) -> Any:
     """The parameters to begin from, fitted to this run's table; None for fresh ones."""
     if not config.warm_start:
         return None
-    network = released.load_any(config.warm_start)
+    network = zoo.load_any(config.warm_start)
     if network.table is None or config.architecture != network.card["architecture"]:
         return network.params
-    return retarget(network.params, network.table, jpeg.quality_table(config.quality[0]))
+    return retarget(network.params, network.table, transform.quality_table(config.quality[0]))
 
 
 def fit(config: Config) -> int:
@@ -218,11 +222,11 @@ def fit(config: Config) -> int:
     module = registry.build(config.architecture, config.network_options, dtype=config.dtype)
     workdir = Path(config.workdir)
     with Checkpoints(workdir) as checkpoints:
-        state = training.create_state(module, config, warm_params(config))
+        state = create_state(module, config, warm_params(config))
         state = checkpoints.restore(state, config) or state
         crops, held_out = load_crops(config)
         task = tasks.of(module, config)
-        step = training.make_step(task, config, resident=fits_on_device(crops, config))
+        step = make_step(task, config, resident=fits_on_device(crops, config))
         state = step.place_state(state)
         validate = Validation(task, held_out, config)
         first = int(state.step)

@@ -14,8 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from hrcnn_jax import released
-from hrcnn_jax.files import written_whole
+from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.networks import zoo
 
 ROOT = Path(__file__).parents[1]
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -45,7 +45,7 @@ def main() -> None:
             print(f"{megapixels:11g}{seconds:10.1f}{rate:8.2f}{peak / 2**20:11.0f}", flush=True)
             rows.append({"megapixels": megapixels, "seconds": seconds, "peak_bytes": peak})
     if given.output:
-        found = {"hardware": released.hardware(), "date": datetime.date.today().isoformat()}
+        found = {"hardware": zoo.hardware(), "date": datetime.date.today().isoformat()}
         with written_whole(Path(given.output)) as partial:
             text = json.dumps(found | {"rows": rows}, indent=1)
             partial.write_text(text + "\n", encoding="utf-8")

@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hrcnn_jax import compilation, folding, registry, released
-from hrcnn_jax.tiles import TILE
+from hrcnn_jax.networks import folding, registry, zoo
+from hrcnn_jax.restoration import compilation
+from hrcnn_jax.restoration.tiles import TILE
 
 REPEATS = 3
 OPERATIONS = re.compile(r".*(fusion|dot|convolution|stack|copy|concatenate|broadcast)[._\d]*$")
@@ -25,10 +26,10 @@ OPERATIONS = re.compile(r".*(fusion|dot|convolution|stack|copy|concatenate|broad
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__)
-    parser.add_argument("--network", default=released.DEFAULT)
+    parser.add_argument("--network", default=zoo.DEFAULT)
     parser.add_argument("--blocks", type=int, default=TILE, help="side of the tile, in blocks")
     given = parser.parse_args()
-    network = released.load(given.network)
+    network = zoo.load(given.network)
     apply = jax.jit(
         partial(registry.restore, *folding.fold(network.module, network.params)),
         compiler_options=compilation.lean(),

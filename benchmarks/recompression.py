@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from hrcnn_jax import codec, cropping, recompression
-from hrcnn_jax.data import DataError, open_source
+from hrcnn_jax.data.sources import DataError, open_source
+from hrcnn_jax.files import reader
+from hrcnn_jax.history.grid import earlier_grid
+from hrcnn_jax.history.table import detect
 
 ONCE = (10, 30, 50, 65, 75, 85, 90, 95, 98, 100)
 TWICE = (
@@ -42,13 +44,13 @@ def decompress(file: bytes) -> NDArray[np.uint8]:
 
 def earlier_quality(file: bytes) -> int | None:
     """What is found in a file."""
-    found = recompression.detect(codec.read(file).components[0])
+    found = detect(reader.read(file).components[0])
     return None if found is None else found.quality
 
 
 def grid(file: bytes) -> tuple[int, int] | None:
     """The same of an earlier grid of blocks."""
-    return cropping.earlier_grid(codec.read(file).components[0])
+    return earlier_grid(reader.read(file).components[0])
 
 
 def main() -> int:

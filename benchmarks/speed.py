@@ -28,12 +28,14 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import pictures
-from hrcnn_jax import codec, compilation, folding, registry, released
-from hrcnn_jax.files import written_whole
-from hrcnn_jax.model import HRCNN
-from hrcnn_jax.released import Network
-from hrcnn_jax.restorer import Restorer
-from hrcnn_jax.tiles import THREADS, TILE
+from hrcnn_jax.files import reader
+from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.networks import folding, registry, zoo
+from hrcnn_jax.networks.hrcnn import HRCNN
+from hrcnn_jax.networks.zoo import Network
+from hrcnn_jax.restoration import compilation
+from hrcnn_jax.restoration.restorer import Restorer
+from hrcnn_jax.restoration.tiles import THREADS, TILE
 
 QUALITY = 10
 """Of the files: one that every network serves."""
@@ -80,7 +82,7 @@ class Alone:
 
 def versions_of(name: str) -> list[Alone]:
     """A network as ``restore`` runs it; the paper's in half precision and to the letter, too."""
-    network = released.load(name)
+    network = zoo.load(name)
     if not isinstance(network.module, HRCNN):
         return [Alone(name, network.module, network.params, cost_of(network))]
     modules = {
@@ -154,7 +156,7 @@ def network_on_file(restorer: Restorer, file: bytes, repeats: int) -> dict[str, 
     """Seconds from a file's bytes to the finished array, and those of its parts."""
     restore = partial(restorer.restore, max_pixels=sys.maxsize)
     first, seconds = first_and_median(restore, file, repeats=repeats)
-    read = partial(codec.read, max_pixels=sys.maxsize)
+    read = partial(reader.read, max_pixels=sys.maxsize)
     reading = median_seconds(read, file, repeats=repeats)
     return {"seconds": seconds, "first_seconds": first, "reading_seconds": reading}
 
@@ -185,7 +187,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     """All figures."""
     repeats = given.repeats
     found: dict[str, Any] = {
-        "hardware": released.hardware(),
+        "hardware": zoo.hardware(),
         "date": datetime.date.today().isoformat(),
         "jax": jax.__version__,
         "yardstick": {dtype: yardstick(dtype, repeats) for dtype in given.yardsticks},
@@ -243,7 +245,7 @@ def shares(cost: Cost, seconds: float, limit: float) -> dict[str, float]:
 
 def colour_cost(restorer: Restorer, cost: Cost) -> Cost:
     """Of a pixel of a 4:2:0 file: luma's, and chroma's if a network restores it."""
-    return cost if restorer.network.table is not None else cost + cost_of(released.load("chroma"))
+    return cost if restorer.network.table is not None else cost + cost_of(zoo.load("chroma"))
 
 
 def _say(what: str, row: dict[str, Any]) -> None:
@@ -255,7 +257,7 @@ def _say(what: str, row: dict[str, Any]) -> None:
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Flags."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
-    parser.add_argument("--networks", nargs="+", default=list(released.names()))
+    parser.add_argument("--networks", nargs="+", default=list(zoo.names()))
     parser.add_argument("--megapixels", nargs="+", type=float, default=[0.1, 1, 12])
     parser.add_argument("--batches", nargs="+", type=int, default=[1])
     parser.add_argument("--threads", nargs="+", type=int, default=sorted({1, THREADS}))

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from benchmarks import pictures
 from benchmarks.memory import environment
-from hrcnn_jax import released
-from hrcnn_jax.files import written_whole
+from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.networks import zoo
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     again = statistics.median(others)
     print(f"{given.megapixels:g} megapixels: first start {first:.1f} s, then {again:.1f} s")
     if given.output:
-        found = {"hardware": released.hardware(), "date": datetime.date.today().isoformat()}
+        found = {"hardware": zoo.hardware(), "date": datetime.date.today().isoformat()}
         seconds = {"megapixels": given.megapixels, "first_seconds": first, "seconds": again}
         with written_whole(Path(given.output)) as partial:
             partial.write_text(json.dumps(found | seconds, indent=1) + "\n", encoding="utf-8")

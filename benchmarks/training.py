@@ -15,9 +15,11 @@ import jax
 import numpy as np
 
 from benchmarks.speed import cost_of, first_and_median, shares, yardstick
-from hrcnn_jax import config as configs
-from hrcnn_jax import registry, released, tasks, training
-from hrcnn_jax.files import written_whole
+from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.networks import registry, zoo
+from hrcnn_jax.training import settings as configs
+from hrcnn_jax.training import tasks
+from hrcnn_jax.training.step import create_state, make_step
 
 CROPS = 64
 PASSES = 3
@@ -27,10 +29,10 @@ def measure(preset: str, repeats: int, limit: float, **options: Any) -> dict[str
     """Figures of one preset's step."""
     config = configs.from_preset(preset, data=("noise",), **options)
     module = registry.build(config.architecture, config.network_options, dtype=config.dtype)
-    parallel = training.make_step(tasks.of(module, config), config)
-    state = training.create_state(module, config)
-    card = released.describe(config, state.params, 0, 0.0)
-    network = released.Network(preset, module, state.params, card)
+    parallel = make_step(tasks.of(module, config), config)
+    state = create_state(module, config)
+    card = zoo.describe(config, state.params, 0, 0.0)
+    network = zoo.Network(preset, module, state.params, card)
     cost = cost_of(network)
     channels = 1 if config.planes == "green" else 3
     noise = np.random.default_rng(0).integers(0, 256, (CROPS, config.crop, config.crop, channels))
@@ -67,7 +69,7 @@ def main() -> None:
             flush=True,
         )
     if given.output:
-        found = {"hardware": released.hardware(), "date": datetime.date.today().isoformat()}
+        found = {"hardware": zoo.hardware(), "date": datetime.date.today().isoformat()}
         with written_whole(Path(given.output)) as partial:
             text = json.dumps(found | {"yardstick": limit, "rows": rows}, indent=1)
             partial.write_text(text + "\n", encoding="utf-8")

@@ -6,10 +6,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hrcnn_jax.commands import demo, inspect, networks, restore
-from hrcnn_jax.commands.common import FAILED, USAGE, Ended, complain, raised_signals
-from hrcnn_jax.compilation import keep_programs
-from hrcnn_jax.output import OutputError
+from hrcnn_jax.cli import demo, inspect, models, restore
+from hrcnn_jax.cli.common import FAILED, USAGE, Ended, complain, raised_signals
+from hrcnn_jax.files.writer import OutputError
+from hrcnn_jax.restoration.compilation import keep_programs
 
 
 def parser() -> argparse.ArgumentParser:
@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
         prog="hrcnn-jax", description="Restore JPEG pictures straight from their codes."
     )
     commands = main.add_subparsers(required=True, metavar="COMMAND")
-    for module in (restore, inspect, networks, demo):
+    for module in (restore, inspect, models, demo):
         module.add(commands)
     return main
 

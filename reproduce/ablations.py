@@ -17,10 +17,14 @@ from typing import Any
 import numpy as np
 
 import train
-from hrcnn_jax import data, evaluation, journal, released
-from hrcnn_jax.config import Config, from_preset
-from hrcnn_jax.files import written_whole
-from hrcnn_jax.restorer import Restorer
+from hrcnn_jax.data import sources
+from hrcnn_jax.data.crops import cut_crops
+from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.networks import zoo
+from hrcnn_jax.restoration.restorer import Restorer
+from hrcnn_jax.scores import evaluation
+from hrcnn_jax.training import run_log
+from hrcnn_jax.training.settings import Config, from_preset
 
 MEASURED = Path(__file__).parent / "measured"
 
@@ -75,9 +79,9 @@ def config_of(name: str, given: argparse.Namespace) -> Config:
 
 def measure(config: Config) -> dict[str, Any]:
     """Gains of a trained variant on whole validation crops, projected onto the codes or not."""
-    network = released.load_any(config.workdir)
-    source = data.open_source(config.validation, split="validation")
-    crops = data.cut_crops(source, config.validation_crops, 128, planes="green")
+    network = zoo.load_any(config.workdir)
+    source = sources.open_source(config.validation, split="validation")
+    crops = cut_crops(source, config.validation_crops, 128, planes="green")
     pictures = [evaluation.Picture(str(n), crop[..., 0]) for n, crop in enumerate(crops)]
     found: dict[str, Any] = {}
     for key, faithful in (("gain", False), ("gain_projected", True)):
@@ -85,7 +89,7 @@ def measure(config: Config) -> dict[str, Any]:
         (result,) = evaluation.measure([(restorer, list(config.quality))], pictures)
         found[key] = round(float(np.mean([scores["gain"] for scores in result.scores])), 4)
     described = {key: network.card[key] for key in ("parameters", "multiply_adds_per_pixel")}
-    curve = journal.curve(Path(config.workdir))
+    curve = run_log.curve(Path(config.workdir))
     return {**found, **described, "steps": config.steps, "curve": curve}
 
 
@@ -99,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if ended_by := train.fit(config):
                 return 128 + ended_by
             known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-            known |= {"hardware": released.hardware(), "quality": given.quality}
+            known |= {"hardware": zoo.hardware(), "quality": given.quality}
             known.setdefault("variants", {})[name] = measure(config)
             with written_whole(path) as partial:
                 partial.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")

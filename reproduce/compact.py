@@ -16,16 +16,17 @@ from typing import NamedTuple
 
 import evaluate
 from benchmarks import speed
-from hrcnn_jax import figures, released
-from hrcnn_jax.figures import Point
-from hrcnn_jax.files import written_whole
+from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.networks import zoo
+from hrcnn_jax.scores import figures
+from hrcnn_jax.scores.figures import Point
 from reproduce.results import ROOT, table
 
 Scores = Mapping[int, Mapping[str, float]]
 """Means over LIVE1 by quality, as cards hold them."""
 
 NETWORKS = ("small", "large")
-TRAINED = (*NETWORKS, released.CHROMA)
+TRAINED = (*NETWORKS, zoo.CHROMA)
 QUALITIES = (*range(5, 100, 5), 98, 100)
 SHOWN = (5, 10, 30, 50, 75, 90, 95, 98, 100)
 """The qualities with a column of their own: all that planes other than green are measured at."""
@@ -90,7 +91,7 @@ def find(name: str, qualities: Sequence[int], flags: Sequence[str], *, resume: b
 
 def known(name: str, label: str) -> Scores:
     """What a network's card holds."""
-    scores = released.load(name).card.get("scores", {}).get(label, {})
+    scores = zoo.load(name).card.get("scores", {}).get(label, {})
     return {int(quality): mean for quality, mean in scores.items()}
 
 
@@ -112,7 +113,7 @@ def gain_rows(files: Mapping[tuple[str, str, str], Scores]) -> list[list[str]]:
 
 def cost_of(name: str) -> int:
     """Multiply-adds a pixel of a released network."""
-    return int(released.load(name).card["multiply_adds_per_pixel"])
+    return int(zoo.load(name).card["multiply_adds_per_pixel"])
 
 
 def our_row(label: str, cost: int, scores: Scores) -> list[str]:
@@ -129,7 +130,7 @@ def luma_rows(found: Mapping[str, Scores]) -> list[list[str]]:
 
 def rgb_rows(found: Mapping[str, Scores], apart: Scores) -> list[list[str]]:
     """PSNR in dB over RGB: with the chroma network, and each plane by itself (``apart``)."""
-    chroma = cost_of(released.CHROMA)
+    chroma = cost_of(zoo.CHROMA)
     ours = [
         our_row(f"`{name}` with `chroma`", cost_of(name) + chroma, found[name]) for name in NETWORKS
     ]
@@ -153,7 +154,7 @@ def training_rows() -> list[list[str]]:
     """How each network was trained, from its card."""
     rows = []
     for name in TRAINED:
-        card = released.load(name).card
+        card = zoo.load(name).card
         told, options = card["training"], card["options"]
         rows.append(
             [
@@ -190,7 +191,7 @@ def draw_costs(luma: Mapping[str, Scores], path: Path) -> None:
     points = [
         Point(
             f"{name}, ours",
-            released.load(name).card["multiply_adds_per_pixel"],
+            zoo.load(name).card["multiply_adds_per_pixel"],
             scores[LITERATURE[0]]["gain"],
             ours=True,
         )
@@ -232,13 +233,13 @@ def run(given: argparse.Namespace) -> None:
     template = (Path(__file__).parent / "compact.template.md").read_text(encoding="utf-8")
     head = ["", "multiply-adds a pixel", *(f"Q = {quality}" for quality in LITERATURE)]
     text = template.format(
-        hardware=released.hardware(),
+        hardware=zoo.hardware(),
         date=datetime.date.today().isoformat(),
         gains=table(["", *map(str, SHOWN), "lowest of all"], gain_rows(files)),
         luma=table(head, luma_rows(luma)),
         rgb=table(head, rgb_rows(rgb, apart)),
         training=table(TRAINING_HEAD, training_rows()),
-        taps={name: speed.cost_of(released.load(name)).direct for name in TRAINED},
+        taps={name: speed.cost_of(zoo.load(name)).direct for name in TRAINED},
     )
     with written_whole(ROOT / "docs" / "compact.md") as partial:
         partial.write_text(text, encoding="utf-8")

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import evaluate
-from hrcnn_jax import figures, released
-from hrcnn_jax.data import open_source
-from hrcnn_jax.evaluation import Picture, draw_comparison, draw_stages, samples_of
-from hrcnn_jax.files import written_whole
-from hrcnn_jax.restorer import Restorer
+from hrcnn_jax.data.sources import open_source
+from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.networks import zoo
+from hrcnn_jax.restoration.restorer import Restorer
+from hrcnn_jax.scores import figures
+from hrcnn_jax.scores.evaluation import Picture, draw_comparison, draw_stages, samples_of
 from reproduce import paper
 from reproduce.ablations import MEASURED
 
@@ -48,7 +49,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def networks() -> list[str]:
     """The released networks of the paper's kind, by quality."""
-    names = [name for name in released.names() if name.startswith("hrcnn-q")]
+    names = [name for name in zoo.names() if name.startswith("hrcnn-q")]
     return sorted(names, key=lambda name: int(name.removeprefix("hrcnn-q")))
 
 
@@ -166,7 +167,7 @@ def comparison_rows(scores: Scores) -> list[list[str]]:
         f"**{mean['gain']:+.2f}**",
         f"**{100 * mean['gain_ssim_as_paper']:+.2f}**",
         f"{100 * mean['gain_ssim']:+.2f}",
-        f"{released.load(mean['model']).card['parameters']:,}",
+        f"{zoo.load(mean['model']).card['parameters']:,}",
     )
     printed = (
         (name, f"{gain:+.2f}", f"{ssim:+.2f}", "–", f"{size:,}" if size else "–")
@@ -199,7 +200,7 @@ def training_rows() -> list[list[str]]:
     """How each network was trained, from its card."""
     rows = []
     for name in networks():
-        card = released.load(name).card
+        card = zoo.load(name).card
         told, hours = card["training"], card["curve"][-1]["hours"]
         rows.append(
             [
@@ -286,7 +287,7 @@ def draw_pictures(live1: str, docs: Path) -> None:
 
 def draw_curves(docs: Path) -> None:
     """The curves of training and of the ablations."""
-    cards = {name: released.load(name).card for name in networks()}
+    cards = {name: zoo.load(name).card for name in networks()}
     lines = {name: points_of(card["curve"], "hours") for name, card in cards.items()}
     lowest = min(gain for points in lines.values() for _, gain in points)
     title = "Training the paper's network"

@@ -27,7 +27,8 @@ import pytest
 from flax import linen as nn
 from PIL import Image
 
-from hrcnn_jax import registry
+from hrcnn_jax.networks.base import Architecture
+from hrcnn_jax.networks.registry import ARCHITECTURES
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -89,15 +90,21 @@ def jpeglib_bytes(
     return path.read_bytes()
 
 
+def architecture_of(module: nn.Module) -> Architecture:
+    """The registered architecture that builds such modules; one of planes if there is none."""
+    fitting = (each for each in ARCHITECTURES.values() if type(module) is each.module)
+    return next(fitting, Architecture(type(module)))
+
+
 @cache
 def fresh_params(module: nn.Module) -> Any:
     """A network's initial parameters; compiling the random draws is what takes time."""
-    return registry.init(module, jax.random.key(0))
+    return architecture_of(module).init(module, jax.random.key(0))
 
 
 def random_params(module: nn.Module, *, scale: float = 0.1, seed: int = 0) -> Any:
     """Normal parameters for a network, none of them zero."""
-    shapes = jax.eval_shape(lambda: registry.init(module, jax.random.key(0)))
+    shapes = jax.eval_shape(lambda: architecture_of(module).init(module, jax.random.key(0)))
     random = np.random.default_rng(seed)
     return jax.tree.map(
         lambda leaf: jnp.asarray(scale * random.normal(size=leaf.shape), leaf.dtype), shapes

@@ -13,7 +13,8 @@ from PIL import Image
 from safetensors.flax import save_file
 from skimage.metrics import peak_signal_noise_ratio
 
-from hrcnn_jax import figures, registry, released
+from hrcnn_jax.networks import registry, zoo
+from hrcnn_jax.scores import figures
 from reproduce import ablations, compact, paper, performance, results
 
 CURVE = [{"step": 1, "hours": 0.1, "gain": 0.2}, {"step": 2, "hours": 0.2, "gain": 0.3}]
@@ -49,7 +50,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sizes = [{"megapixels": 4, "seconds": 2.0, "peak_bytes": 3 * 2**20}]
     machine = {"hardware": "an abacus", "date": "2026-11-23"}
     (measured / "memory.json").write_text(json.dumps({**machine, "rows": sizes}))
-    monkeypatch.setattr(released, "WEIGHTS", weights)
+    monkeypatch.setattr(zoo, "WEIGHTS", weights)
     monkeypatch.setattr(results, "ROOT", tmp_path)
     monkeypatch.setattr(results, "MEASURED", measured)
     monkeypatch.setattr(results, "CROPS", 3)

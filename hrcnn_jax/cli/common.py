@@ -1,0 +1,100 @@
+"""What the subcommands share."""
+
+import argparse
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from hrcnn_jax.files import reader
+from hrcnn_jax.files.writer import OutputError
+from hrcnn_jax.history.inspection import printable
+
+FAILED, USAGE = 1, 2
+"""Exit statuses: something failed; the flags make no sense."""
+
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""That ask a program to end."""
+
+
+class Ended(BaseException):
+    """Raised by a signal, so that what was begun is finished or taken back."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = number
+
+
+class UsageError(ValueError):
+    """Flags that make no sense; the message says why."""
+
+
+@contextmanager
+def raised_signals() -> Iterator[None]:
+    """The first signal that asks the program to end raises :class:`Ended`; others are ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def end(number: int, _: object) -> None:
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        raise Ended(number)
+
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is end:  # if one came, threads may still be writing
+                signal.signal(number, handler)
+
+
+def add_max_pixels(flags: argparse.ArgumentParser) -> None:
+    """Adds the flag that says how large a picture may claim to be."""
+    flags.add_argument(
+        "--max-pixels",
+        type=int,
+        default=reader.MAX_PIXELS,
+        metavar="N",
+        help=f"refuse larger pictures (default: {reader.MAX_PIXELS:,})",
+    )
+
+
+def complain(error: object) -> None:
+    """Prints an error, a line, without disturbing a progress bar."""
+    tqdm.write(f"hrcnn-jax: {printable(str(error))}", file=sys.stderr)
+
+
+def tell(line: str) -> None:
+    """Prints a line of results without disturbing a progress bar."""
+    tqdm.write(printable(line), file=sys.stdout)
+
+
+def output_folder(name: str) -> Path:
+    """Makes a folder unless it is there, and makes sure that it can be written into.
+
+    Raises:
+      OutputError: if it cannot.
+    """
+    if not name:
+        raise UsageError("--output is empty: give the name of a folder")
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{name}: cannot write into this folder ({reason})") from error
+    return folder

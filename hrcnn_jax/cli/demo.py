@@ -1,0 +1,57 @@
+"""``demo``: the bundled photograph restored, and the gain printed."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hrcnn_jax.cli.common import output_folder
+from hrcnn_jax.files import reader, writer
+from hrcnn_jax.restoration import restorer
+from hrcnn_jax.restoration.restorer import Restorer
+from hrcnn_jax.scores import figures
+
+SAMPLE = Path(__file__).parents[1] / "sample"
+SAMPLE_DETAIL = slice(140, 340), slice(60, 300)
+"""What the demo enlarges of the sample: rows and columns of pixels."""
+
+PNG = writer.FORMATS["png"]
+
+
+def add(commands: Any) -> None:
+    """Adds the subcommand and its flags."""
+    demo = commands.add_parser("demo", help="restore the bundled photograph, print the gain")
+    demo.add_argument("-o", "--output", default="demo", metavar="OUT", help="default: demo/")
+    demo.set_defaults(run=run)
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Restores the bundled photograph and compares both pictures with the original."""
+    folder = output_folder(flags.output)
+    file = reader.read(SAMPLE / "parrots.jpg")
+    original = np.asarray(Image.open(SAMPLE / "parrots.webp").convert("RGB"))
+    network = Restorer()
+    plain, restored = restorer.decode(file), network.restore(file)
+    writer.write(folder / "parrots.png", restored, PNG)
+    writer.write(folder / "parrots.compare.png", figures.side_by_side(plain, restored), PNG)
+    details = (_enlarge(picture[SAMPLE_DETAIL]) for picture in (plain, restored))
+    writer.write(folder / "parrots.detail.png", figures.side_by_side(*details), PNG)
+    before, after = _psnr(plain, original), _psnr(restored, original)
+    print(f"plain JPEG   {before:.2f} dB")
+    print(f"restored     {after:.2f} dB   (network {network.network.name})")
+    print(f"gain        {after - before:+.2f} dB   (PSNR over RGB)")
+    for kind in ("compare", "detail"):
+        print(f"before and after, side by side: {folder / f'parrots.{kind}.png'}")
+    return 0
+
+
+def _enlarge(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return picture.repeat(3, axis=0).repeat(3, axis=1)
+
+
+def _psnr(picture: NDArray[np.uint8], original: NDArray[np.uint8]) -> float:
+    error = np.mean((picture.astype(np.float64) - original) ** 2)
+    return float(10 * np.log10(255**2 / error))

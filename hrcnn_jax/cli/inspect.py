@@ -1,0 +1,36 @@
+"""``inspect``: what JPEG files are."""
+
+import argparse
+import json
+from typing import Any
+
+from hrcnn_jax.cli.common import FAILED, add_max_pixels, complain
+from hrcnn_jax.files import reader
+from hrcnn_jax.files.reader import JpegError
+from hrcnn_jax.history import inspection
+
+
+def add(commands: Any) -> None:
+    """Adds the subcommand and its flags."""
+    flags = commands.add_parser("inspect", help="tell what JPEG files are")
+    flags.add_argument("inputs", nargs="+", metavar="FILE", help="JPEG files")
+    flags.add_argument("--json", action="store_true", help="as a JSON list")
+    add_max_pixels(flags)
+    flags.set_defaults(run=run)
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Inspects every file it can; the status is 1 if any failed."""
+    found = []
+    for name in flags.inputs:
+        try:
+            facts = inspection.inspect(reader.read(name, max_pixels=flags.max_pixels))
+        except JpegError as error:
+            complain(error)
+            continue
+        found.append(facts)
+        if not flags.json:
+            print(inspection.text(facts))
+    if flags.json:
+        print(json.dumps(found, indent=2))
+    return 0 if len(found) == len(flags.inputs) else FAILED

@@ -1,0 +1,236 @@
+"""``restore``: JPEG files to restored pictures, many at a time."""
+
+import argparse
+import dataclasses
+import os
+import sys
+import time
+from contextlib import closing
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from hrcnn_jax.cli.common import (
+    FAILED,
+    UsageError,
+    add_max_pixels,
+    complain,
+    output_folder,
+    tell,
+)
+from hrcnn_jax.files import reader, writer
+from hrcnn_jax.files.atomic import is_file
+from hrcnn_jax.files.reader import JpegError, JpegFile
+from hrcnn_jax.files.writer import FORMATS, OutputError
+from hrcnn_jax.history import inspection
+from hrcnn_jax.jpeg.tables import BLOCK
+from hrcnn_jax.networks import zoo
+from hrcnn_jax.restoration import batch, restorer, tiles, verification
+from hrcnn_jax.restoration.assembly import assemble
+from hrcnn_jax.restoration.batch import Job
+from hrcnn_jax.restoration.restorer import Restorer
+from hrcnn_jax.scores import figures
+
+COMPARED = ".compare.png"
+
+
+class Result(NamedTuple):
+    """What is to be written and told of a file."""
+
+    file: JpegFile
+    picture: NDArray[Any]
+    compared: NDArray[np.uint8] | None
+    told: list[str]
+
+
+def add(commands: Any) -> None:
+    """Adds the subcommand and its flags."""
+    flags = commands.add_parser("restore", help="restore JPEG files")
+    flags.add_argument(
+        "inputs", nargs="+", metavar="IN", help="JPEG files, patterns, or with -r folders"
+    )
+    flags.add_argument("-o", "--output", required=True, metavar="OUT", help="folder for results")
+    flags.add_argument(
+        "-r", "--recursive", action="store_true", help="all of a folder, its structure kept"
+    )
+    flags.add_argument(
+        "--skip-existing", action="store_true", help="leave out files whose results are there"
+    )
+    flags.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="png",
+        help="default: png; 16: bits a sample, 32f: floats",
+    )
+    flags.add_argument(
+        "--quality",
+        type=int,
+        default=writer.QUALITY,
+        metavar="Q",
+        help=f"of jpeg and webp, 1-100 (default: {writer.QUALITY})",
+    )
+    flags.add_argument(
+        "--model",
+        default=zoo.DEFAULT,
+        metavar="NAME",
+        help=f"released network (default: {zoo.DEFAULT}; see the command models)",
+    )
+    flags.add_argument(
+        "--compare", action="store_true", help=f"also write NAME{COMPARED}, before and after"
+    )
+    flags.add_argument(
+        "--strength", type=float, default=1.0, metavar="S", help="0: plain decode, to 1 (default)"
+    )
+    flags.add_argument(
+        "--no-faithful",
+        dest="faithful",
+        action="store_false",
+        help="let the result disagree with the file's codes",
+    )
+    flags.add_argument(
+        "--verify",
+        action="store_true",
+        help="encode results again, and tell how many of the file's codes come back",
+    )
+    flags.add_argument(
+        "-v", "--verbose", action="store_true", help="tell what each file is and becomes"
+    )
+    flags.add_argument(
+        "--tile",
+        type=int,
+        default=tiles.TILE * BLOCK,
+        metavar="N",
+        help="largest side of what is restored at once, a multiple of 64 (default: %(default)s)",
+    )
+    flags.add_argument(
+        "--jobs",
+        type=int,
+        default=min(4, os.cpu_count() or 1),
+        metavar="N",
+        help="threads that read, and that write (default: %(default)s)",
+    )
+    add_max_pixels(flags)
+    flags.set_defaults(run=run)
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Restores every file it can; the status is 1 if any failed."""
+    if flags.jobs < 1:
+        raise UsageError(f"--jobs must be 1 or more, got {flags.jobs}")
+    if not 1 <= flags.quality <= 100:
+        raise UsageError(f"--quality must be from 1 to 100, got {flags.quality}")
+    network = Restorer(
+        flags.model, faithful=flags.faithful, strength=flags.strength, tile=flags.tile
+    )
+    kind = FORMATS[flags.format]
+    folder = output_folder(flags.output)
+    suffixes = [kind.suffix, *([COMPARED] if flags.compare else [])]
+    jobs = batch.plan(flags.inputs, folder, suffixes=suffixes, recursive=flags.recursive)
+    skipped = [job for job in jobs if flags.skip_existing and _is_done(job, suffixes)]
+    jobs = [job for job in jobs if job not in skipped]
+
+    pipeline = batch.pipeline(
+        jobs,
+        read=partial(_read, max_pixels=flags.max_pixels),
+        compute=partial(_restore, network=network, flags=flags),
+        write=partial(_write, flags=flags),
+        weigh=lambda job: reader.claimed_pixels(job.source),
+        threads=flags.jobs,
+    )
+    failures, pixels, start = 0, 0, time.monotonic()
+    hidden = None if len(jobs) > 1 else True  # None: shown on a terminal
+    with (
+        closing(pipeline) as outcomes,  # ended by a signal, it finishes what it is writing
+        tqdm(total=len(jobs), unit="file", file=sys.stderr, disable=hidden) as bar,
+    ):
+        for job, error, result in outcomes:
+            if error is not None:
+                failures += 1
+                complain(_in_a_line(job, error))
+            else:
+                pixels += result.file.width * result.file.height
+                for line in result.told:
+                    tell(line)
+            bar.update()
+            bar.set_postfix_str(_rate(pixels, time.monotonic() - start))
+    if len(jobs) + len(skipped) > 1:
+        complain(
+            f"{len(jobs) - failures} of {len(jobs)} files restored, {failures} failed, "
+            f"{len(skipped)} skipped: {_rate(pixels, time.monotonic() - start)}"
+        )
+    return FAILED if failures else 0
+
+
+def _is_done(job: Job, suffixes: list[str]) -> bool:
+    return job.problem is None and all(map(is_file, batch.outputs_of(job.target, suffixes)))
+
+
+def _read(job: Job, *, max_pixels: int) -> JpegFile:
+    if job.problem is not None:
+        raise JpegError(job.problem)
+    return reader.read(job.source, max_pixels=max_pixels)
+
+
+def _restore(job: Job, file: JpegFile, *, network: Restorer, flags: argparse.Namespace) -> Result:
+    kind = FORMATS[flags.format]
+    told = []
+    if flags.verbose:
+        told.append(inspection.summary(inspection.inspect(file)))
+        if file.colour in ("cmyk", "ycck") and not kind.inks:
+            told.append(f"{file.name}: inks become RGB, without colour management")
+    planes = network.planes(file)
+    tallies = [verification.Tally() for _ in planes]
+    if flags.verify:
+        planes = [
+            verification.watched(*each)
+            for each in zip(planes, file.components, tallies, strict=True)
+        ]
+    picture = assemble(file, planes, kind.depth, guidance=network.strength)
+    if flags.verify:
+        written = verification.of_picture(file, picture)
+        report = verification.report(file, tallies, written, kind.depth)
+        told.append(f"{file.name}: {report}")
+        if flags.faithful and any(tally.equal < tally.total for tally in tallies):
+            raise JpegError(f"{file.name}: the result is not faithful: {report}")
+    compared = None
+    if flags.compare:
+        before, after = writer.to_8_bits(restorer.decode(file)), writer.to_8_bits(picture)
+        compared = figures.side_by_side(before, after)
+    if flags.verbose:
+        told.append(f"{file.name}: restored to {job.target}")
+    return Result(file, picture, compared, told)
+
+
+def _write(job: Job, result: Result, *, flags: argparse.Namespace) -> Result:
+    try:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{job.target.parent}: cannot be made ({error.strerror})") from error
+    if result.compared is not None:
+        # Inks have become RGB here, whatever the result is written as.
+        compared = job.target.with_name(job.target.stem + COMPARED)
+        writer.write(compared, result.compared, FORMATS["png"], file=_without_inks(result.file))
+    kind = FORMATS[flags.format]
+    writer.write(job.target, result.picture, kind, file=result.file, quality=flags.quality)
+    return result._replace(picture=np.empty(0), compared=None)
+
+
+def _without_inks(file: JpegFile) -> JpegFile:
+    return dataclasses.replace(file, icc=None) if file.colour in ("cmyk", "ycck") else file
+
+
+def _in_a_line(job: Job, error: Exception) -> str:
+    if isinstance(error, JpegError | OutputError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"{job.source}: is too large for this machine's memory"
+    reason = " ".join(str(error).split())
+    return f"{job.source}: failed for a reason of our own ({type(error).__name__}: {reason})"
+
+
+def _rate(pixels: int, seconds: float) -> str:
+    millions = pixels / 1e6
+    return f"{millions:.1f} MP, {millions / max(seconds, 1e-3):.2f} MP/s"

@@ -1,0 +1,1 @@
+"""Training pictures: sources, crops on the host, patches on the device."""

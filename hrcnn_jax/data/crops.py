@@ -1,0 +1,138 @@
+"""Crops of training pictures, cut once on the host into one uint8 array ``(N, S, S, C)``.
+
+JPEG codes are never stored: they are made from the crops inside the jitted step.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from hrcnn_jax.data.planes import PLANES
+from hrcnn_jax.data.sources import DataError, Source
+from hrcnn_jax.files.atomic import written_whole
+
+
+def cut_crops(
+    source: Source,
+    count: int,
+    size: int,
+    *,
+    planes: str,
+    scales: Sequence[float] = (1.0,),
+    seed: int = 0,
+    out: np.ndarray | None = None,
+    label: str = "cutting crops",
+) -> np.ndarray:
+    """Cuts crops at random places, as many from each picture (give or take one).
+
+    Positions are uniform over pixels, so crops of pictures that were once JPEG files lie off
+    their 8x8 grid seven times out of eight each way.
+
+    Args:
+      source: the pictures.
+      count: how many crops.
+      size: their side in pixels.
+      planes: key of ``PLANES``; a single plane is stored as one channel, several as RGB.
+      scales: each crop is cut from its picture resized by one of these (Lanczos).
+      seed: the same arguments give the same crops.
+      out: array ``(count, size, size, C)`` uint8 to fill; made when None.
+      label: of the progress bar.
+
+    Returns:
+      ``(count, size, size, C)`` uint8, C = 1 or 3.
+
+    Raises:
+      DataError: if a picture cannot be read or is smaller than the crop.
+    """
+    names = source.names
+    channels = PLANES[planes].stored
+    crops = np.empty((count, size, size, channels), np.uint8) if out is None else out
+    share = np.array_split(np.arange(count), len(names))
+
+    def cut(index: int) -> None:
+        if not len(share[index]):
+            return
+        random = np.random.default_rng((seed, index))
+        picture = source.load(index)
+        if min(picture.shape[:2]) < size:
+            raise DataError(
+                f"{names[index]}: {picture.shape[1]}x{picture.shape[0]} pixels is smaller than "
+                f"the {size}x{size} crop: remove it or choose a smaller crop"
+            )
+        which = random.integers(len(scales), size=len(share[index]))
+        for number, scale in enumerate(scales):
+            resized = _resize(picture, scale, size)
+            height, width = resized.shape[:2]
+            for target in share[index][which == number]:
+                top = random.integers(height - size + 1)
+                left = random.integers(width - size + 1)
+                crops[target] = _store(resized[top : top + size, left : left + size], planes)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        done = pool.map(cut, range(len(names)))
+        for _ in tqdm(done, total=len(names), desc=label, unit="picture", disable=None):
+            pass
+    return crops
+
+
+def cached_crops(
+    source: Source, count: int, size: int, *, cache: Path, **options: Any
+) -> np.ndarray:
+    """:func:`cut_crops`, kept in a memory-mapped file below ``cache`` and found again there."""
+    described = json.dumps([list(source.names), count, size, sorted(options.items())], default=list)
+    path = cache / f"crops-{hashlib.sha256(described.encode()).hexdigest()[:16]}.npy"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        shape = (count, size, size, PLANES[options["planes"]].stored)
+        with written_whole(path) as partial:
+            out = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
+            cut_crops(source, count, size, out=out, **options)
+            out.flush()
+    return np.load(path, mmap_mode="r")
+
+
+def host_batches(
+    crops: np.ndarray, batch: int, *, seed: int, first_step: int, shard: int = 0, shards: int = 1
+) -> Iterator[np.ndarray]:
+    """Endless shuffled batches for crops that do not fit on the device, read ahead by grain.
+
+    Batch number ``n`` is the same whatever ``first_step`` the iteration starts from.
+
+    Args:
+      crops: ``(N, S, S, C)`` uint8, usually memory-mapped.
+      batch: crops in a batch of this shard.
+      seed: of the order, which is new in every epoch.
+      first_step: the number of the first batch to give.
+      shard: which of ``shards`` equal parts of the crops to read (one a process).
+      shards: how many parts there are.
+    """
+    import grain
+
+    dataset = grain.MapDataset.source(crops)[shard::shards].shuffle(seed).repeat(None)
+    iterator = iter(dataset.batch(batch).to_iter_dataset())
+    iterator.set_state({**iterator.get_state(), "next_index": first_step})
+    return iterator
+
+
+def _resize(picture: np.ndarray, scale: float, smallest: int) -> np.ndarray:
+    if scale == 1.0:
+        return picture
+    height, width = (max(smallest, round(side * scale)) for side in picture.shape[:2])
+    image = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def _store(crop: np.ndarray, planes: str) -> np.ndarray:
+    if PLANES[planes].stored == 3:
+        return crop
+    (channel,) = PLANES[planes].channels
+    plane = crop @ np.asarray(channel.weights, np.float32) + np.float32(channel.offset)
+    return np.round(plane)[..., None].astype(np.uint8)

@@ -1,0 +1,1 @@
+"""What was done to a picture before: signs of earlier compressions."""

@@ -1,0 +1,178 @@
+"""What a JPEG file is, for people and for programs: ``python -m hrcnn_jax inspect``."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrcnn_jax.files import exif
+from hrcnn_jax.files.reader import JpegFile
+from hrcnn_jax.history.grid import earlier_grid
+from hrcnn_jax.history.table import detect
+from hrcnn_jax.jpeg import transform
+from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE
+
+_SAMPLINGS = {
+    (1, 1): "4:4:4",
+    (1, 2): "4:2:2",
+    (2, 2): "4:2:0",
+    (2, 1): "4:4:0",
+    (1, 4): "4:1:1",
+    (2, 4): "4:1:0",
+}
+"""By how many times coarser chroma is than luma, ``(down, across)``."""
+
+
+def inspect(file: JpegFile) -> dict[str, Any]:
+    """Facts about a file, as JSON can hold them."""
+    quality, exact = libjpeg_quality(file)
+    earlier = detect(file.components[0])
+    grid = earlier_grid(file.components[0])
+    return {
+        "name": file.name,
+        "width": file.width,
+        "height": file.height,
+        "colour": file.colour,
+        "sampling": sampling(file),
+        "coding": coding(file),
+        "restart_interval": file.restart_interval,
+        "quality": quality,
+        "quality_is_exact": exact,
+        "components": [
+            {
+                "sampling": list(part.sampling),
+                "width": part.size[1],
+                "height": part.size[0],
+                "table": part.table.tolist(),
+            }
+            for part in file.components
+        ],
+        "metadata": {
+            "orientation": exif.orientation(file.exif),
+            "resolution": file.resolution or exif.resolution(file.exif),
+            "exif_bytes": len(file.exif or b""),
+            "icc_bytes": len(file.icc or b""),
+            "xmp_bytes": len(file.xmp or b""),
+            "comment": None if file.comment is None else file.comment.decode("utf-8", "replace"),
+        },
+        "compressed_before": None
+        if earlier is None
+        else {
+            "quality": earlier.quality,
+            "steps": [{"v": v, "u": u, "step": step} for (v, u), step in earlier.steps.items()],
+        },
+        "cropped_from_jpeg": None if grid is None else {"down": grid[0], "across": grid[1]},
+    }
+
+
+def sampling(file: JpegFile) -> str:
+    """Such as ``4:2:0``; where there is no such name, each component's factors."""
+    if len(file.components) == 1:
+        return "none"
+    first, *others = (part.factor for part in file.components)
+    coarser = {each for each in others[:2] if first == (1, 1)}
+    if len(coarser) == 1 and coarser <= _SAMPLINGS.keys():
+        return _SAMPLINGS[coarser.pop()]
+    return ", ".join("{}×{}".format(*part.sampling) for part in file.components)
+
+
+def coding(file: JpegFile) -> str:
+    """Such as ``progressive, Huffman``."""
+    scans = "progressive" if file.progressive else "sequential"
+    return f"{scans}, {'arithmetic' if file.arithmetic else 'Huffman'}"
+
+
+def libjpeg_quality(file: JpegFile) -> tuple[int, bool]:
+    """The quality whose tables are the file's, or the nearest in ratios of their steps.
+
+    Returns:
+      The quality, 1-100, and whether its tables are exactly the file's.
+    """
+    scaled = np.arange(1, 101)
+    bases = {base: np.asarray(transform.quality_table(scaled, _BASES[base])) for base in _BASES}
+    distance = np.zeros(len(scaled))
+    for index, part in enumerate(file.components):
+        is_chroma = file.colour in ("ycbcr", "ycck") and index in (1, 2)
+        tables = bases["chroma" if is_chroma else "luma"]
+        distance += np.abs(np.log(tables / part.table)).sum((1, 2))
+    best = int(distance.argmin())
+    return best + 1, bool(distance[best] == 0)
+
+
+_BASES: dict[str, NDArray[np.int32]] = {
+    "luma": LUMINANCE,
+    "chroma": CHROMINANCE,
+}
+
+
+def summary(facts: dict[str, Any]) -> str:
+    """One line, for ``--verbose``."""
+    quality = f"quality {'' if facts['quality_is_exact'] else 'about '}{facts['quality']}"
+    parts = [
+        f"{facts['width']}×{facts['height']}",
+        facts["colour"],
+        *([] if facts["sampling"] == "none" else [facts["sampling"]]),
+        facts["coding"],
+        quality,
+    ]
+    if facts["compressed_before"]:
+        before = facts["compressed_before"]["quality"]
+        parts.append(f"was compressed before, at quality about {before}")
+    if facts["cropped_from_jpeg"]:
+        parts.append("was cropped from a JPEG")
+    return f"{facts['name']}: {', '.join(parts)}"
+
+
+def printable(text: str) -> str:
+    """Text from a file or its name in one line, what would act on a terminal being escaped."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+
+
+def text(facts: dict[str, Any]) -> str:
+    """All of the facts, over several lines."""
+    metadata, before = facts["metadata"], facts["compressed_before"]
+    grid = facts["cropped_from_jpeg"]
+    lines = {
+        "size": f"{facts['width']}×{facts['height']} pixels",
+        "colour": facts["colour"],
+        "sampling": facts["sampling"],
+        "coding": facts["coding"],
+        "restart interval": facts["restart_interval"] or "none",
+        "quality": f"{facts['quality']} of libjpeg"
+        + (", exactly" if facts["quality_is_exact"] else " is nearest"),
+        "orientation": metadata["orientation"],
+        "resolution": "{:g}×{:g} per inch".format(*metadata["resolution"])
+        if metadata["resolution"]
+        else "not told",
+        "metadata": ", ".join(
+            f"{name} {metadata[f'{key}_bytes']:,} bytes"
+            for name, key in (("EXIF", "exif"), ("ICC", "icc"), ("XMP", "xmp"))
+            if metadata[f"{key}_bytes"]
+        )
+        or "none",
+        "comment": printable(metadata["comment"] or "none"),
+        "compressed before": f"signs of a quality about {before['quality']}"
+        if before
+        else "no signs",
+        "cropped": "from a JPEG whose blocks begin {down} down, {across} across".format(**grid)
+        if grid
+        else "no signs",
+    }
+    tables: dict[str, list[int]] = {}
+    for index, part in enumerate(facts["components"]):
+        rows = "\n".join("  " + " ".join(f"{step:5d}" for step in row) for row in part["table"])
+        tables.setdefault(rows, []).append(index + 1)
+    width = max(map(len, lines))
+    return "\n".join(
+        [
+            printable(facts["name"]),
+            *(f"  {name.ljust(width)}  {value}" for name, value in lines.items()),
+            *(
+                f"  table of component{'s' if len(which) > 1 else ''} "
+                f"{', '.join(map(str, which))}\n{rows}"
+                for rows, which in tables.items()
+            ),
+        ]
+    )

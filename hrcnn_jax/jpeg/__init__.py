@@ -1,0 +1,1 @@
+"""The maths of JPEG: transform, tables, colour; pure functions."""

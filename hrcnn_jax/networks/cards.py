@@ -1,0 +1,165 @@
+"""Cards: what is known about a trained network; and which networks are released.
+
+A network is one safetensors file of weights. Its card lies beside it, ``NAME.json`` next to
+``NAME.safetensors``, or in the file's own metadata. Reading cards takes no compiler.
+"""
+
+import dataclasses
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.networks import legacy
+
+Kind = Literal["planes", "chroma"]
+"""What a network restores: single planes of codes, or 4:2:0 chroma beside restored luma."""
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+DEFAULT = "small"
+CHROMA = "chroma"
+"""What restores 4:2:0 chroma beside it, and beside any other network that serves every table."""
+
+METADATA_KEY = "card"
+"""Under which a card stands in the metadata of a weights file."""
+
+
+class ModelError(ValueError):
+    """A network that cannot be had; the message says which there are."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known about a trained network, but for its parameters.
+
+    Attributes:
+      architecture: its name, or ``package.module:NAME``.
+      kind: what it restores.
+      options: of the architecture.
+      parameters: how many trainable numbers it has.
+      multiply_adds_per_pixel: that its layers take.
+      qualities: that it was trained on, one, or the lowest and the highest.
+      data: what it was trained on.
+      steps: of training.
+      validation_gain_db: mean gain in PSNR over the plain decode, on the validation pictures.
+      hardware: that it was trained on.
+      date: of the last validation that it was kept for, ISO 8601.
+      training: the settings of the run.
+      curve: how the validation gain rose: ``step``, ``hours`` and ``gain``.
+      scores: means by protocol and quality, as :mod:`hrcnn_jax.scores.protocol` keeps them.
+      version: of this layout.
+    """
+
+    architecture: str
+    kind: Kind
+    options: Mapping[str, Any]
+    parameters: int
+    multiply_adds_per_pixel: int
+    qualities: Sequence[int]
+    data: Sequence[str]
+    steps: int
+    validation_gain_db: float
+    hardware: str
+    date: str
+    training: Mapping[str, Any]
+    curve: Sequence[Mapping[str, float]] = field(default_factory=list)
+    scores: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    version: int = legacy.VERSION
+
+    def to_json(self) -> str:
+        """As it is kept."""
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, name: str) -> "Card":
+        """Inverse of :meth:`to_json`; takes the cards of earlier versions, too.
+
+        Args:
+          text: a JSON object.
+          name: of the network or file, for messages.
+
+        Raises:
+          ModelError: if the text is no card.
+        """
+        try:
+            values = legacy.upgraded_card(json.loads(text))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{name}: its card cannot be read ({error})") from error
+        known = {each.name for each in dataclasses.fields(cls)}
+        needed = {
+            each.name
+            for each in dataclasses.fields(cls)
+            if each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+        }
+        if values.keys() - known or needed - values.keys():
+            wrong = sorted((values.keys() - known) | (needed - values.keys()))
+            raise ModelError(
+                f"{name}: its card has unknown or missing entries: {', '.join(wrong)}; it is of "
+                "another version of this package"
+            )
+        return cls(**values)
+
+
+def names(*, kind: Kind = "planes") -> list[str]:
+    """The released networks of a kind, the default one first."""
+    of_kind = (path.stem for path in WEIGHTS.glob("*.json") if read(path).kind == kind)
+    return sorted(of_kind, key=lambda name: (name != DEFAULT, name))
+
+
+def is_released(name: str) -> bool:
+    """Whether this is the name of a released network."""
+    return name in names() + names(kind="chroma")
+
+
+def released(name: str) -> Card:
+    """The card of a released network.
+
+    Raises:
+      ModelError: if there is none of that name.
+    """
+    if not is_released(name):
+        raise ModelError(f"no network {name!r}: choose from {', '.join(names())}")
+    return read(WEIGHTS / f"{name}.json")
+
+
+def read(path: Path) -> Card:
+    """A card from its own JSON file."""
+    return Card.from_json(path.read_text(encoding="utf-8"), path.stem)
+
+
+def write(path: Path, card: Card) -> None:
+    """Writes a card as a JSON file."""
+    with written_whole(path) as partial:
+        partial.write_text(card.to_json(), encoding="utf-8")
+
+
+def of_weights(path: Path) -> Card:
+    """The card that belongs to a weights file: the JSON file beside it, or the one inside.
+
+    Raises:
+      ModelError: if there is neither.
+    """
+    beside = path.with_suffix(".json")
+    if beside.is_file():
+        return read(beside)
+    try:
+        metadata = _metadata(path)
+    except (OSError, ValueError, struct.error) as error:
+        raise ModelError(f"{path}: is no safetensors file of weights ({error})") from error
+    if METADATA_KEY not in metadata:
+        raise ModelError(f"{path}: has no card, neither inside nor beside it ({beside.name})")
+    return Card.from_json(metadata[METADATA_KEY], str(path))
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file: a JSON object, after its length in 8 bytes."""
+    with path.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        if length > path.stat().st_size:
+            raise ValueError("its header is longer than the file")
+        header = json.loads(stream.read(length))
+    found: dict[str, str] = header.get("__metadata__", {})
+    return found

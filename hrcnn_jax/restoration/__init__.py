@@ -1,0 +1,1 @@
+"""Codes to pictures: tiles, planes, colour, and what comes back."""

@@ -1,0 +1,131 @@
+"""From component planes to a picture: crop, upsample, convert colour, round; tile by tile.
+
+Planes arrive in strips of rows and leave as rows of the finished picture, so that the picture
+itself is all that is held in full, in the depth that was asked for.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from hrcnn_jax.files.reader import Colour, Component, JpegFile
+from hrcnn_jax.jpeg import color
+from hrcnn_jax.restoration.tiles import Rows, tile_side
+
+Depth = Literal["uint8", "uint16", "float32"]
+"""What a picture's samples are: whole numbers up to the type's largest, or floats in [0, 1]."""
+
+LARGEST: dict[str, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
+"""White, by depth: the name of the samples' type."""
+
+TILE = 384
+"""Largest side of the tiles that colours are converted in, in pixels."""
+
+TILE_STEP = 96
+"""Their sides are multiples of this, so that there are few; 1, 2, 3 and 4 blocks divide it."""
+
+MARGIN = 12
+"""Pixels around a tile that upsampling may look at; the sampling factors 1 to 4 divide it."""
+
+
+def check_depth(depth: str) -> None:
+    """Raises ValueError unless there is such a depth."""
+    if depth not in get_args(Depth):
+        raise ValueError(f"depth must be one of {', '.join(get_args(Depth))}, got {depth!r}")
+
+
+class Plane(NamedTuple):
+    """A component's pixels on their way into a picture.
+
+    Attributes:
+      strips: from the top down, of full rows, at least ``size`` together, near [0, 1].
+      size: height and width in samples.
+      factor: how many times coarser than the picture, ``(down, across)``.
+    """
+
+    strips: Iterator[NDArray[np.float32]]
+    size: tuple[int, int]
+    factor: tuple[int, int]
+
+    @classmethod
+    def of(cls, part: Component, strips: Iterator[NDArray[np.float32]]) -> "Plane":
+        """A component's own samples."""
+        return cls(strips, part.size, part.factor)
+
+
+def assemble(
+    file: JpegFile,
+    planes: Sequence[Plane],
+    depth: Depth = "uint8",
+    *,
+    guidance: float = 0.0,
+) -> NDArray[np.generic]:
+    """Component planes to a picture.
+
+    Args:
+      file: for the picture's size and colour space.
+      planes: of each component; values are clipped to [0, 1].
+      depth: of the picture's samples.
+      guidance: how much detail of luma goes into subsampled chroma: 0, none, to 1.
+
+    Returns:
+      ``(H, W)`` gray, ``(H, W, 3)`` RGB, or ``(H, W, 4)`` CMYK in which the largest value is full
+      ink, as stored: not turned by an EXIF orientation.
+    """
+    height, width = (tile_side(side, TILE, TILE_STEP) for side in (file.height, file.width))
+    rows = [Rows(plane.size, plane.strips) for plane in planes]
+    factors = tuple(plane.factor for plane in planes)
+    picture = np.empty((file.height, file.width, len(rows)), depth)
+    for top in range(0, file.height, height):
+        for left in range(0, file.width, width):
+            tiles = tuple(
+                each.take(_reach(top, height, down), _reach(left, width, across))
+                for each, (down, across) in zip(rows, factors, strict=True)
+            )
+            target = picture[top : top + height, left : left + width]
+            finished = np.asarray(_finish(tiles, factors, file.colour, depth, guidance))
+            target[:] = finished[: target.shape[0], : target.shape[1]]
+    return picture[..., 0] if file.colour == "gray" else picture
+
+
+def _reach(start: int, length: int, factor: int) -> NDArray[np.intp]:
+    """The samples that a tile and its margin take of a plane."""
+    return np.arange((start - MARGIN) // factor, (start + length + MARGIN) // factor)
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3, 4))
+def _finish(
+    planes: tuple[Array, ...],
+    factors: tuple[tuple[int, int], ...],
+    colour: Colour,
+    depth: Depth,
+    guidance: float,
+) -> Array:
+    """A tile of the picture from its components' pixels, those of the margin included."""
+    # Every decoder clips here, and the samples that were encoded lay in this range.
+    clipped = [jnp.clip(plane, 0.0, 1.0) for plane in planes]
+    has_luma = colour in ("ycbcr", "ycck")
+    first = color.upsample(clipped[0], factors[0])
+    full = [first]
+    for index, (plane, factor) in enumerate(zip(clipped[1:], factors[1:], strict=True), 1):
+        if guidance and has_luma and index in (1, 2):
+            full.append(color.upsample_guided(plane, first, factor, strength=guidance))
+        else:
+            full.append(color.upsample(plane, factor))
+    inside = slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN)
+    picture = jnp.stack([plane[inside] for plane in full], axis=-1)
+    if has_luma:
+        rgb = color.ycbcr_to_rgb(picture[..., :3])
+        picture = jnp.concatenate([rgb, picture[..., 3:]], axis=-1)
+    if colour == "cmyk":
+        picture = 1.0 - picture
+    elif colour == "ycck":  # whose RGB is that of the inverted inks
+        picture = jnp.concatenate([picture[..., :3], 1.0 - picture[..., 3:]], axis=-1)
+    picture = jnp.clip(picture, 0.0, 1.0)
+    return picture if depth == "float32" else jnp.round(picture * LARGEST[depth]).astype(depth)

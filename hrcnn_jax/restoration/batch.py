@@ -1,0 +1,215 @@
+"""Many files at a time: what to write where, and reading and writing beside the computing.
+
+Nothing here knows networks or formats: a plan is pairs of paths, a pipeline is three functions.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from glob import has_magic
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from hrcnn_jax.files.atomic import is_file, is_folder
+
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif"}
+"""What counts as a JPEG file in a folder, in any case."""
+
+PIXELS_IN_FLIGHT = 64_000_000
+"""Of files being read, restored and written at once, unless there is only one."""
+
+_Read = TypeVar("_Read")
+_Computed = TypeVar("_Computed")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file to restore.
+
+    Attributes:
+      source: where it is.
+      target: where its picture goes.
+      problem: why it cannot be done, if that is known already.
+    """
+
+    source: Path
+    target: Path
+    problem: str | None = None
+
+
+class Outcome(NamedTuple):
+    """How a job ended: with an error, or with what its last step returned."""
+
+    job: Job
+    error: Exception | None
+    result: Any
+
+
+def plan(
+    inputs: Sequence[str],
+    folder: Path,
+    *,
+    suffixes: Sequence[str],
+    recursive: bool,
+) -> list[Job]:
+    """Finds the files that are meant, and a place for each.
+
+    Args:
+      inputs: files, patterns such as ``*.jpg`` that the shell left alone, and folders.
+      folder: where results go. A file of an input folder keeps its place below that folder.
+      suffixes: of the files that are written for each, its target's first.
+      recursive: whether folders may be given.
+
+    Returns:
+      The jobs in the order of the inputs, those of a pattern or a folder sorted, each file once.
+    """
+    found = [each for given in inputs for each in _found(given, folder, recursive)]
+    sources = {_real(job.source) for job in found if job.problem is None}
+    taken: dict[Path, Path] = {}
+    jobs: dict[tuple[Path, Path], Job] = {}
+    for job in found:
+        if job.problem is not None:
+            jobs.setdefault((job.source, job.target), job)
+            continue
+        outputs = outputs_of(job.target, suffixes)
+        key = _real(job.source), outputs[0]
+        if key in jobs:
+            continue
+        problem = None
+        for output in outputs:
+            if output in taken:
+                problem = (
+                    f"{job.source}: {output} is already taken by {taken[output]}; restore one "
+                    "of the two into another folder"
+                )
+            elif _real(output) in sources:
+                problem = (
+                    f"{job.source}: {output} is one of the inputs; restore into another folder"
+                )
+        if problem is None:
+            taken |= dict.fromkeys(outputs, job.source)
+        jobs[key] = Job(job.source, outputs[0], problem)
+    return list(jobs.values())
+
+
+def outputs_of(target: Path, suffixes: Sequence[str]) -> list[Path]:
+    """What is written for a job: files beside its target, that differ in their suffixes."""
+    return [target.with_name(target.stem + suffix) for suffix in suffixes]
+
+
+def _found(given: str, folder: Path, recursive: bool) -> Iterator[Job]:
+    """The files behind an argument; targets still have their sources' suffixes."""
+    path = Path(given)
+    if not given:
+        yield Job(path, path, "an argument is empty: give the names of files")
+    elif is_folder(path):
+        yield from _found_in_folder(path, folder, recursive)
+    elif has_magic(given) and not is_file(path):
+        try:
+            files = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+        except ValueError as error:
+            yield Job(path, path, f"{given}: {error}; write * and ** as the shell does")
+            return
+        if not files:
+            yield Job(path, path, f"{given}: no file matches; check the pattern")
+        for file in files:
+            if is_folder(file):
+                yield from _found_in_folder(file, folder, recursive)
+            else:
+                yield Job(file, folder / file.name)
+    else:
+        yield Job(path, folder / path.name)
+
+
+def _found_in_folder(path: Path, folder: Path, recursive: bool) -> Iterator[Job]:
+    """The JPEG files of a folder, but for the results of an earlier run in a folder below it."""
+    if not recursive:
+        yield Job(path, path, f"{path}: is a folder; use -r for what it holds")
+        return
+    results = _real(folder)
+    unreadable: list[OSError] = []
+    files: list[Path] = []
+    for top, folders, names in os.walk(path, onerror=unreadable.append):
+        folders[:] = [each for each in folders if _real(Path(top, each)) != results]
+        files += [Path(top, name) for name in names]
+    files = sorted(f for f in files if f.suffix.lower() in SUFFIXES and is_file(f))
+    for error in unreadable:
+        below = Path(error.filename)
+        yield Job(below, below, f"{below}: cannot be opened ({error.strerror}); check its rights")
+    if not files and not unreadable:
+        yield Job(path, path, f"{path}: holds no JPEG files; check that it is the right folder")
+    for file in files:
+        yield Job(file, folder / file.relative_to(path))
+
+
+def _real(path: Path) -> Path:
+    """Where a path leads, as far as that can be told."""
+    return Path(os.path.realpath(path))
+
+
+def pipeline(
+    jobs: Sequence[Job],
+    *,
+    read: Callable[[Job], _Read],
+    compute: Callable[[Job, _Read], _Computed],
+    write: Callable[[Job, _Computed], Any],
+    weigh: Callable[[Job], int],
+    threads: int,
+    most: int = PIXELS_IN_FLIGHT,
+) -> Generator[Outcome, None, None]:
+    """Reads, computes and writes jobs; reading ahead and writing back happen on threads.
+
+    Computing happens on the calling thread, in the jobs' order. An exception ends its job, not the
+    others. Abandoning the iterator waits for what is being written and starts nothing more.
+
+    Args:
+      jobs: what to do.
+      read: the first step, on a thread.
+      compute: the second.
+      write: the third, on a thread.
+      weigh: how much memory a job takes, in any unit.
+      threads: that read, and as many that write.
+      most: no job is begun while the sum of the weights of those begun would exceed this.
+
+    Yields:
+      How each job ended.
+    """
+    ahead = deque(jobs)
+    reading: deque[tuple[Job, int, Future[_Read]]] = deque()
+    writing: deque[tuple[Job, int, Future[Any]]] = deque()
+    held = 0
+    readers, writers = ThreadPoolExecutor(threads), ThreadPoolExecutor(threads)
+    try:
+        while ahead or reading or writing:
+            while ahead and len(reading) <= threads:
+                weight = weigh(ahead[0])
+                if held and held + weight > most:
+                    break
+                held += weight
+                job = ahead.popleft()
+                reading.append((job, weight, readers.submit(read, job)))
+            if reading:
+                job, weight, future = reading.popleft()
+                try:
+                    computed = compute(job, future.result())
+                except Exception as error:
+                    held -= weight
+                    yield Outcome(job, error, None)
+                else:
+                    writing.append((job, weight, writers.submit(write, job, computed)))
+                    del computed
+            while writing and (writing[0][2].done() or len(writing) > threads or not reading):
+                job, weight, written = writing.popleft()
+                held -= weight
+                try:
+                    outcome = Outcome(job, None, written.result())
+                except Exception as error:
+                    outcome = Outcome(job, error, None)
+                yield outcome
+                if ahead and not reading:
+                    break  # there may be room for it now
+    finally:
+        readers.shutdown(cancel_futures=True)
+        writers.shutdown(cancel_futures=True)

@@ -1,0 +1,190 @@
+"""A plane of codes cut into tiles of few shapes, and its pixels given back in strips of rows.
+
+A tile comes with enough blocks around it that its pixels do not depend on where it was cut. Beyond
+the plane's borders these are its mirror image, which in the codes is a change of sign. No more than
+a strip of pixels and a few tiles exist at a time: a plane's size costs no memory but its codes'.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from hrcnn_jax.jpeg.tables import BLOCK
+
+_Cut = TypeVar("_Cut")
+_Codes = TypeVar("_Codes", NDArray[np.int16], Array)
+
+TILE = 72
+"""Largest tile side in blocks, without what surrounds it. With larger ones the default network's
+memory would not stay in cache, and would be given back to the system after every tile."""
+
+THREADS = min(os.cpu_count() or 1, 16)
+"""Tiles that are decoded at once."""
+
+STEP = 64
+"""Tile sides are multiples of this many pixels, so that there are few."""
+
+
+def tile_side(length: int, largest: int, step: int) -> int:
+    """Side of equal tiles that cover a length with little left over.
+
+    Args:
+      length: what to cover, 1 or more.
+      largest: the largest side, a multiple of ``step``.
+      step: sides are multiples of this.
+    """
+    count = -(-length // largest)
+    side = -(-length // count)
+    return -(-side // step) * step
+
+
+def strips(
+    codes: NDArray[np.int16],
+    decode_tile: Callable[[NDArray[np.int16]], Array],
+    *,
+    halo: int,
+    largest: int = TILE,
+) -> Iterator[NDArray[np.float32]]:
+    """Decodes a plane of codes tile by tile, from its top down.
+
+    Args:
+      codes: ``(hb, wb, 8, 8)``.
+      decode_tile: gives the pixels ``(8*h, 8*w)`` inside a tile of codes
+        ``(h + 2*halo, w + 2*halo, 8, 8)``.
+      halo: blocks that a tile needs on every side.
+      largest: largest tile side in blocks.
+
+    Yields:
+      The next rows of the plane's pixels, ``(8*n, 8*wb)`` float32.
+    """
+
+    def cut(corner: tuple[int, int], size: tuple[int, int]) -> NDArray[np.int16]:
+        return surrounded(codes, corner, size, halo)
+
+    yield from cover(codes.shape[:2], cut, decode_tile, largest=largest)
+
+
+def cover(
+    size: tuple[int, ...],
+    cut: Callable[[tuple[int, int], tuple[int, int]], _Cut],
+    decode: Callable[[_Cut], Array],
+    *,
+    largest: int = TILE,
+    block: int = BLOCK,
+) -> Iterator[NDArray[np.float32]]:
+    """Covers a grid of blocks with tiles of one shape, from its top down.
+
+    A few tiles are decoded at once, on threads: XLA's CPU back end uses one core for most of what
+    a tile takes.
+
+    Args:
+      size: blocks down and across.
+      cut: gives what a tile is decoded from: its first block is the first argument, its blocks
+        down and across the second. Called for one tile after another, on the caller's thread.
+      decode: gives the tile's pixels ``(block*h, block*w, ...)``.
+      largest: largest tile side in blocks, a multiple of ``STEP`` pixels.
+      block: side of a block in pixels.
+
+    Yields:
+      The next rows of pixels, ``(block*n, block*size[1], ...)`` float32.
+    """
+    down, across = size
+    height, width = (tile_side(length, largest, STEP // block) for length in size)
+    tops, lefts = range(0, down, height), range(0, across, width)
+    tiles = _on_threads(decode, (cut((y, x), (height, width)) for y in tops for x in lefts))
+    for top in tops:
+        strip = np.concatenate([next(tiles) for _ in lefts], axis=1)
+        yield strip[: block * (down - top), : block * across]
+
+
+def _on_threads(
+    decode: Callable[[_Cut], Array], tiles: Iterable[_Cut]
+) -> Iterator[NDArray[np.float32]]:
+    """Decodes tiles, their results in order; one more is begun than there are threads."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        begun: deque[Future[NDArray[np.float32]]] = deque()
+        for tile in tiles:
+            begun.append(pool.submit(lambda tile: np.asarray(decode(tile)), tile))
+            if len(begun) > THREADS:  # else a thread would wait for whom these go to
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+
+
+class Rows:
+    """The rows of a plane that arrives in strips; keeps only those that may be asked for again."""
+
+    def __init__(self, size: tuple[int, int], strips: Iterator[NDArray[np.float32]]) -> None:
+        """A plane of ``size`` pixels, down and across; what strips hold beyond it is left out."""
+        self._height, self._width = size
+        self._strips = strips
+        self._held = np.empty((0, self._width), np.float32)
+        self._first = 0
+
+    def take(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Pixels ``(len(rows), len(columns))``, the plane's borders repeated beyond them.
+
+        The first of the rows must not decrease from call to call.
+        """
+        rows = np.clip(rows, 0, self._height - 1)
+        columns = np.clip(columns, 0, self._width - 1)
+        while self._first + len(self._held) <= rows.max():
+            past = min(rows.min() - self._first, len(self._held))
+            strip = next(self._strips)[:, : self._width]
+            self._held = np.concatenate([self._held[past:], strip])
+            self._first += past
+        left, right = columns.min(), columns.max() + 1
+        taken = self._held[rows - self._first, left:right]  # row by row, much faster than by pixel
+        wanted = columns - left
+        return taken if np.array_equal(wanted, range(right - left)) else taken[:, wanted]
+
+
+def surrounded(codes: _Codes, corner: tuple[int, int], size: tuple[int, int], halo: int) -> _Codes:
+    """A tile of :func:`window` and as many blocks more on every side."""
+    first = corner[0] - halo, corner[1] - halo
+    return window(codes, first, (size[0] + 2 * halo, size[1] + 2 * halo))
+
+
+def mirrored(count: int, start: int, stop: int) -> NDArray[np.intp]:
+    """Which of ``count`` samples stand from start to stop in a row continued by its mirror image.
+
+    No index is below ``start``, so that rows before it need not be kept; those that would be stand
+    further beyond the end than anything that start lies before it.
+    """
+    period, offset = np.divmod(np.arange(start, stop), count)
+    return np.maximum(np.where(period % 2 == 1, count - 1 - offset, offset), start)
+
+
+def window(codes: _Codes, corner: tuple[int, int], size: tuple[int, int]) -> _Codes:
+    """Cuts a rectangle out of a plane of codes that is continued by its mirror image.
+
+    Mirroring a block's pixels changes the sign of its odd frequencies (T.81 A.3.3: the basis
+    functions are even or odd about the block's middle).
+
+    Args:
+      codes: ``(hb, wb, 8, 8)``, of NumPy or JAX.
+      corner: row and column of the first block; may lie outside.
+      size: blocks down and across.
+
+    Returns:
+      ``(*size, 8, 8)``.
+    """
+    rows, row_signs = _mirror(codes.shape[0], corner[0], size[0])
+    columns, column_signs = _mirror(codes.shape[1], corner[1], size[1])
+    signs = row_signs[:, None, :, None] * column_signs[None, :, None, :]
+    return codes[rows[:, None], columns] * signs.astype(codes.dtype)
+
+
+def _mirror(count: int, start: int, length: int) -> tuple[NDArray[np.intp], NDArray[np.int8]]:
+    """Which block stands at each place, and the signs of its eight frequencies there."""
+    period, offset = np.divmod(np.arange(start, start + length), count)
+    mirrored = period % 2 == 1
+    index = np.where(mirrored, count - 1 - offset, offset)
+    odd = np.arange(BLOCK) % 2 == 1
+    return index, np.where(mirrored[:, None] & odd, -1, 1).astype(np.int8)

@@ -1,0 +1,1 @@
+"""How good a picture is: metrics, the protocols of evaluation, drawings."""

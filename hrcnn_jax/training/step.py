@@ -1,0 +1,278 @@
+"""The training step as pure functions, and its three parallel forms.
+
+A step draws patches from uint8 crops, makes their JPEG codes, restores them and updates the
+parameters, all in one compiled program: nothing crosses between host and device but the metrics
+that the caller fetches. What a step draws depends on the seed and the step number alone, so a run
+that is resumed sees exactly what it would have seen.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import optax.contrib
+from jax import Array
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
+from optax.contrib import MuonDimensionNumbers
+
+from hrcnn_jax.networks import registry
+from hrcnn_jax.networks.growth import grow
+from hrcnn_jax.scores import metrics
+from hrcnn_jax.training import losses
+from hrcnn_jax.training.settings import Config
+from hrcnn_jax.training.tasks import Drawn, Task
+
+Params = Any
+Metrics = dict[str, Array]
+Step = Callable[["TrainState", Array], tuple["TrainState", Metrics]]
+
+AXIS = "batch"
+BALANCE_SCALE = 16.0
+"""Balanced losses are multiplied by this, a middling quantisation step, to keep their size."""
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything a step changes. ``ema`` are averaged parameters, the ones to validate and keep."""
+
+    step: Array
+    params: Params
+    opt_state: Any
+    ema: Params
+
+
+def make_optimiser(config: Config) -> optax.GradientTransformation:
+    """Clipping, then SGD with momentum, Adam or Muon; linear warm-up, then cosine decay to zero."""
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, config.learning_rate, min(config.warmup, config.steps // 2), config.steps
+    )
+    if config.optimiser == "sgd":
+        rule = optax.sgd(schedule, momentum=config.momentum, nesterov=True)
+    elif config.optimiser == "adam":
+        rule = optax.adam(schedule)
+    else:
+        rule = optax.contrib.muon(
+            schedule, consistent_rms=0.2, muon_weight_dimension_numbers=_as_matrices
+        )
+    limit = optax.clip_by_global_norm(config.clip) if config.clip else optax.identity()
+    return optax.chain(limit, rule)
+
+
+def _as_matrices(params: Params) -> Any:
+    """How Muon sees each kernel: inputs (and taps) by outputs; None, so Adam, for the rest."""
+
+    def matrix_of(leaf: Array) -> MuonDimensionNumbers | None:
+        if leaf.ndim < 2 or leaf.shape[-1] == 1:
+            return None
+        # The first axis of five counts kernels, each a matrix of its own.
+        return MuonDimensionNumbers(tuple(range(leaf.ndim == 5, leaf.ndim - 1)), leaf.ndim - 1)
+
+    return jax.tree.map(matrix_of, params)
+
+
+def create_state(module: nn.Module, config: Config, params: Params | None = None) -> TrainState:
+    """The state before the first step, from ``params`` or from fresh parameters.
+
+    Parameters of a smaller network are grown into those of the module.
+
+    Raises:
+      ValueError: if ``params`` do not fit into the module's.
+    """
+    fresh = registry.init(module, jax.random.key(config.seed))
+    params = fresh if params is None else jax.tree.map(jnp.asarray, grow(params, fresh))
+    opt_state = make_optimiser(config).init(params)
+    # A copy: the step donates the state, and may not donate one buffer twice.
+    ema = jax.tree.map(jnp.copy, params)
+    return TrainState(jnp.zeros((), jnp.int32), params, opt_state, ema)
+
+
+def make_update(
+    task: Task, config: Config, *, resident: bool, axis: str | None = None
+) -> Callable[[TrainState, Array, Array], tuple[TrainState, Metrics]]:
+    """One training step on some of a batch: ``update(state, keys, crops)``.
+
+    Args:
+      task: what the network is trained to do.
+      config: the run.
+      resident: ``crops`` are all there are, each key draws its own; otherwise one crop a key.
+      axis: the mapped axis to average over, under pmap.
+    """
+    loss_function = losses.get(config.loss)
+    optimiser = make_optimiser(config)
+
+    def example(key: Array, crop_or_crops: Array) -> Drawn:
+        index_key, draw_key = jax.random.split(key)
+        if resident:
+            crop = crop_or_crops[jax.random.randint(index_key, (), 0, crop_or_crops.shape[0])]
+        else:
+            crop = crop_or_crops
+        return task.draw(draw_key, crop)
+
+    def loss_of(params: Params, drawn: Drawn) -> Array:
+        target, _, restored = task.outcome(params, drawn)
+        planes = loss_function(*(x.reshape(-1, *x.shape[-2:]) for x in (restored, target)))
+        per_patch = jnp.mean(planes.reshape(target.shape[0], -1), axis=1)
+        if config.balance:
+            steps = drawn.tables.reshape(target.shape[0], -1).astype(jnp.float32)
+            per_patch *= BALANCE_SCALE / jnp.mean(steps, axis=1)
+        return jnp.mean(per_patch)
+
+    def update(state: TrainState, keys: Array, crops: Array) -> tuple[TrainState, Metrics]:
+        drawn = jax.vmap(example, in_axes=(0, None if resident else 0))(keys, crops)
+        loss, gradient = jax.value_and_grad(loss_of)(state.params, drawn)
+        if axis is not None:
+            loss, gradient = jax.lax.pmean((loss, gradient), axis)
+        change, opt_state = optimiser.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, change)
+        ema = _average(state.ema, params, state.step, config.ema)
+        values = {
+            "loss": loss,
+            "gradient_norm": optax.tree.norm(gradient),
+            "parameter_norm": optax.tree.norm(params),
+        }
+        return TrainState(state.step + 1, params, opt_state, ema), values
+
+    return update
+
+
+def _average(ema: Params, params: Params, step: Array, decay: float) -> Params:
+    # Young averages forget faster, or they would remember the initial parameters for too long.
+    count = step.astype(jnp.float32)
+    keep = jnp.minimum(decay, (1.0 + count) / (10.0 + count))
+    return jax.tree.map(lambda old, new: keep * old + (1.0 - keep) * new, ema, params)
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """One way of running a step on the devices at hand.
+
+    Attributes:
+      step: ``step(state, crops) -> (state, metrics)``, compiled; donates the state.
+      place_state: puts a state where the step wants it.
+      place_crops: puts crops there: all of them if resident, else the next batch.
+    """
+
+    step: Step
+    place_state: Callable[[TrainState], TrainState]
+    place_crops: Callable[[np.ndarray], Array]
+
+
+def make_step(task: Task, config: Config, *, resident: bool = True) -> Parallel:
+    """The training step in the form that ``config.parallel`` names; all three agree.
+
+    Args:
+      task: what the network is trained to do.
+      config: the run; ``config.batch`` patches a step over all devices.
+      resident: crops stay on the devices and the step draws from them; otherwise every call is
+        given its own ``config.batch`` crops.
+
+    Raises:
+      ValueError: if the batch cannot be divided among the devices, or there are several processes
+        and ``config.parallel`` is for one.
+    """
+    devices = jax.devices()
+    if config.parallel == "jit" and jax.process_count() > 1:
+        raise ValueError("many processes need --parallel sharded or --parallel pmap")
+    if config.parallel != "jit" and config.batch % len(devices):
+        raise ValueError(
+            f"--batch {config.batch} must be a multiple of the {len(devices)} devices in use"
+        )
+    root = jax.random.key(config.seed + 1)
+
+    def keys_of(step: Array) -> Array:
+        return jax.random.split(jax.random.fold_in(root, step), config.batch)
+
+    if config.parallel == "pmap":
+        return _pmap_step(task, config, resident, devices, keys_of)
+
+    update = make_update(task, config, resident=resident)
+    mesh = jax.make_mesh(
+        (len(devices) if config.parallel == "sharded" else 1,),
+        (AXIS,),
+        axis_types=(AxisType.Auto,),
+        devices=devices if config.parallel == "sharded" else devices[:1],
+    )
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    divided = NamedSharding(mesh, PartitionSpec(AXIS))
+
+    @partial(jax.jit, donate_argnums=0, out_shardings=everywhere)
+    def step(state: TrainState, crops: Array) -> tuple[TrainState, Metrics]:
+        keys = jax.lax.with_sharding_constraint(keys_of(state.step), divided)
+        return update(state, keys, crops)
+
+    place_crops = _replicate(everywhere) if resident else _divide(divided)
+    return Parallel(step, lambda state: jax.device_put(state, everywhere), place_crops)
+
+
+def _pmap_step(
+    task: Task,
+    config: Config,
+    resident: bool,
+    devices: list[jax.Device],
+    keys_of: Callable[[Array], Array],
+) -> Parallel:
+    update = make_update(task, config, resident=resident, axis=AXIS)
+    share = config.batch // len(devices)
+
+    def one_device(rank: Array, state: TrainState, crops: Array) -> tuple[TrainState, Metrics]:
+        keys = jax.lax.dynamic_slice_in_dim(keys_of(state.step), rank * share, share)
+        return update(state, keys, crops)
+
+    mapped = jax.pmap(
+        one_device,
+        axis_name=AXIS,
+        in_axes=(0, None, None if resident else 0),
+        out_axes=None,
+        devices=devices,
+        donate_argnums=1,
+    )
+    mesh = Mesh(np.array(devices), (AXIS,))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    divided = NamedSharding(mesh, PartitionSpec(AXIS))
+    ranks = jax.device_put(jnp.arange(len(devices)), divided)
+
+    def place_batch(crops: np.ndarray) -> Array:
+        return _divide(divided)(crops.reshape(-1, share, *crops.shape[1:]))
+
+    place_crops = _replicate(everywhere) if resident else place_batch
+    return Parallel(
+        partial(mapped, ranks), lambda state: jax.device_put(state, everywhere), place_crops
+    )
+
+
+def _replicate(sharding: NamedSharding) -> Callable[[np.ndarray], Array]:
+    return lambda crops: jax.device_put(np.asarray(crops), sharding)
+
+
+def _divide(sharding: NamedSharding) -> Callable[[np.ndarray], Array]:
+    return lambda crops: jax.make_array_from_process_local_data(sharding, crops)
+
+
+def make_validate(task: Task) -> Callable[[Params, Array, ArrayLike], tuple[Array, Array]]:
+    """Compiled ``validate(params, pixels, quality)``: PSNR of the plain decode and of the network.
+
+    Pixels are ``(B, H, W)`` or ``(B, H, W, 3)`` float32 in [0, 1], as the task takes them; each
+    result is ``(B,)`` dB, both pictures rounded to 8 bits.
+    """
+
+    @jax.jit
+    def validate(params: Params, pixels: Array, quality: ArrayLike) -> tuple[Array, Array]:
+        target, *pictures = task.outcome(params, task.standard(pixels, jnp.asarray(quality)))
+        plain, restored = (metrics.to_8_bits(picture) for picture in pictures)
+        return _psnr(plain, target), _psnr(restored, target)
+
+    return validate
+
+
+def _psnr(pictures: Array, targets: Array) -> Array:
+    """Over all planes of a picture together."""
+    as_one = [x.reshape(x.shape[0], -1, x.shape[-1]) for x in (pictures, targets)]
+    return metrics.psnr(*as_one)

@@ -1,0 +1,162 @@
+"""What a network is trained to do: what is drawn from a crop, and what is compared with what.
+
+A task draws pixels and quantisation tables, makes the codes a file would hold, and has the network
+restore them. The training step, validation and checkpoints know no more of it than that.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from hrcnn_jax.data.patches import Augmentation, colour_patch
+from hrcnn_jax.data.planes import PLANES
+from hrcnn_jax.jpeg import color, transform
+from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE
+from hrcnn_jax.networks import registry, zoo
+from hrcnn_jax.networks.chroma import FACTOR
+from hrcnn_jax.training.settings import Config
+
+
+class Drawn(NamedTuple):
+    """What files are made of, all arrays with a leading axis of pictures.
+
+    Attributes:
+      pixels: ``(B, H, W)`` or ``(B, H, W, 3)`` float32 in [0, 1].
+      tables: quantisation steps ``(B, 8, 8)``, or ``(B, 2, 8, 8)`` of luma and chroma.
+    """
+
+    pixels: Array
+    tables: Array
+
+
+class Outcome(NamedTuple):
+    """Three versions of the same planes ``(B, H, W)`` or ``(B, 3, H, W)``, not clipped."""
+
+    target: Array
+    plain: Array
+    restored: Array
+
+
+class Task(Protocol):
+    """What a network is trained to do; pure functions."""
+
+    def draw(self, key: Array, crop: Array) -> Drawn:
+        """One example of one crop ``(S, S, C)`` uint8, without the axis of pictures."""
+
+    def standard(self, pixels: Array, quality: int | Array) -> Drawn:
+        """Pictures with the standard tables of a quality."""
+
+    def outcome(self, params: Any, drawn: Drawn) -> Outcome:
+        """What the network makes of the codes of what was drawn."""
+
+
+class Planes:
+    """Restoring one plane, whatever it is of."""
+
+    def __init__(self, module: nn.Module, config: Config) -> None:
+        """For any architecture but ``chroma``."""
+        self._module, self._config = module, config
+        self._augment = Augmentation(PLANES[config.planes], config.patch)
+
+    def draw(self, key: Array, crop: Array) -> Drawn:
+        """A plane, with a table that suits it."""
+        augment_key, table_key = jax.random.split(key)
+        plane, is_chroma = self._augment(augment_key, crop)
+        return Drawn(plane, draw_table(table_key, is_chroma, self._config))
+
+    def standard(self, pixels: Array, quality: int | Array) -> Drawn:
+        """With Annex K's luminance table."""
+        table = transform.quality_table(quality)
+        return Drawn(pixels, jnp.broadcast_to(table, (pixels.shape[0], 8, 8)))
+
+    def outcome(self, params: Any, drawn: Drawn) -> Outcome:
+        """The plane, decoded and restored."""
+        codes = transform.encode(drawn.pixels, drawn.tables)
+        restored = registry.restore(self._module, params, codes, drawn.tables)
+        return Outcome(drawn.pixels, transform.decode(codes, drawn.tables), restored)
+
+
+class Colour:
+    """Restoring 4:2:0 chroma beside luma that another network restores, compared as RGB."""
+
+    def __init__(self, module: nn.Module, config: Config) -> None:
+        """For the architecture ``chroma``; ``config.luma`` names the other network."""
+        self._module, self._config = module, config
+        self._luma = zoo.load_any(config.luma)
+
+    def draw(self, key: Array, crop: Array) -> Drawn:
+        """A colour patch, with a table of luma and one of both chroma planes."""
+        patch_key, table_key = jax.random.split(key)
+        pixels = colour_patch(patch_key, crop, self._config.patch)
+        # One key for both: an encoder scales its tables by the same quality.
+        tables = [draw_table(table_key, jnp.asarray(c), self._config) for c in (False, True)]
+        return Drawn(pixels, jnp.stack(tables))
+
+    def standard(self, pixels: Array, quality: int | Array) -> Drawn:
+        """With Annex K's two tables."""
+        tables = jnp.stack(
+            [
+                transform.quality_table(quality),
+                transform.quality_table(quality, CHROMINANCE),
+            ]
+        )
+        return Drawn(pixels, jnp.broadcast_to(tables, (pixels.shape[0], 2, 8, 8)))
+
+    def outcome(self, params: Any, drawn: Drawn) -> Outcome:
+        """RGB, decoded as libjpeg does and restored."""
+        luma_table, table = drawn.tables[:, 0], drawn.tables[:, 1]
+        tables = jnp.stack([table, table], axis=1)
+        y, *chroma = jnp.moveaxis(color.rgb_to_ycbcr(drawn.pixels), -1, 0)
+        subsampled = color.downsample(jnp.stack(chroma, axis=1), FACTOR)
+        luma_codes, codes = transform.encode(y, luma_table), transform.encode(subsampled, tables)
+
+        enlarged = color.upsample(transform.decode(codes, tables), FACTOR)
+        plain = [transform.decode(luma_codes, luma_table), enlarged[:, 0], enlarged[:, 1]]
+
+        network = self._luma
+        luma = registry.restore(network.module, network.params, luma_codes, luma_table)
+        luma = jax.lax.stop_gradient(luma)
+        planes = jnp.moveaxis(transform.from_blocks(codes), 1, -1)
+        full: Any = self._module.apply({"params": params}, planes, tables, luma, luma_table)
+        restored = [luma, full[..., 0], full[..., 1]]
+        return Outcome(jnp.moveaxis(drawn.pixels, -1, 1), _to_rgb(plain), _to_rgb(restored))
+
+
+def _to_rgb(planes: list[Array]) -> Array:
+    """Y, Cb and Cr ``(B, H, W)`` each to RGB ``(B, 3, H, W)``."""
+    return jnp.moveaxis(color.ycbcr_to_rgb(jnp.stack(planes, axis=-1)), -1, 1)
+
+
+def of(module: nn.Module, config: Config) -> Task:
+    """The task of a run."""
+    return Colour(module, config) if config.architecture == "chroma" else Planes(module, config)
+
+
+def draw_table(key: Array, is_chroma: Array, config: Config) -> Array:
+    """A quantisation table ``(8, 8)`` int32 as the configuration's files carry them.
+
+    Qualities are log-uniform between the lowest and the highest. With ``tables="any"`` chroma
+    mostly gets Annex K's chrominance table, and three tables in ten are non-standard: blends of
+    luminance, chrominance and flat, often nearly one of them, with each step off by up to a half,
+    by much less in most tables.
+    """
+    quality_key, swap_key, odd_key, blend_key, spread_key, jitter_key = jax.random.split(key, 6)
+    low, high = config.quality[0], config.quality[-1]
+    exponent = jax.random.uniform(quality_key, (), minval=np.log(low), maxval=np.log(high + 1))
+    quality = jnp.clip(jnp.exp(exponent).astype(jnp.int32), low, high)
+    if config.tables == "luminance":
+        return transform.quality_table(quality)
+    use_chrominance = is_chroma ^ jax.random.bernoulli(swap_key, 0.15)
+    base = jnp.where(use_chrominance, CHROMINANCE, LUMINANCE)
+    flat = jnp.full((8, 8), 32.0)
+    kinds = jnp.stack([LUMINANCE.astype(jnp.float32), CHROMINANCE.astype(jnp.float32), flat])
+    blend = jnp.einsum("k,kvu->vu", jax.random.dirichlet(blend_key, jnp.full(3, 0.5)), kinds)
+    spread = 0.6 * jax.random.uniform(spread_key) ** 2
+    jitter = jnp.exp2(spread * jax.random.uniform(jitter_key, (8, 8), minval=-1.0, maxval=1.0))
+    odd = jnp.clip(jnp.round(blend * jitter), 1, 255).astype(jnp.int32)
+    base = jnp.where(jax.random.bernoulli(odd_key, 0.3), odd, base)
+    return transform.quality_table(quality, base)

@@ -1,0 +1,421 @@
+"""The command line, on real files with the released network."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from conftest import jpeg_bytes, make_photo
+from PIL import Image, ImageCms
+
+from hrcnn_jax.__main__ import main
+from hrcnn_jax.networks import zoo
+
+
+@pytest.fixture
+def photo_file(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(jpeg_bytes(make_photo(64, 80), quality=20))
+    return path
+
+
+def test_restore_writes_a_png(photo_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    assert main(["restore", str(photo_file), "-o", str(out)]) == 0
+    assert [path.name for path in out.iterdir()] == ["photo.png"]
+    with Image.open(out / "photo.png") as restored, Image.open(photo_file) as plain:
+        assert restored.format == "PNG"
+        assert (restored.mode, restored.size) == ("RGB", (80, 64))
+        difference = np.abs(np.asarray(restored).astype(int) - np.asarray(plain))
+    assert 0 < difference.mean() < 10  # restored, and still the same picture
+    assert (out / "photo.png").stat().st_mode & stat.S_IRUSR
+
+
+def test_restoring_brings_the_picture_nearer_the_original(tmp_path: Path) -> None:
+    original = make_photo(160, 160, seed=3)
+    (tmp_path / "a.jpg").write_bytes(jpeg_bytes(original, quality=10))
+    assert main(["restore", str(tmp_path / "a.jpg"), "-o", str(tmp_path)]) == 0
+    errors = [
+        np.mean((np.asarray(Image.open(tmp_path / name)).astype(float) - original) ** 2)
+        for name in ("a.png", "a.jpg")
+    ]
+    assert errors[0] < errors[1]
+
+
+def test_gray_and_comparison(tmp_path: Path) -> None:
+    path = tmp_path / "gray.jpeg"
+    path.write_bytes(jpeg_bytes(make_photo(30, 41)[..., 1], quality=20))
+    assert main(["restore", str(path), "-o", str(tmp_path), "--compare"]) == 0
+    with Image.open(tmp_path / "gray.png") as restored:
+        assert (restored.mode, restored.size) == ("L", (41, 30))
+        after = np.asarray(restored)
+    with Image.open(tmp_path / "gray.compare.png") as both:
+        assert both.size[0] > 2 * 41
+        np.testing.assert_array_equal(np.asarray(both)[:, -41:], after)
+
+
+def test_strength_zero_is_pillows_picture(photo_file: Path, tmp_path: Path) -> None:
+    assert main(["restore", str(photo_file), "-o", str(tmp_path), "--strength", "0"]) == 0
+    with Image.open(tmp_path / "photo.png") as ours, Image.open(photo_file) as pillow:
+        difference = np.asarray(ours).astype(int) - np.asarray(pillow)
+    assert np.abs(difference).max() <= 3  # libjpeg's integer arithmetic
+
+
+def test_metadata_goes_along_and_the_picture_stands_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a description"  # orientation: turn clockwise
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    path = tmp_path / "turned.jpg"
+    path.write_bytes(
+        jpeg_bytes(make_photo(48, 64), quality=30, exif=exif.tobytes(), icc_profile=profile)
+    )
+    assert main(["restore", str(path), "-o", str(tmp_path), "--strength", "0"]) == 0
+    with Image.open(tmp_path / "turned.png") as restored, Image.open(path) as plain:
+        assert restored.size == (48, 64)
+        assert restored.info["icc_profile"] == profile
+        assert restored.getexif()[0x010E] == "a description"
+        assert restored.getexif()[0x0112] == 1
+        upright = np.asarray(plain.transpose(Image.Transpose.ROTATE_270)).astype(int)
+        assert np.abs(np.asarray(restored) - upright).max() <= 3
+
+
+def test_every_bad_file_gets_one_line_and_the_rest_are_done(
+    photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = photo_file.read_bytes()
+    bad = {
+        "missing.jpg": None,
+        "empty.jpg": b"",
+        "cut.jpg": whole[: len(whole) // 2],
+        "text.jpg": b"not a picture",
+    }
+    for name, content in bad.items():
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+    Image.fromarray(make_photo(16, 16)).save(tmp_path / "really.jpg", "PNG")
+    (tmp_path / "folder").mkdir()
+    names = [*bad, "really.jpg", "folder"]
+    out = tmp_path / "out"
+    inputs = [str(tmp_path / name) for name in names]
+    assert main(["restore", *inputs[:3], str(photo_file), *inputs[3:], "-o", str(out)]) == 1
+    assert [path.name for path in out.iterdir()] == ["photo.png"]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(names) + 1
+    for name, line in zip(names, lines, strict=False):
+        assert str(tmp_path / name) in line
+    assert "1 of 7 files restored, 6 failed" in lines[-1]
+    assert "PNG" in lines[4]
+
+
+def test_two_files_of_one_name_do_not_overwrite_each_other(
+    photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other" / "photo.jpg"
+    other.parent.mkdir()
+    other.write_bytes(jpeg_bytes(make_photo(16, 16)))
+    out = tmp_path / "out"
+    assert main(["restore", str(photo_file), str(other), "-o", str(out)]) == 1
+    with Image.open(out / "photo.png") as restored:
+        assert restored.size == (80, 64)
+    assert f"{other}: {out / 'photo.png'} is already taken by" in capsys.readouterr().err
+
+
+def test_unwritable_output(
+    photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("keep me")
+    assert main(["restore", str(photo_file), "-o", str(file)]) == 1
+    assert f"{file}: cannot write into this folder" in capsys.readouterr().err
+    assert file.read_text() == "keep me"
+    out = tmp_path / "out"
+    (out / "photo.png").mkdir(parents=True)  # a folder stands where the picture should go
+    assert main(["restore", str(photo_file), "-o", str(out)]) == 1
+    assert f"{out / 'photo.png'}: cannot be written" in capsys.readouterr().err
+    assert list(out.iterdir()) == [out / "photo.png"]
+
+
+def test_too_many_pixels(
+    photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["restore", str(photo_file), "-o", str(tmp_path), "--max-pixels", "5000"]
+    assert main(arguments) == 1
+    assert "5,120 pixels" in capsys.readouterr().err
+
+
+def test_flags_that_make_no_sense(
+    photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["restore", str(photo_file), "-o", str(tmp_path / "out")]
+    assert main([*arguments, "--model", "enormous"]) == 2
+    assert "no network 'enormous': choose from small" in capsys.readouterr().err
+    for flag, value in (("strength", "2"), ("jobs", "0"), ("quality", "101"), ("tile", "100")):
+        assert main([*arguments, f"--{flag}", value]) == 2
+        assert f"{flag} must be" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, "--no-such-flag"])
+    assert caught.value.code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_folders_are_done_with_their_structure_and_finished_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index, name in enumerate(("in/a.jpg", "in/deep/b.JPG", "in/deep/er/c.jpeg")):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(jpeg_bytes(make_photo(24, 24, seed=index), quality=20))
+    (tmp_path / "in" / "deep" / "broken.jpg").write_bytes(b"")
+    (tmp_path / "in" / "notes.txt").write_bytes(b"")
+    out = tmp_path / "out"
+    arguments = ["restore", str(tmp_path / "in"), "-r", "-o", str(out), "--jobs", "2"]
+
+    def results() -> dict[str, float]:
+        files = (path for path in out.rglob("*") if path.is_file())
+        return {str(path.relative_to(out)): path.stat().st_mtime_ns for path in files}
+
+    assert main(arguments) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert "3 of 4 files restored, 1 failed, 0 skipped" in lines[-1]
+    before = results()
+    assert before.keys() == {"a.png", "deep/b.png", "deep/er/c.png"}
+
+    (out / "a.png").unlink()
+    assert main([*arguments, "--skip-existing"]) == 1
+    assert "1 of 2 files restored, 1 failed, 2 skipped" in capsys.readouterr().err
+    after = results()
+    assert after.keys() == before.keys()
+    assert [name for name in before if after[name] != before[name]] == ["a.png"]
+
+
+def test_an_input_is_never_written_over(
+    photo_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = photo_file.read_bytes()
+    arguments = ["restore", str(photo_file), "-o", str(photo_file.parent), "--format", "jpeg"]
+    assert main(arguments) == 1
+    assert "is one of the inputs" in capsys.readouterr().err
+    assert photo_file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "file_format"),
+    [
+        ("png16", ".png", "PNG"),
+        ("tiff", ".tiff", "TIFF"),
+        ("webp", ".webp", "WEBP"),
+        ("jpeg", ".jpg", "JPEG"),
+    ],
+)
+def test_formats(
+    name: str, suffix: str, file_format: str, photo_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["restore", str(photo_file), "-o", str(out), "--strength", "0"]
+    assert main([*arguments, "--format", name, "--quality", "95"]) == 0
+    assert [path.name for path in out.iterdir()] == [f"photo{suffix}"]
+    with Image.open(out / f"photo{suffix}") as written, Image.open(photo_file) as plain:
+        assert (written.format, written.size) == (file_format, plain.size)
+        error = np.abs(np.asarray(written).astype(int) - np.asarray(plain))
+    assert error.mean() < (3 if name in ("webp", "jpeg") else 1)
+
+
+def test_verify_tells_what_came_back(
+    photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["restore", str(photo_file), "-o", str(tmp_path / "a"), "--verify"]) == 0
+    told = capsys.readouterr().out
+    assert f"{photo_file}: codes that come back: Y 100 %, Cb 100 %, Cr 100 % of the planes" in told
+    assert "of the picture in uint8" in told
+    arguments = ["restore", str(photo_file), "-o", str(tmp_path / "b"), "--verify", "--no-faithful"]
+    assert main(arguments) == 0, "not promised, so no failure"
+
+
+def test_verbose_tells_what_a_file_is_and_becomes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "inks.jpg"
+    Image.fromarray(make_photo(24, 24)).convert("CMYK").save(path, quality=30)
+    assert main(["restore", str(path), "-o", str(tmp_path), "-v", "--compare"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{path}: 24×24, cmyk, 4:4:4, sequential, Huffman, quality 30",
+        f"{path}: inks become RGB, without colour management",
+        f"{path}: restored to {tmp_path / 'inks.png'}",
+    ]
+    with Image.open(tmp_path / "inks.compare.png") as both:
+        assert both.mode == "RGB"
+
+
+def test_what_fails_in_us_is_one_line_too(
+    photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a\nbug")
+
+    monkeypatch.setattr("hrcnn_jax.cli.restore.assemble", fail)
+    assert main(["restore", str(photo_file), "-o", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("photo.jpg: failed for a reason of our own (RuntimeError: a bug)")
+
+
+def test_killed_while_writing_leaves_nothing_under_a_final_name(tmp_path: Path) -> None:
+    """The process kills itself, in the worst way, with half of a picture written."""
+    (tmp_path / "a.jpg").write_bytes(jpeg_bytes(make_photo(24, 24)))
+    program = """
+import os, signal, sys
+from hrcnn_jax.files import writer
+from hrcnn_jax.__main__ import main
+
+def half(stream, *_):
+    stream.write(b"half")
+    stream.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+for name in writer.FORMATS:
+    object.__setattr__(writer.FORMATS[name], "save", half)
+main(sys.argv[1:])
+"""
+    arguments = ["restore", str(tmp_path / "a.jpg"), "-o", str(tmp_path / "out"), "--strength", "0"]
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=Path(__file__).parents[2]
+    )
+    assert ended.returncode == -signal.SIGKILL
+    (left,) = (tmp_path / "out").iterdir()
+    assert left.name.startswith(".")
+    assert left.name.endswith(".partial")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_told_to_end_while_writing_leaves_nothing(name: str, tmp_path: Path) -> None:
+    """Twice, as impatient people do."""
+    (tmp_path / "a.jpg").write_bytes(jpeg_bytes(make_photo(24, 24)))
+    program = f"""
+import os, signal, sys, threading, time
+from hrcnn_jax.files import writer
+from hrcnn_jax.__main__ import main
+
+def half(stream, *_):
+    stream.write(b"half")
+    for _ in range(2):
+        os.kill(os.getpid(), signal.{name})
+        time.sleep(0.2)
+    raise OSError("no more")
+
+object.__setattr__(writer.FORMATS["png"], "save", half)
+signal.signal(signal.{name}, signal.SIG_DFL)  # tests may run where it is ignored, as under nohup
+sys.exit(main(sys.argv[1:]))
+"""
+    arguments = ["restore", str(tmp_path / "a.jpg"), "-o", str(tmp_path / "out"), "--strength", "0"]
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 128 + getattr(signal, name)
+    assert ended.stderr == "hrcnn-jax: interrupted; files that are there are whole\n"
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_nobody_reads_what_is_printed(photo_file: Path) -> None:
+    program = "import sys; from hrcnn_jax.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "inspect", *100 * [str(photo_file)]],
+        cwd=Path(__file__).parents[2],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+def test_names_that_would_act_on_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "bad\n\x1b[31m.jpg"
+    (tmp_path / name).write_bytes(b"no JPEG")
+    (tmp_path / "a.jpg").write_bytes(jpeg_bytes(make_photo(16, 16), comment=b"a\x1b[2Jb"))
+    assert main(["restore", str(tmp_path / name), "-o", str(tmp_path / "out")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert r"bad\n\x1b[31m.jpg: is not a JPEG" in line
+    assert main(["inspect", str(tmp_path / "a.jpg")]) == 0
+    assert r"a\x1b[2Jb" in capsys.readouterr().out
+
+
+def test_names_that_are_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/l\xff.jpg"))
+    path.write_bytes(jpeg_bytes(make_photo(16, 16)))
+    assert main(["restore", "-v", str(path), "-o", str(tmp_path / "out")]) == 0
+    assert r"l\udcff.jpg: restored to" in capsys.readouterr().out
+    assert main(["inspect", "--json", str(path)]) == 0
+    (facts,) = json.loads(capsys.readouterr().out)
+    assert facts["name"] == str(path)
+
+
+def test_existing_results_are_all_of_them(photo_file: Path, tmp_path: Path) -> None:
+    command = ["restore", str(photo_file), "-o", str(tmp_path / "out"), "--compare"]
+    assert main(command) == 0
+    compared = tmp_path / "out" / "photo.compare.png"
+    compared.unlink()
+    assert main([*command, "--skip-existing"]) == 0
+    assert compared.is_file()
+
+
+def test_long_names(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 250 + ".jpg")
+    path.write_bytes(jpeg_bytes(make_photo(16, 16)))
+    assert main(["restore", str(path), "-o", str(tmp_path / "out")]) == 0
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["n" * 250 + ".png"]
+
+
+def test_inspect(photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(photo_file)]) == 0
+    assert "80×64 pixels" in capsys.readouterr().out
+    assert main(["inspect", str(photo_file), str(tmp_path / "missing"), "--json"]) == 1
+    told = capsys.readouterr()
+    (facts,) = json.loads(told.out)
+    assert (facts["width"], facts["quality"]) == (80, 20)
+    assert f"{tmp_path / 'missing'}: no such file" in told.err
+
+
+def test_models_lists_what_is_released(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [*zoo.names(), "chroma"]
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == names
+    assert all(
+        line.endswith(" at 50 (live1 green, dB)") for line in lines[1:] if " compact " in line
+    )
+    assert main(["models", "--json"]) == 0
+    cards = json.loads(capsys.readouterr().out)
+    assert list(cards) == names
+    for card in cards.values():
+        assert {"parameters", "multiply_adds_per_pixel", "data", "scores", "date"} <= card.keys()
+
+
+def test_released_cards_count_right() -> None:
+    for name in (*zoo.names(), *zoo.names(chroma=True)):
+        network = zoo.load(name)
+        weights = sum(leaf.size for leaf in jax.tree.leaves(network.params))
+        assert network.card["parameters"] == weights
+
+
+def test_demo_gains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "-o", str(tmp_path)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "parrots.compare.png",
+        "parrots.detail.png",
+        "parrots.png",
+    ]
+    gain = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("gain"))
+    assert float(gain.split()[1]) >= 0.8

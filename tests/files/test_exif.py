@@ -1,0 +1,130 @@
+"""Turning EXIF upright, against Pillow's reading of it."""
+
+import io
+import struct
+
+import pytest
+from PIL import ExifTags, Image
+
+from hrcnn_jax.files import exif
+
+ORIENTATION, WIDTH, HEIGHT, X_DENSITY, Y_DENSITY, UNIT = (
+    0x0112,
+    0x0100,
+    0x0101,
+    0x011A,
+    0x011B,
+    0x0128,
+)
+EXIF_DIRECTORY, PIXELS_ACROSS, PIXELS_DOWN, MAKER_NOTE = 0x8769, 0xA002, 0xA003, 0x927C
+THUMBNAIL = ExifTags.IFD.IFD1
+
+
+def block(orientation: int, *, big_endian: bool = False) -> bytes:
+    """A camera's block, by Pillow: density, size, a maker's note."""
+    tags = Image.Exif()
+    tags.endian = ">" if big_endian else "<"
+    tags[ORIENTATION] = orientation
+    tags[WIDTH], tags[HEIGHT] = 640, 480
+    tags[X_DENSITY], tags[Y_DENSITY], tags[UNIT] = 300.0, 150.0, 2
+    tags[0x010E] = "a description"
+    inner = tags.get_ifd(EXIF_DIRECTORY)
+    inner[PIXELS_ACROSS], inner[PIXELS_DOWN] = 640, 480
+    inner[MAKER_NOTE] = b"private, with offsets of its own"
+    tags[EXIF_DIRECTORY] = dict(inner)
+    return tags.tobytes()
+
+
+def with_thumbnail(data: bytes) -> bytes:
+    """A block of one directory, and after it a second one, as of a thumbnail."""
+    tiff = bytearray(data[6:])
+    order = "<" if tiff[:2] == b"II" else ">"
+    (start,) = struct.unpack_from(order + "I", tiff, 4)
+    (count,) = struct.unpack_from(order + "H", tiff, start)
+    struct.pack_into(order + "I", tiff, start + 2 + 12 * count, len(tiff))
+    tiff += struct.pack(order + "HHHIHHI", 1, ORIENTATION, 3, 1, 6, 0, 0)
+    return b"Exif\0\0" + bytes(tiff)
+
+
+def read(data: bytes | None) -> Image.Exif:
+    assert data is not None
+    tags = Image.Exif()
+    tags.load(data)
+    return tags
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_orientations_of_32_bits(order: str) -> None:
+    """As some programs write them, and Pillow reads them."""
+    header = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 8)
+    entry = struct.pack(order + "HHHII", 1, ORIENTATION, 4, 1, 6)
+    data = b"Exif\0\0" + header + entry + bytes(4)
+    assert read(data)[ORIENTATION] == 6
+    assert exif.orientation(data) == 6
+    assert read(exif.upright(data))[ORIENTATION] == 1
+
+
+def test_what_a_cut_off_block_still_holds() -> None:
+    data = block(6)
+    (start,) = struct.unpack_from("<I", data, 6 + 4)
+    assert struct.unpack_from("<H", data, 6 + start)[0] > 4
+    cut = data[: 6 + start + 2 + 12 * 4 + 5]  # four entries, orientation the last, and a piece
+    assert exif.orientation(cut) == 6
+    assert exif.orientation(exif.upright(cut)) == 1
+    assert len(exif.upright(cut) or b"") == len(cut)
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_upright(orientation: int, big_endian: bool) -> None:
+    data = block(orientation, big_endian=big_endian)
+    assert exif.orientation(data) == orientation
+    turned = exif.upright(data)
+    assert turned is not None
+    assert len(turned) == len(data)
+    tags = read(turned)
+    assert tags[ORIENTATION] == 1
+    assert tags[0x010E] == "a description"
+    quarter = orientation >= 5
+    assert (tags[WIDTH], tags[HEIGHT]) == ((480, 640) if quarter else (640, 480))
+    assert (tags[X_DENSITY], tags[Y_DENSITY]) == ((150, 300) if quarter else (300, 150))
+    inner = tags.get_ifd(EXIF_DIRECTORY)
+    assert (inner[PIXELS_ACROSS], inner[PIXELS_DOWN]) == ((480, 640) if quarter else (640, 480))
+    note = b"private, with offsets of its own"
+    assert turned.index(note) == data.index(note), "nothing moved"
+
+
+def test_thumbnails_stay_with_pictures_that_are_not_turned() -> None:
+    data = with_thumbnail(block(1))
+    assert exif.upright(data) == data
+    assert read(data).get_ifd(THUMBNAIL)[ORIENTATION] == 6
+    assert not read(exif.upright(with_thumbnail(block(6)))).get_ifd(THUMBNAIL)
+
+
+def test_resolution() -> None:
+    assert exif.resolution(block(1)) == (300, 150)
+    tags = Image.Exif()
+    tags[X_DENSITY], tags[Y_DENSITY], tags[UNIT] = 100.0, 100.0, 3
+    assert exif.resolution(tags.tobytes()) == pytest.approx((254, 254))
+    tags[UNIT] = 1  # an aspect ratio, no length
+    assert exif.resolution(tags.tobytes()) is None
+    assert exif.resolution(None) is None
+
+
+def test_damage_is_left_as_it_is() -> None:
+    """Cut anywhere, or a byte changed anywhere: no error, no other length."""
+    whole = with_thumbnail(block(6))
+    for end in range(len(whole)):
+        cut = whole[:end]
+        turned = exif.upright(cut)
+        assert turned is not None
+        assert len(turned) == end
+        exif.resolution(cut)
+    for at in range(6, len(whole)):
+        changed = whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :]
+        turned = exif.upright(changed)
+        assert turned is not None
+        assert len(turned) == len(whole)
+        exif.resolution(changed)
+    assert exif.orientation(io.BytesIO(b"no EXIF").getvalue()) == 1
+    assert exif.upright(None) is None

@@ -1,0 +1,97 @@
+"""What is told of files that Pillow and jpeglib wrote to order."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Sampling, jpeg_bytes, jpeglib_bytes, make_photo
+from PIL import Image
+
+from hrcnn_jax.files import reader
+from hrcnn_jax.history import inspection
+
+PHOTO = make_photo(61, 83)
+
+
+def inspected(**options: Any) -> dict[str, Any]:
+    return inspection.inspect(reader.read(jpeg_bytes(PHOTO, **options)))
+
+
+@pytest.mark.parametrize("quality", [1, 10, 37, 75, 92, 100])
+def test_quality_is_libjpegs(quality: int) -> None:
+    facts = inspected(quality=quality)
+    assert (facts["quality"], facts["quality_is_exact"]) == (quality, True)
+
+
+def test_nearest_quality() -> None:
+    file = reader.read(jpeg_bytes(PHOTO, quality=60))
+    tables = [part.table.copy() for part in file.components[:2]]
+    tables[0][7, 7] += 1
+    facts = inspected(qtables=[table.ravel().tolist() for table in tables])
+    assert (facts["quality"], facts["quality_is_exact"]) == (60, False)
+    assert np.array_equal(facts["components"][0]["table"], tables[0])
+
+
+@pytest.mark.parametrize(
+    ("sampling", "name"),
+    [
+        ([(2, 2), (1, 1), (1, 1)], "4:2:0"),
+        ([(2, 1), (1, 1), (1, 1)], "4:2:2"),
+        ([(1, 2), (1, 1), (1, 1)], "4:4:0"),
+        ([(4, 1), (1, 1), (1, 1)], "4:1:1"),
+        ([(4, 2), (1, 1), (1, 1)], "4:1:0"),
+        ([(1, 1), (1, 1), (1, 1)], "4:4:4"),
+        ([(1, 1), (2, 2), (2, 2)], "1×1, 2×2, 2×2"),
+        ([(2, 2), (2, 1), (1, 1)], "2×2, 2×1, 1×1"),
+    ],
+)
+def test_sampling(sampling: Sampling, name: str, tmp_path: Path) -> None:
+    file = reader.read(jpeglib_bytes(PHOTO, sampling, tmp_path))
+    assert inspection.sampling(file) == name
+
+
+def test_coding(tmp_path: Path) -> None:
+    assert inspected()["coding"] == "sequential, Huffman"
+    assert inspected(progressive=True)["coding"] == "progressive, Huffman"
+    data = jpeglib_bytes(PHOTO, [(1, 1)] * 3, tmp_path, flags=("+ARITH_CODE",))
+    assert inspection.coding(reader.read(data)) == "sequential, arithmetic"
+    assert inspected(restart_marker_blocks=3)["restart_interval"] == 3
+
+
+def test_facts_are_json_and_text() -> None:
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    facts = inspected(exif=tags, dpi=(300, 300), comment=b"caf\xc3\xa9", xmp=b"<x/>")
+    assert json.loads(json.dumps(facts)) == facts | {
+        "metadata": facts["metadata"] | {"resolution": [300, 300]}
+    }
+    assert (facts["width"], facts["height"], facts["colour"]) == (83, 61, "ycbcr")
+    assert facts["metadata"]["orientation"] == 6
+    text = inspection.text(facts)
+    for part in ("83×61 pixels", "4:2:0", "75 of libjpeg, exactly", "300×300 per inch", "café"):
+        assert part in text
+    assert "table of component 1\n" in text
+    assert "table of components 2, 3\n" in text
+    line = inspection.summary(facts)
+    assert line == "<bytes>: 83×61, ycbcr, 4:2:0, sequential, Huffman, quality 75"
+
+
+def test_gray() -> None:
+    facts = inspection.inspect(reader.read(jpeg_bytes(PHOTO[..., 0], quality=40)))
+    assert (facts["colour"], facts["sampling"], facts["quality"]) == ("gray", "none", 40)
+    assert facts["quality_is_exact"]
+    assert "quality 40" in inspection.summary(facts)
+
+
+def test_an_earlier_compression_is_told() -> None:
+    facts = inspected() | {"compressed_before": {"quality": 50, "steps": []}}
+    assert inspection.summary(facts).endswith("was compressed before, at quality about 50")
+    assert "signs of a quality about 50" in inspection.text(facts)
+
+
+def test_cropping_is_told() -> None:
+    facts = inspected() | {"cropped_from_jpeg": {"down": 5, "across": 3}}
+    assert inspection.summary(facts).endswith(", was cropped from a JPEG")
+    assert "from a JPEG whose blocks begin 5 down, 3 across" in inspection.text(facts)

@@ -1,0 +1,64 @@
+"""Growing networks: what they compute must not change."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import random_params
+from jax import Array
+
+from hrcnn_jax.jpeg import transform
+from hrcnn_jax.networks import registry
+from hrcnn_jax.networks.chroma import Chroma
+from hrcnn_jax.networks.compact import Compact
+from hrcnn_jax.networks.growth import grow
+
+TABLE = transform.quality_table(20)[None]
+
+
+def planes() -> tuple[Array, ...]:
+    random = np.random.default_rng(0)
+    return jnp.asarray(random.integers(-3, 4, (1, 16, 24, 1)), jnp.int16), TABLE
+
+
+def chroma() -> tuple[Array, ...]:
+    random = np.random.default_rng(0)
+    codes = jnp.asarray(random.integers(-3, 4, (1, 16, 8, 2)), jnp.int16)
+    luma = jnp.asarray(random.uniform(size=(1, 32, 16)), jnp.float32)
+    return codes, jnp.stack([TABLE, TABLE], axis=1), luma, TABLE
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "inputs"),
+    [
+        (Compact(4, 1), Compact(7, 3, 2), planes()),
+        (Compact(4, 1, 2), Compact(4, 2, 3), planes()),
+        (Chroma(4, 1), Chroma(6, 2, 3), chroma()),
+    ],
+)
+def test_a_larger_network_begins_as_the_smaller(
+    small: Compact, large: Compact, inputs: tuple[Array, ...]
+) -> None:
+    params = random_params(small)
+    fresh = registry.init(large, jax.random.key(1))
+    grown = grow(params, fresh)
+    assert jax.tree.map(jnp.shape, grown) == jax.tree.map(jnp.shape, fresh)
+    before = jax.jit(small.apply)({"params": params}, *inputs)
+
+    def move(params: dict[str, Array]) -> tuple[Array, Array]:
+        after = large.apply({"params": params}, *inputs)
+        return jnp.sum(jnp.square(after - before + 0.1)), after
+
+    (_, after), gradient = jax.jit(jax.value_and_grad(move, has_aux=True))(
+        jax.tree.map(jnp.asarray, grown)
+    )
+    np.testing.assert_allclose(after, before, atol=1e-4, rtol=1e-4)
+    last = f"residual{large.blocks}"
+    assert np.abs(gradient[last]["conv2"]["kernel"]).max() > 0  # what was added can learn
+
+
+def test_networks_do_not_shrink() -> None:
+    with pytest.raises(ValueError, match=r"--warm_start: its network has layers"):
+        grow(random_params(Compact(4, 2)), random_params(Compact(4, 1)))
+    with pytest.raises(ValueError, match=r"--warm_start: its network has layers"):
+        grow(random_params(Compact(6, 1)), random_params(Compact(4, 1)))

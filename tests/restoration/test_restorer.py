@@ -1,0 +1,263 @@
+"""From files and codes to pictures, with small networks of random weights."""
+
+import io
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import jpeg_bytes, make_photo
+from PIL import Image
+from scipy.fft import dctn
+
+import hrcnn_jax
+from hrcnn_jax.files import reader
+from hrcnn_jax.jpeg import transform
+from hrcnn_jax.networks import registry
+from hrcnn_jax.networks.zoo import Network
+from hrcnn_jax.restoration import tiles
+from hrcnn_jax.restoration.restorer import Restorer, restore_plane
+
+
+def network(architecture: str, **options: int) -> Network:
+    """A network whose every weight is random, so that it changes pictures much."""
+    module = registry.build(architecture, options)
+    params = registry.init(module, jax.random.key(0))
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    leaves = [
+        leaf + 0.05 * jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)
+    ]
+    card = {"architecture": architecture, "options": options}
+    return Network("random", module, jax.tree.unflatten(tree, leaves), card)
+
+
+@pytest.fixture(scope="module")
+def compact() -> Network:
+    return network("compact", width=8, blocks=1)
+
+
+@pytest.fixture(scope="module")
+def hrcnn() -> Network:
+    return network("hrcnn", quality=10, blocks=1)
+
+
+@pytest.fixture(scope="module")
+def chroma() -> Network:
+    return network("chroma", width=8, blocks=1)
+
+
+@pytest.fixture(scope="module")
+def gray_file() -> reader.JpegFile:
+    return reader.read(jpeg_bytes(make_photo(93, 122)[..., 1], quality=10))
+
+
+def codes_of(pixels: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Codes of a float plane in [0, 1], by SciPy in float64."""
+    down, across = (side // 8 for side in pixels.shape)
+    samples = pixels.astype(np.float64) * 255 - 128
+    blocks = samples.reshape(down, 8, across, 8).swapaxes(1, 2)
+    return np.round(dctn(blocks, axes=(2, 3), norm="ortho") / table)
+
+
+def test_gray_stays_gray(compact: Network) -> None:
+    data = jpeg_bytes(make_photo(40, 50)[..., 0], quality=20)
+    pillow = np.asarray(Image.open(io.BytesIO(data)))
+    assert Restorer(compact).restore(data).shape == (40, 50)
+    assert np.abs(hrcnn_jax.decode(data).astype(int) - pillow).max() <= 1
+
+
+def test_tiles_leave_no_seam(compact: Network, hrcnn: Network, gray_file: reader.JpegFile) -> None:
+    part = gray_file.components[0]
+    assert min(part.codes.shape[:2]) > 8, "so there are seams to look for"
+    for net in (compact, hrcnn):
+        whole = Restorer(net).restore_codes(part.codes, part.table)
+        tiled = Restorer(net, tile=64).restore_codes(part.codes, part.table)
+        np.testing.assert_allclose(tiled, whole, atol=1e-5)  # float32 sums in another order
+    with pytest.raises(ValueError, match="multiple of 64 pixels, got 100"):
+        Restorer(compact, tile=100)
+
+
+@pytest.mark.parametrize("options", [{}, {"strength": 0.3}, {"faithful": False}])
+def test_the_pure_function_is_the_restorer_without_tiles(
+    compact: Network, gray_file: reader.JpegFile, options: dict
+) -> None:
+    part = gray_file.components[0]
+    pure = jax.jit(partial(restore_plane, compact.module, **options))
+    result = pure(compact.params, jnp.asarray(part.codes), jnp.asarray(part.table))
+    expected = Restorer(compact, tile=64, **options).restore_codes(part.codes, part.table)
+    np.testing.assert_allclose(result, expected, atol=1e-5)  # float32 sums in another order
+
+
+def test_the_inside_is_what_the_network_says(hrcnn: Network, gray_file: reader.JpegFile) -> None:
+    part = gray_file.components[0]
+    plane = transform.from_blocks(jnp.asarray(part.codes))[None, ..., None]
+    direct = hrcnn.module.apply({"params": hrcnn.params}, plane)[0, ..., 0]
+    ours = Restorer(hrcnn, faithful=False).restore_codes(part.codes, part.table)
+    margin = 8 * hrcnn.module.halo  # nearer the border the two continue the picture differently
+    inside = slice(margin, -margin), slice(margin, -margin)
+    # float32: folded, its sums are in another order.
+    np.testing.assert_allclose(ours[inside], direct[inside], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+def test_results_are_faithful_to_the_codes(
+    hrcnn: Network, compact: Network, gray_file: reader.JpegFile, strength: float
+) -> None:
+    part = gray_file.components[0]
+    for net in (compact, hrcnn):
+        restored = Restorer(net, strength=strength).restore_codes(part.codes, part.table)
+        plain = Restorer(net, strength=0.0).restore_codes(part.codes, part.table)
+        assert np.abs(restored - plain).max() > 0.01
+        np.testing.assert_array_equal(codes_of(restored, part.table), part.codes)
+    free = Restorer(hrcnn, faithful=False).restore_codes(part.codes, part.table)
+    assert (codes_of(free, part.table) != part.codes).any()
+
+
+def test_strength_zero_is_the_plain_decode(hrcnn: Network, gray_file: reader.JpegFile) -> None:
+    restored = Restorer(hrcnn, strength=0.0).restore(gray_file)
+    np.testing.assert_array_equal(restored, hrcnn_jax.decode(gray_file))
+    with pytest.raises(ValueError, match=r"strength.*1\.5"):
+        Restorer(hrcnn, strength=1.5)
+
+
+def test_colour_is_restored_plane_by_plane(compact: Network) -> None:
+    data = jpeg_bytes(make_photo(93, 122), quality=10)
+    restored, plain = Restorer(compact).restore(data), hrcnn_jax.decode(data)
+    assert restored.shape == (93, 122, 3)
+    assert restored.dtype == np.uint8
+    ycc = [np.asarray(Image.fromarray(p).convert("YCbCr")).astype(int) for p in (restored, plain)]
+    assert (np.abs(ycc[0] - ycc[1]).max((0, 1)) > 2).all()  # luma and both chroma planes
+
+
+def chroma_by_hand(
+    restorer: Restorer, chroma: Network, file: reader.JpegFile
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both planes ``(H, W)`` in one piece, the picture continued by NumPy's mirror."""
+    y, cb, cr = file.components
+    down, across = cb.codes.shape[:2]
+    margin = chroma.module.halo
+    luma = restorer.restore_codes(y.codes, y.table)
+    grid = zip((down, across), luma.shape, strict=True)
+    missing = [(0, 16 * count - side) for count, side in grid]
+    luma = np.pad(np.pad(luma, missing, mode="edge"), 16 * margin, mode="symmetric")
+    size = down + 2 * margin, across + 2 * margin
+    codes = [
+        transform.from_blocks(jnp.asarray(tiles.window(part.codes, (-margin, -margin), size)))
+        for part in (cb, cr)
+    ]
+    pixels = jax.jit(chroma.module.apply)(
+        {"params": chroma.params},
+        jnp.stack(codes, axis=-1)[None],
+        jnp.asarray(np.stack([cb.table, cr.table]))[None],
+        jnp.asarray(luma)[None],
+        jnp.asarray(y.table)[None],
+    )
+    inside = slice(16 * margin, 16 * margin + file.height)
+    inside_across = slice(16 * margin, 16 * margin + file.width)
+    return tuple(np.asarray(pixels)[0, inside, inside_across, plane] for plane in (0, 1))
+
+
+@pytest.mark.parametrize("size", [(300, 185), (93, 122), (17, 33), (8, 199), (1, 1)])
+def test_chroma_of_420_files(compact: Network, chroma: Network, size: tuple[int, int]) -> None:
+    """In tiles as in one piece, at odd sizes and odd numbers of blocks too."""
+    picture = np.dstack([make_photo(300, 200, seed)[..., 1] for seed in range(3)])
+    file = reader.read(jpeg_bytes(picture[: size[0], : size[1]], quality=30, subsampling="4:2:0"))
+    restorer = Restorer(compact, chroma=chroma, tile=64)
+    expected = chroma_by_hand(restorer, chroma, file)
+    for plane, ours in zip(restorer.planes(file)[1:], expected, strict=True):
+        assert plane.factor == (1, 1)
+        assert plane.size == size
+        whole = np.concatenate(list(plane.strips))[: size[0], : size[1]]
+        # float32 sums in another order; variances of luma lose some more
+        np.testing.assert_allclose(whole, ours, atol=5e-5)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.4])
+@pytest.mark.parametrize("colour", ["ycbcr", "ycck"])
+def test_chroma_is_faithful(
+    compact: Network, chroma: Network, strength: float, colour: str
+) -> None:
+    """Shrunk as the encoder shrank it, by SciPy in float64."""
+    picture = np.dstack([make_photo(64, 96, seed)[..., 1] for seed in range(4)])
+    data = io.BytesIO()
+    mode = "CMYK" if colour == "ycck" else "RGB"
+    image = Image.fromarray(picture[..., : len(mode)], mode)
+    image.save(data, "JPEG", quality=20, subsampling="4:2:0")
+    content = data.getvalue()
+    if colour == "ycck":  # which Adobe's marker says
+        transform = content.index(b"Adobe") + 11
+        content = content[:transform] + b"\2" + content[transform + 1 :]
+    file = reader.read(content)
+    assert file.colour == colour
+    restorer = Restorer(compact, chroma=chroma, strength=strength)
+    planes = restorer.planes(file)
+    assert len(planes) == len(file.components)
+    for plane, part in zip(planes[1:3], file.components[1:3], strict=True):
+        pixels = np.concatenate(list(plane.strips)).astype(np.float64)
+        samples = pixels.reshape(32, 2, 48, 2).mean((1, 3))
+        np.testing.assert_array_equal(codes_of(samples, part.table), part.codes)
+
+
+def test_weaker_chroma_is_nearer_the_plain_decode(compact: Network, chroma: Network) -> None:
+    data = jpeg_bytes(make_photo(93, 122), quality=10)
+    plain = hrcnn_jax.decode(data, depth="float32")
+    distance = [
+        np.abs(
+            Restorer(compact, chroma=chroma, strength=s).restore(data, depth="float32") - plain
+        ).mean()
+        for s in (0.0, 0.25, 1.0)
+    ]
+    assert distance[0] == 0
+    assert distance[0] < distance[1] < 0.5 * distance[2]
+
+
+def test_chroma_of_other_files_is_restored_plane_by_plane(
+    compact: Network, chroma: Network
+) -> None:
+    for options in ({"subsampling": "4:4:4"}, {"subsampling": "4:2:2"}, {"keep_rgb": True}):
+        data = jpeg_bytes(make_photo(40, 50), quality=10, **options)
+        ours, other = (Restorer(compact, chroma=net).restore(data) for net in (chroma, None))
+        np.testing.assert_array_equal(ours, other)
+    data = jpeg_bytes(make_photo(40, 50), quality=10, subsampling="4:2:0")
+    ours, other = (Restorer(compact, chroma=net).restore(data) for net in (chroma, None))
+    assert (ours != other).any()
+
+
+def test_networks_of_the_wrong_kind(compact: Network, chroma: Network) -> None:
+    with pytest.raises(hrcnn_jax.ModelError, match="only restores chroma beside another"):
+        Restorer(chroma)
+    with pytest.raises(hrcnn_jax.ModelError, match="is no network for chroma"):
+        Restorer(compact, chroma=compact)
+
+
+def test_inks_are_restored(compact: Network) -> None:
+    file = io.BytesIO()
+    Image.fromarray(make_photo(40, 50)).convert("CMYK").save(file, "JPEG", quality=10)
+    restored, plain = Restorer(compact).restore(file.getvalue()), hrcnn_jax.decode(file.getvalue())
+    assert restored.shape == (40, 50, 4)
+    assert (np.abs(restored.astype(int) - plain).max((0, 1)) > 2).all()
+
+
+@pytest.mark.parametrize(("depth", "white"), [("uint16", 65535), ("float32", 1)])
+def test_more_than_8_bits(compact: Network, depth: str, white: int) -> None:
+    data = jpeg_bytes(make_photo(40, 50), quality=10)
+    deep = Restorer(compact).restore(data, depth=depth)
+    assert deep.dtype == depth
+    error = np.abs(deep * (255 / white) - Restorer(compact).restore(data))
+    assert 0.4 < error.max() <= 0.51  # rounding to 8 bits, and to 16
+
+
+def test_a_network_of_one_table_serves_that_table_only(hrcnn: Network) -> None:
+    photo = make_photo(24, 24)
+    assert Restorer(hrcnn).restore(jpeg_bytes(photo, quality=10)).shape == (24, 24, 3)
+    with pytest.raises(hrcnn_jax.JpegError, match=r"only serves luma .* quality 10.*--model small"):
+        Restorer(hrcnn).restore(jpeg_bytes(photo, quality=11))
+    with pytest.raises(ValueError, match="does not know this quantisation table"):
+        Restorer(hrcnn).restore_codes(np.zeros((1, 1, 8, 8)), np.ones((8, 8)))
+
+
+def test_wrong_shapes_are_refused(compact: Network) -> None:
+    with pytest.raises(ValueError, match=r"codes \(hb, wb, 8, 8\).*\(16, 16\)"):
+        Restorer(compact).restore_codes(np.zeros((16, 16)), np.ones((8, 8)))

@@ -1,0 +1,298 @@
+"""The training step: its arithmetic by hand, its three parallel forms, and what it never does."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import fresh_params, make_photo, random_params
+from jax import Array
+from scipy.fft import dctn
+
+from hrcnn_jax.data.patches import Augmentation
+from hrcnn_jax.jpeg import transform
+from hrcnn_jax.networks.compact import Compact
+from hrcnn_jax.training import losses, step, tasks
+from hrcnn_jax.training.settings import Config
+from hrcnn_jax.training.step import TrainState
+
+pytestmark = pytest.mark.usefixtures("standard_promotion")
+
+MODULE = Compact(width=8, blocks=0)
+CROPS = np.stack([make_photo(24, 24, seed)[..., 1:2] for seed in range(6)])
+
+
+def configured(**options: Any) -> Config:
+    """Big steps at once: no warm-up, no decay to speak of."""
+    defaults: dict[str, Any] = {"steps": 1000, "warmup": 0, "batch": 8, "patch": 16, "crop": 24}
+    defaults |= {"architecture": "compact", "width": 8, "blocks": 0, "learning_rate": 0.1}
+    return Config(**(defaults | options))
+
+
+def start(config: Config) -> TrainState:
+    """From parameters that are not zero, so that each has a gradient."""
+    return step.create_state(MODULE, config, random_params(MODULE))
+
+
+def run(
+    config: Config, steps: int, *, resident: bool = True, crops: np.ndarray = CROPS
+) -> tuple[TrainState, list[dict[str, float]]]:
+    parallel = step.make_step(tasks.of(MODULE, config), config, resident=resident)
+    state, seen = parallel.place_state(start(config)), []
+    for number in range(steps):
+        batch = crops[(np.arange(config.batch) + number) % len(crops)]
+        state, values = parallel.step(state, parallel.place_crops(crops if resident else batch))
+        seen.append({name: float(value) for name, value in values.items()})
+    return state, seen
+
+
+def assert_close(first: Any, second: Any, tolerance: float) -> None:
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=tolerance), first, second)
+
+
+# --- one step ------------------------------------------------------------------------------------
+
+
+def test_one_step_by_hand() -> None:
+    """SGD with Nesterov momentum from rest moves by ``rate * (1 + momentum) * gradient``."""
+    config = configured(batch=3, clip=0.0, momentum=0.9, quality=(30,), ema=0.5)
+    crops = jnp.asarray(CROPS[:3, :16, :16])  # patches of the whole crop: only turned
+    update = step.make_update(tasks.of(MODULE, config), config, resident=False)
+    keys = jax.random.split(jax.random.key(3), 3)
+    state = start(config)
+    after, values = jax.jit(update)(state, keys, crops)
+
+    # The same patches, drawn by the same keys; the rest is written out.
+    augment = Augmentation(config.planes, config.patch)
+    planes = jnp.stack(
+        [
+            augment(jax.random.split(jax.random.split(key)[1])[0], crop)[0]
+            for key, crop in zip(keys, crops, strict=True)
+        ]
+    )
+    table = jnp.broadcast_to(transform.quality_table(30), (3, 8, 8))
+    codes = transform.from_blocks(transform.encode(planes, table))[..., None]
+
+    def mean_squared_error(params: Any) -> Array:
+        restored = MODULE.apply({"params": params}, codes, table)[..., 0]
+        return jnp.sum((restored - planes) ** 2) / planes.size
+
+    loss, gradient = jax.jit(jax.value_and_grad(mean_squared_error))(state.params)
+    expected = jax.tree.map(lambda p, g: p - 0.1 * 1.9 * g, state.params, gradient)
+    squares = [np.sum(np.square(leaf)) for leaf in jax.tree.leaves(gradient)]
+    np.testing.assert_allclose(values["loss"], loss, rtol=1e-5)  # sums in another order
+    np.testing.assert_allclose(values["gradient_norm"], np.sqrt(sum(squares)), rtol=1e-4)
+    assert_close(after.params, expected, 1e-7)
+    assert np.sqrt(sum(squares)) > 1e-4, "there is something to learn"
+    # The first average forgets nine tenths, however slow its decay.
+    averaged = jax.tree.map(lambda old, new: 0.1 * old + 0.9 * new, state.params, after.params)
+    assert_close(after.ema, averaged, 1e-7)
+    assert after.step == 1
+
+
+def test_large_gradients_are_clipped() -> None:
+    """The first update's length is at most ``rate * (1 + momentum) * clip``."""
+    lengths = []
+    for clip in (1e-4, 0.0):
+        config = configured(clip=clip)
+        state, seen = run(config, 1)
+        difference = jax.tree.map(jnp.subtract, state.params, random_params(MODULE))
+        lengths.append(np.sqrt(sum(np.sum(np.square(x)) for x in jax.tree.leaves(difference))))
+        assert seen[0]["gradient_norm"] > 1e-3, "the norm is told before it is clipped"
+    assert lengths[0] < 0.19e-4 * 1.01  # float32
+    assert lengths[1] > 10 * lengths[0]
+
+
+def test_average_with_and_without_decay() -> None:
+    state, _ = run(configured(ema=0.0), 3)
+    jax.tree.map(np.testing.assert_array_equal, state.ema, state.params)
+    state, _ = run(configured(ema=0.999), 3)
+    difference = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), state.ema, state.params)
+    assert max(jax.tree.leaves(difference)) > 1e-6
+
+
+def test_training_lowers_the_loss() -> None:
+    config = configured(optimiser="adam", learning_rate=3e-3, quality=(10,))
+    _, seen = run(config, 60)
+    first, last = (np.mean([values["loss"] for values in part]) for part in (seen[:10], seen[-10:]))
+    assert last < 0.97 * first
+
+
+def test_muon_moves_kernels_alike_in_all_directions(standard_promotion: None) -> None:
+    """By NumPy's singular values; Newton-Schulz leaves them between about 0.7 and 1.2."""
+    config = configured(optimiser="muon", learning_rate=0.5, warmup=1, steps=10**6)
+    optimiser = step.make_optimiser(config)
+    random = np.random.default_rng(0)
+    gradients = {
+        "conv": jnp.asarray(random.normal(size=(3, 3, 4, 6)), jnp.float32),
+        "last": jnp.asarray(random.normal(size=(1, 1, 4, 1)), jnp.float32),
+        "bias": jnp.asarray(random.normal(size=6), jnp.float32),
+    }
+    state = optimiser.init(gradients)
+    for _ in range(2):  # the first of a warm-up has rate zero
+        change, state = optimiser.update(gradients, state, gradients)
+    scale = 0.5 * 0.2 * np.sqrt(3 * 3 * 4)
+    moved = np.linalg.svd(change["conv"].reshape(36, 6), compute_uv=False) / scale
+    assert moved.min() > 0.6
+    assert moved.max() < 1.3
+    for name in ("last", "bias"):  # by Adam with Nesterov's momentum, which at first goes by signs
+        np.testing.assert_allclose(change[name], -0.5 * np.sign(gradients[name]), rtol=0.2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss": "mse", "optimiser": "sgd"},
+        {"loss": "charbonnier", "optimiser": "adam"},
+        {"loss": "mse", "optimiser": "muon"},
+        {"loss": "ssim", "optimiser": "adam", "clip": 0.0},
+        {"balance": True, "quality": (5, 95), "tables": "any"},
+        {"momentum": 0.0, "steps": 1},
+        {"dtype": "bfloat16", "steps": 2, "warmup": 500},
+    ],
+    ids=str,
+)
+def test_options(options: dict[str, Any]) -> None:
+    """Each takes a step: finite, and somewhere else."""
+    config = configured(**options)
+    module = Compact(width=8, blocks=0, dtype=jnp.dtype(config.dtype))
+    parallel = step.make_step(tasks.of(module, config), config)
+    state = parallel.place_state(start(config))
+    for _ in range(2):  # the first of a warm-up has rate zero
+        state, values = parallel.step(state, parallel.place_crops(CROPS))
+    for leaf in jax.tree.leaves((values, state.params, state.ema)):
+        assert np.isfinite(leaf).all()
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), state.params, random_params(MODULE))
+    assert min(jax.tree.leaves(moved)) > 0
+
+
+def test_any_plane_of_colour_crops() -> None:
+    config = configured(planes="any", tables="any", quality=(5, 95), patch=8)
+    parallel = step.make_step(tasks.of(MODULE, config), config)
+    crops = np.stack([make_photo(24, 24, seed) for seed in range(3)])
+    state = parallel.place_state(start(config))
+    _, values = parallel.step(state, parallel.place_crops(crops))
+    assert np.isfinite(values["loss"])
+
+
+def test_balance_divides_by_the_mean_step() -> None:
+    plain, balanced = (run(configured(balance=b, quality=(20,)), 1)[1] for b in (False, True))
+    mean = float(transform.quality_table(20).mean())
+    np.testing.assert_allclose(balanced[0]["loss"], plain[0]["loss"] * 16 / mean, rtol=1e-5)
+
+
+def test_unknown_losses() -> None:
+    with pytest.raises(ValueError, match="no loss 'l7': choose from mse, charbonnier, ssim"):
+        losses.get("l7")
+    with pytest.raises(ValueError, match="cannot load the loss 'math:nothing'"):
+        losses.get("math:nothing")
+
+
+def test_warm_start_needs_a_network_that_fits() -> None:
+    with pytest.raises(ValueError, match="warm_start"):
+        step.create_state(Compact(width=4, blocks=0), configured(), fresh_params(MODULE))
+
+
+def test_seed_decides_initialisation_and_draws() -> None:
+    states = [step.create_state(MODULE, configured(seed=seed)) for seed in (0, 1)]
+    heads = [state.params["head"]["kernel"] for state in states]
+    assert np.abs(heads[0] - heads[1]).max() > 0
+    losses_of = [run(configured(seed=seed), 1)[1][0]["loss"] for seed in (0, 0, 1)]
+    assert losses_of[0] == losses_of[1] != losses_of[2]
+
+
+# --- its parallel forms --------------------------------------------------------------------------
+
+
+def without_ties(crops: np.ndarray, quality: int) -> np.ndarray:
+    """The crops of which no coefficient lies just between two codes, however they are turned.
+
+    A last bit decides which way such a coefficient is rounded, and with it a whole code.
+    """
+    table = np.asarray(transform.quality_table(quality))
+    down, across = crops.shape[1] // 8, crops.shape[2] // 8
+    tiles = (crops - 128.0).reshape(-1, down, 8, across, 8).swapaxes(2, 3)
+    coefficients = dctn(tiles, axes=(-2, -1), norm="ortho")
+    distances = [
+        np.abs(np.abs(turned / table) % 1 - 0.5).min((1, 2, 3, 4))
+        for turned in (coefficients, coefficients.swapaxes(-2, -1))
+    ]
+    return crops[np.minimum(*distances) > 1e-4]
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_parallel_forms_agree(resident: bool) -> None:
+    """On four devices; they add gradients up in another order, float32."""
+    assert len(jax.devices()) == 4
+    crops = np.stack([make_photo(16, 16, seed)[..., 1:2] for seed in range(40)])
+    crops = without_ties(crops, 10)[:8]
+    assert len(crops) == 8
+    results = {}
+    for parallel in ("jit", "sharded", "pmap"):
+        config = configured(parallel=parallel, quality=(10,), balance=True)
+        results[parallel] = run(config, 3, resident=resident, crops=crops)
+    state, seen = results["jit"]
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), state.params, random_params(MODULE))
+    assert min(jax.tree.leaves(moved)) > 1e-5
+    for other, other_seen in (results["sharded"], results["pmap"]):
+        assert_close(other.params, state.params, 1e-6)
+        assert_close(other.ema, state.ema, 1e-6)
+        for ours, theirs in zip(seen, other_seen, strict=True):
+            np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=1e-5)
+            np.testing.assert_allclose(ours["gradient_norm"], theirs["gradient_norm"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("parallel", ["sharded", "pmap"])
+def test_batches_are_divided_among_devices(parallel: str) -> None:
+    config = configured(batch=6, parallel=parallel)
+    task = tasks.of(MODULE, config)
+    with pytest.raises(ValueError, match="--batch 6 must be a multiple of the 4 devices"):
+        step.make_step(task, config)
+
+
+TRACES = []
+
+
+def counted_loss(restored: Array, target: Array) -> Array:
+    """Runs as Python only while the step is traced."""
+    TRACES.append(restored.shape)
+    return losses.mse(restored, target)
+
+
+@pytest.mark.parametrize("parallel", ["jit", "sharded", "pmap"])
+def test_steps_stay_on_the_device(parallel: str) -> None:
+    """After the first: one trace, and nothing crosses between host and device, nor devices."""
+    config = configured(parallel=parallel, loss=f"{__name__}:counted_loss", quality=(5, 95))
+    TRACES.clear()
+    form = step.make_step(tasks.of(MODULE, config), config)
+    state, crops = form.place_state(start(config)), form.place_crops(CROPS)
+    state, _ = form.step(state, crops)
+    with jax.transfer_guard("disallow"):
+        for _ in range(4):
+            state, values = form.step(state, crops)
+    assert len(TRACES) == 1
+    assert int(state.step) == 5
+    assert np.isfinite(values["loss"])
+
+
+# --- validation ----------------------------------------------------------------------------------
+
+
+def test_validation_is_the_gain_over_plain_decoding() -> None:
+    from skimage.metrics import peak_signal_noise_ratio
+
+    planes = CROPS[:3, :, :, 0].astype(np.float32) / 255
+    validate = step.make_validate(tasks.of(MODULE, configured()))
+    plain, restored = validate(fresh_params(MODULE), planes, 20)
+    np.testing.assert_array_equal(plain, restored)  # fresh, the network is the plain decoder
+    table = transform.quality_table(20)
+    decoded = np.asarray(
+        transform.decode(transform.encode(planes, table[None].repeat(3, 0)), table[None])
+    )
+    rounded = np.rint(255 * decoded).astype(np.uint8)
+    expected = [
+        peak_signal_noise_ratio(crop[..., 0], picture)
+        for crop, picture in zip(CROPS, rounded, strict=False)
+    ]
+    np.testing.assert_allclose(plain, expected, rtol=1e-5)  # float32

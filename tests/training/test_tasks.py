@@ -1,0 +1,137 @@
+"""What networks are trained on, against what Pillow makes of files."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import fresh_params, jpeg_bytes, make_photo, random_params
+from jax import Array
+from PIL import Image
+
+from hrcnn_jax.jpeg import transform
+from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE
+from hrcnn_jax.networks.chroma import Chroma
+from hrcnn_jax.training import step, tasks
+from hrcnn_jax.training.settings import Config
+
+MODULE = Chroma(width=8, blocks=0)
+PHOTOS = np.stack([make_photo(48, 64, seed) for seed in range(2)])
+
+
+def configured(**options: Any) -> Config:
+    defaults: dict[str, Any] = {"architecture": "chroma", "planes": "colour", "width": 8}
+    defaults |= {"blocks": 0, "patch": 16, "crop": 32, "batch": 2, "steps": 5, "warmup": 0}
+    return Config(**(defaults | options))
+
+
+def test_colour_begins_as_a_colour_file() -> None:
+    """Its plain picture is Pillow's of Pillow's file, but for what libjpeg rounds to 8 bits."""
+    task = tasks.of(MODULE, configured())
+    drawn = task.standard(jnp.asarray(PHOTOS, jnp.float32) / 255, 30)
+    target, plain, restored = jax.jit(task.outcome)(fresh_params(MODULE), drawn)
+    assert plain.shape == restored.shape == (2, 3, 48, 64)
+    np.testing.assert_allclose(255 * np.moveaxis(target, 1, -1), PHOTOS, atol=1e-3)
+    for photo, ours in zip(PHOTOS, np.moveaxis(plain, 1, -1), strict=True):
+        file = jpeg_bytes(photo, quality=30, subsampling="4:2:0")
+        pillows = np.asarray(Image.open(io.BytesIO(file))).astype(float)
+        # A sample's rounding may become another code, and that a step's difference in a block.
+        ours = np.rint(255 * np.clip(ours, 0, 1))
+        assert np.abs(ours - pillows).mean() < 1.5
+        errors = [np.square(picture - photo).mean() for picture in (ours, pillows)]
+        assert abs(10 * np.log10(errors[0] / errors[1])) < 0.1
+    # Luma is restored by a network that has been trained.
+    gained, plainly = (np.square(each - target).mean() for each in (restored, plain))
+    assert gained < 0.95 * plainly
+
+
+def test_colour_draws_patches_and_both_tables() -> None:
+    task = tasks.of(MODULE, configured(quality=(5, 95), tables="any"))
+    crop = jnp.asarray(make_photo(32, 32))
+    drawn = jax.jit(jax.vmap(task.draw, in_axes=(0, None)))(
+        jax.random.split(jax.random.key(0), 40), crop
+    )
+    assert drawn.pixels.shape == (40, 16, 16, 3)
+    assert drawn.tables.shape == (40, 2, 8, 8)
+    # Every patch is part of the crop, turned: its darkest pixel's colour is one of the crop's.
+    known = {tuple(pixel) for pixel in np.asarray(crop).reshape(-1, 3)}
+    for patch in np.asarray(drawn.pixels):
+        pixels = np.rint(255 * patch).astype(int).reshape(-1, 3)
+        assert {tuple(pixel) for pixel in pixels} <= known
+    luma, chroma = np.asarray(drawn.tables, float).swapaxes(0, 1)
+    assert (luma != chroma).any((1, 2)).mean() > 0.7
+    # One quality for both: coarse steps go with coarse steps.
+    logs = np.log(luma.mean((1, 2))), np.log(chroma.mean((1, 2)))
+    assert np.corrcoef(*logs)[0, 1] > 0.9
+
+
+@pytest.mark.usefixtures("standard_promotion")
+@pytest.mark.parametrize("loss", ["mse", "ssim"])
+def test_colour_trains(loss: str) -> None:
+    """Luma's network stays as it is; chroma's moves, and only by what the loss says of chroma."""
+    config = configured(loss=loss, balance=True, optimiser="adam", learning_rate=1e-2)
+    task = tasks.of(MODULE, config)
+    parallel = step.make_step(task, config)
+    params = random_params(MODULE)
+    before = jax.tree.map(np.asarray, params)  # the step donates its state
+    state = parallel.place_state(step.create_state(MODULE, config, params))
+    crops = np.stack([make_photo(32, 32, seed) for seed in range(3)])
+    state, values = parallel.step(state, parallel.place_crops(crops))
+    assert np.isfinite(values["loss"])
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), state.params, before)
+    assert min(jax.tree.leaves(moved)) > 0
+    plain, restored = step.make_validate(task)(state.params, jnp.asarray(PHOTOS) / 255.0, 30)
+    assert plain.shape == restored.shape == (2,)
+    assert (plain > 20).all()
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def of_planes(**options: Any) -> Config:
+    return Config(architecture="compact", **options)
+
+
+def tables_of(config: Config, count: int, *, chroma: bool = False) -> np.ndarray:
+    keys = jax.random.split(jax.random.key(5), count)
+    draw: Callable[[Array], Array] = lambda key: tasks.draw_table(key, jnp.array(chroma), config)  # noqa: E731
+    return np.asarray(jax.jit(jax.vmap(draw))(keys))
+
+
+def test_one_quality_is_one_table() -> None:
+    tables = tables_of(of_planes(quality=(30,)), 50)
+    np.testing.assert_array_equal(tables, np.tile(transform.quality_table(30), (50, 1, 1)))
+
+
+def test_qualities_are_log_uniform() -> None:
+    """As many from 5 to 9 as from 45 to 89, and both ends are reached."""
+    tables = tables_of(of_planes(quality=(5, 95)), 4000)
+    known = {np.asarray(transform.quality_table(q)).tobytes(): q for q in range(5, 96)}
+    qualities = np.array([known[table.tobytes()] for table in tables])
+    assert (qualities.min(), qualities.max()) == (5, 95)
+    for low, high in ((5, 10), (10, 20), (45, 90)):
+        share = np.log(high / low) / np.log(96 / 5)
+        found = ((qualities >= low) & (qualities < high)).mean()
+        assert abs(found - share) < 5 * np.sqrt(share / 4000)  # five standard deviations
+
+
+@pytest.mark.parametrize("chroma", [False, True])
+def test_tables_of_any_kind(chroma: bool) -> None:
+    """Seven in ten are Annex K's, 85 in 100 of them the plane's own; all are baseline's."""
+    tables = tables_of(of_planes(quality=(5, 95), tables="any"), 3000, chroma=chroma)
+    assert tables.min() >= 1
+    assert tables.max() <= 255
+    kinds = [
+        {np.asarray(transform.quality_table(q, base)).tobytes() for q in range(5, 96)}
+        for base in (LUMINANCE, CHROMINANCE)
+    ]
+    luminance, chrominance = (
+        np.mean([table.tobytes() in kind for table in tables]) for kind in kinds
+    )
+    own, swapped = (chrominance, luminance) if chroma else (luminance, chrominance)
+    assert abs(own - 0.7 * 0.85) < 0.05
+    assert abs(swapped - 0.7 * 0.15) < 0.03
+    assert len({table.tobytes() for table in tables}) > 500
