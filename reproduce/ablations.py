@@ -16,15 +16,18 @@ from typing import Any
 
 import numpy as np
 
-import train
-from hrcnn_jax.data import sources
 from hrcnn_jax.data.crops import cut_crops
+from hrcnn_jax.data.planes import GREEN
+from hrcnn_jax.data.sources import open_source
 from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.hardware import hardware
 from hrcnn_jax.networks import zoo
 from hrcnn_jax.restoration.restorer import Restorer
 from hrcnn_jax.scores import evaluation
 from hrcnn_jax.training import run_log
-from hrcnn_jax.training.settings import Config, from_preset
+from hrcnn_jax.training.loop import DivergedError, fit
+from hrcnn_jax.training.presets import from_preset
+from hrcnn_jax.training.settings import Settings
 
 MEASURED = Path(__file__).parent / "measured"
 
@@ -63,10 +66,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def config_of(name: str, given: argparse.Namespace) -> Config:
+def settings_of(name: str, given: argparse.Namespace) -> Settings:
     """The run of a variant."""
     values = {
-        "data": tuple(given.data),
+        "pictures": tuple(given.data),
         "validation": tuple(given.validation),
         "workdir": str(Path(given.workdir) / name.replace(" ", "-")),
         "quality": (given.quality,),
@@ -74,23 +77,28 @@ def config_of(name: str, given: argparse.Namespace) -> Config:
         "eval_every": max(given.steps // 8, 1),
         "save_every": max(given.steps // 3, 1),
     }
-    return from_preset("hrcnn", **{**values, **BASE, **VARIANTS[name]})
+    return from_preset("hrcnn").changed(**{**values, **BASE, **VARIANTS[name]})
 
 
-def measure(config: Config) -> dict[str, Any]:
+def measure(settings: Settings) -> dict[str, Any]:
     """Gains of a trained variant on whole validation crops, projected onto the codes or not."""
-    network = zoo.load_any(config.workdir)
-    source = sources.open_source(config.validation, split="validation")
-    crops = cut_crops(source, config.validation_crops, 128, planes="green")
+    network = zoo.load(settings.run.workdir)
+    data = settings.data
+    source = open_source(data.validation, split="validation")
+    crops = cut_crops(source, data.validation_crops, 128, channel=GREEN)
     pictures = [evaluation.Picture(str(n), crop[..., 0]) for n, crop in enumerate(crops)]
     found: dict[str, Any] = {}
     for key, faithful in (("gain", False), ("gain_projected", True)):
         restorer = Restorer(network, faithful=faithful)
-        (result,) = evaluation.measure([(restorer, list(config.quality))], pictures)
+        (result,) = evaluation.measure([(restorer, list(settings.codes.quality))], pictures)
         found[key] = round(float(np.mean([scores["gain"] for scores in result.scores])), 4)
-    described = {key: network.card[key] for key in ("parameters", "multiply_adds_per_pixel")}
-    curve = run_log.curve(Path(config.workdir))
-    return {**found, **described, "steps": config.steps, "curve": curve}
+    card = network.card
+    described = {
+        "parameters": card.parameters,
+        "multiply_adds_per_pixel": card.multiply_adds_per_pixel,
+    }
+    curve = run_log.curve(Path(settings.run.workdir))
+    return {**found, **described, "steps": settings.run.steps, "curve": curve}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,15 +107,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = MEASURED / "ablations.json"
     try:
         for name in given.variants:
-            config = config_of(name, given)
-            if ended_by := train.fit(config):
+            settings = settings_of(name, given)
+            if ended_by := fit(settings):
                 return 128 + ended_by
             known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-            known |= {"hardware": zoo.hardware(), "quality": given.quality}
-            known.setdefault("variants", {})[name] = measure(config)
+            known |= {"hardware": hardware(), "quality": given.quality}
+            known.setdefault("variants", {})[name] = measure(settings)
             with written_whole(path) as partial:
                 partial.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
-    except (ValueError, OSError, train.DivergedError) as error:
+    except (ValueError, OSError, DivergedError) as error:
         print(f"reproduce.ablations: {error}", file=sys.stderr)
         return 1
     return 0

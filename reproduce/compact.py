@@ -14,19 +14,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import evaluate
 from benchmarks import speed
+from hrcnn_jax.cli import evaluate
 from hrcnn_jax.files.atomic import written_whole
-from hrcnn_jax.networks import zoo
+from hrcnn_jax.hardware import hardware
+from hrcnn_jax.networks import cards, zoo
 from hrcnn_jax.scores import figures
 from hrcnn_jax.scores.figures import Point
+from hrcnn_jax.scores.protocol import Protocol, means
 from reproduce.results import ROOT, table
 
 Scores = Mapping[int, Mapping[str, float]]
 """Means over LIVE1 by quality, as cards hold them."""
 
 NETWORKS = ("small", "large")
-TRAINED = (*NETWORKS, zoo.CHROMA)
+TRAINED = (*NETWORKS, cards.CHROMA)
 QUALITIES = (*range(5, 100, 5), 98, 100)
 SHOWN = (5, 10, 30, 50, 75, 90, 95, 98, 100)
 """The qualities with a column of their own: all that planes other than green are measured at."""
@@ -82,17 +84,16 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def find(name: str, qualities: Sequence[int], flags: Sequence[str], *, resume: bool) -> Scores:
     """What ``evaluate.py`` finds out about a network, or found out before."""
     command = ["--model", name, "--card", *flags, "--quality", *map(str, qualities)]
-    label = evaluate.describe_data(evaluate.parse(command))
-    if not (resume and known(name, label).keys() >= {*qualities}) and evaluate.main(command):
+    protocol = evaluate.protocol_of(evaluate.parse(command))
+    if not (resume and known(name, protocol).keys() >= {*qualities}) and evaluate.main(command):
         raise ValueError("evaluate.py failed, as said above")
-    scores = known(name, label)
+    scores = known(name, protocol)
     return {quality: scores[quality] for quality in qualities}
 
 
-def known(name: str, label: str) -> Scores:
+def known(name: str, protocol: Protocol) -> Scores:
     """What a network's card holds."""
-    scores = zoo.load(name).card.get("scores", {}).get(label, {})
-    return {int(quality): mean for quality, mean in scores.items()}
+    return means(cards.released(name), protocol)
 
 
 def gain_rows(files: Mapping[tuple[str, str, str], Scores]) -> list[list[str]]:
@@ -113,7 +114,7 @@ def gain_rows(files: Mapping[tuple[str, str, str], Scores]) -> list[list[str]]:
 
 def cost_of(name: str) -> int:
     """Multiply-adds a pixel of a released network."""
-    return int(zoo.load(name).card["multiply_adds_per_pixel"])
+    return cards.released(name).multiply_adds_per_pixel
 
 
 def our_row(label: str, cost: int, scores: Scores) -> list[str]:
@@ -130,7 +131,7 @@ def luma_rows(found: Mapping[str, Scores]) -> list[list[str]]:
 
 def rgb_rows(found: Mapping[str, Scores], apart: Scores) -> list[list[str]]:
     """PSNR in dB over RGB: with the chroma network, and each plane by itself (``apart``)."""
-    chroma = cost_of(zoo.CHROMA)
+    chroma = cost_of(cards.CHROMA)
     ours = [
         our_row(f"`{name}` with `chroma`", cost_of(name) + chroma, found[name]) for name in NETWORKS
     ]
@@ -154,19 +155,19 @@ def training_rows() -> list[list[str]]:
     """How each network was trained, from its card."""
     rows = []
     for name in TRAINED:
-        card = zoo.load(name).card
-        told, options = card["training"], card["options"]
+        card = cards.released(name)
+        options, batch = card.options, card.training["optimisation"]["batch"]
         rows.append(
             [
                 f"`{name}`",
                 f"{options['width']} × {options['blocks']}",
                 str(1 + options.get("kernels", 0)),
-                f"{card['parameters']:,}",
-                f"{card['multiply_adds_per_pixel']:,}",
-                f"{card['steps']:,} of {told['batch']} × {told['patch']}²",
-                f"{card['curve'][-1]['hours']:.1f} h",
-                card["hardware"],
-                f"{card['validation_gain_db']:+.3f}",
+                f"{card.parameters:,}",
+                f"{card.multiply_adds_per_pixel:,}",
+                f"{card.steps:,} of {batch} × {card.training['data']['patch']}²",
+                f"{card.curve[-1]['hours']:.1f} h",
+                card.hardware,
+                f"{card.validation_gain_db:+.3f}",
             ]
         )
     return rows
@@ -191,7 +192,7 @@ def draw_costs(luma: Mapping[str, Scores], path: Path) -> None:
     points = [
         Point(
             f"{name}, ours",
-            zoo.load(name).card["multiply_adds_per_pixel"],
+            cost_of(name),
             scores[LITERATURE[0]]["gain"],
             ours=True,
         )
@@ -233,7 +234,7 @@ def run(given: argparse.Namespace) -> None:
     template = (Path(__file__).parent / "compact.template.md").read_text(encoding="utf-8")
     head = ["", "multiply-adds a pixel", *(f"Q = {quality}" for quality in LITERATURE)]
     text = template.format(
-        hardware=zoo.hardware(),
+        hardware=hardware(),
         date=datetime.date.today().isoformat(),
         gains=table(["", *map(str, SHOWN), "lowest of all"], gain_rows(files)),
         luma=table(head, luma_rows(luma)),

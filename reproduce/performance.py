@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from hrcnn_jax.files.atomic import written_whole
-from hrcnn_jax.networks import zoo
+from hrcnn_jax.networks import cards
 from hrcnn_jax.scores import figures
 from hrcnn_jax.scores.figures import Point
+from hrcnn_jax.scores.protocol import Protocol, means
 from reproduce.results import MEASURED, ROOT, table
 
 DNCNN_GAIN = 1.42
@@ -30,7 +31,7 @@ def alone_rows(found: Mapping[str, Any]) -> list[list[str]]:
     """Networks on tiles of codes."""
     return [
         [
-            f"`{row['network']}`" if row["network"] in zoo.names() else row["network"],
+            f"`{row['network']}`" if row["network"] in cards.names() else row["network"],
             str(row["threads"]),
             str(row["batch"]),
             f"{row['megapixels_per_second']:.2f}",
@@ -81,11 +82,11 @@ def draw_speeds(found: Mapping[str, Any], path: Path) -> None:
     for row in fastest.values():
         if row["network"].startswith("DnCNN-3"):
             points.append(Point("DnCNN-3", row["megapixels_per_second"], DNCNN_GAIN))
-        if row["network"] not in zoo.names():
+        if row["network"] not in cards.names():
             continue
-        scores = zoo.load(row["network"]).card.get("scores", {}).get("live1 studio", {})
-        if "10" in scores:
-            name, gain = f"{row['network']}, ours", scores["10"]["gain"]
+        scores = means(cards.released(row["network"]), Protocol("live1", "studio"))
+        if 10 in scores:
+            name, gain = f"{row['network']}, ours", scores[10]["gain"]
             points.append(Point(name, row["megapixels_per_second"], gain, ours=True))
     figure = figures.scatter(
         points,

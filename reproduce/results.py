@@ -1,6 +1,6 @@
 """Measures the released networks of the paper's kind and writes RESULTS.md; see ``--help``.
 
-  python -m reproduce.results --live1 LIVE1 --crops_of PICTURES
+  python -m reproduce.results --live1 LIVE1 --crops-of PICTURES
 
 Scores are measured anew each time, by ``evaluate.py``, and come out the same. Times do not: they
 are kept in ``reproduce/measured/times.json`` until ``--times`` asks for new ones.
@@ -14,13 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import evaluate
+from hrcnn_jax.cli import evaluate
 from hrcnn_jax.data.sources import open_source
 from hrcnn_jax.files.atomic import written_whole
-from hrcnn_jax.networks import zoo
+from hrcnn_jax.networks import cards
 from hrcnn_jax.restoration.restorer import Restorer
-from hrcnn_jax.scores import figures
-from hrcnn_jax.scores.evaluation import Picture, draw_comparison, draw_stages, samples_of
+from hrcnn_jax.scores import figures, gallery
+from hrcnn_jax.scores.evaluation import Picture, samples_of
 from reproduce import paper
 from reproduce.ablations import MEASURED
 
@@ -40,22 +40,22 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--live1", required=True, help="the folder of the LIVE1 pictures")
     parser.add_argument(
-        "--crops_of", required=True, help="pictures to cut Table I's crops from: bsds500/val"
+        "--crops-of", required=True, help="pictures to cut Table I's crops from: bsds500/val"
     )
     parser.add_argument("--times", action="store_true", help="measure times, too (keep idle)")
-    parser.add_argument("--output_dir", default="results", help="evaluations go here")
+    parser.add_argument("--output-dir", default="results", help="evaluations go here")
     return parser.parse_args(argv)
 
 
 def networks() -> list[str]:
     """The released networks of the paper's kind, by quality."""
-    names = [name for name in zoo.names() if name.startswith("hrcnn-q")]
+    names = [name for name in cards.names() if name.startswith("hrcnn-q")]
     return sorted(names, key=lambda name: int(name.removeprefix("hrcnn-q")))
 
 
 def measure(models: Sequence[str], folder: Path, *flags: str) -> dict[str, Any]:
     """What ``evaluate.py`` finds out."""
-    status = evaluate.main(["--model", *models, "--output_dir", str(folder), *flags])
+    status = evaluate.main(["--model", *models, "--output-dir", str(folder), *flags])
     if status:
         raise ValueError("evaluate.py failed, as said above")
     found: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
@@ -167,7 +167,7 @@ def comparison_rows(scores: Scores) -> list[list[str]]:
         f"**{mean['gain']:+.2f}**",
         f"**{100 * mean['gain_ssim_as_paper']:+.2f}**",
         f"{100 * mean['gain_ssim']:+.2f}",
-        f"{zoo.load(mean['model']).card['parameters']:,}",
+        f"{cards.released(mean['model']).parameters:,}",
     )
     printed = (
         (name, f"{gain:+.2f}", f"{ssim:+.2f}", "–", f"{size:,}" if size else "–")
@@ -200,17 +200,17 @@ def training_rows() -> list[list[str]]:
     """How each network was trained, from its card."""
     rows = []
     for name in networks():
-        card = zoo.load(name).card
-        told, hours = card["training"], card["curve"][-1]["hours"]
+        card = cards.released(name)
+        how, hours = card.training["optimisation"], card.curve[-1]["hours"]
         rows.append(
             [
                 f"`{name}`",
-                told["optimiser"],
-                f"{card['steps']:,} of {told['batch']} × {told['patch']}²",
+                how["optimiser"],
+                f"{card.steps:,} of {how['batch']} × {card.training['data']['patch']}²",
                 f"{hours:.1f} h",
-                card["hardware"],
-                told["warm_start"] or "–",
-                f"{card['validation_gain_db']:+.2f}",
+                card.hardware,
+                card.training["run"]["warm_start"] or "–",
+                f"{card.validation_gain_db:+.2f}",
             ]
         )
     return rows
@@ -264,7 +264,7 @@ def page(crops: Scores, live1: Scores, hardware: str) -> str:
     )
 
 
-def points_of(curve: Sequence[dict[str, float]], across: str) -> list[tuple[float, float]]:
+def points_of(curve: Sequence[Mapping[str, float]], across: str) -> list[tuple[float, float]]:
     """A curve's gains over its steps or hours."""
     return [(point[across], point["gain"]) for point in curve]
 
@@ -272,23 +272,22 @@ def points_of(curve: Sequence[dict[str, float]], across: str) -> list[tuple[floa
 def draw_pictures(live1: str, docs: Path) -> None:
     """The paper's Fig. 4 and Fig. 5."""
     restorers = [Restorer(name) for name in networks()]
-    rows = [(restorer, restorer.network.card["options"]["quality"]) for restorer in restorers]
+    rows = [(restorer, restorer.network.quality or 0) for restorer in restorers]
     source = open_source([live1], split="validation")
     for index, name in enumerate(source.names):
         stem = Path(name).stem
         if stem not in PICTURES:
             continue
         picture = Picture(stem, samples_of(source.load(index), "green", name))
-        figures.save(draw_comparison(rows, picture, "green"), docs / f"{stem}.png")
+        figures.save(gallery.comparison(rows, picture, "green"), docs / f"{stem}.png")
         if stem == PICTURES[0]:
-            stages = draw_stages(restorers[0].network, picture, "green")
+            stages = gallery.stages(restorers[0].network, picture, "green")
             figures.save(stages, docs / "stages.png")
 
 
 def draw_curves(docs: Path) -> None:
     """The curves of training and of the ablations."""
-    cards = {name: zoo.load(name).card for name in networks()}
-    lines = {name: points_of(card["curve"], "hours") for name, card in cards.items()}
+    lines = {name: points_of(cards.released(name).curve, "hours") for name in networks()}
     lowest = min(gain for points in lines.values() for _, gain in points)
     title = "Training the paper's network"
     hours = figures.curves(lines, across="hours", up=GAIN, title=title, bottom=lowest - 0.1)
@@ -303,7 +302,8 @@ def run(given: argparse.Namespace) -> None:
     """Measures, writes, draws."""
     folder = Path(given.output_dir)
     models = networks()
-    live1 = measure(models, folder / "live1", "--data", given.live1, "--card")
+    asked = ["--times"] if given.times else []
+    live1 = measure(models, folder / "live1", "--data", given.live1, "--card", *asked)
     cut = ("--data", given.crops_of, "--crop", "128", "--crops", str(CROPS))
     crops = measure(models, folder / "crops", *cut)
     if given.times:

@@ -27,7 +27,9 @@ import pytest
 from flax import linen as nn
 from PIL import Image
 
+from hrcnn_jax.networks import registry
 from hrcnn_jax.networks.base import Architecture
+from hrcnn_jax.networks.cards import Card
 from hrcnn_jax.networks.registry import ARCHITECTURES
 
 jax.config.update("jax_num_cpu_devices", 4)
@@ -109,6 +111,25 @@ def random_params(module: nn.Module, *, scale: float = 0.1, seed: int = 0) -> An
     return jax.tree.map(
         lambda leaf: jnp.asarray(scale * random.normal(size=leaf.shape), leaf.dtype), shapes
     )
+
+
+def made_card(architecture: str, options: dict[str, Any], **values: Any) -> Card:
+    """A card with nothing much on it."""
+    known: dict[str, Any] = {
+        "architecture": architecture,
+        "kind": registry.get(architecture).kind,
+        "options": options,
+        "parameters": 1,
+        "multiply_adds_per_pixel": 1,
+        "qualities": [10],
+        "data": ["made up"],
+        "steps": 7,
+        "validation_gain_db": 0.0,
+        "hardware": "a slide rule",
+        "date": "2026-01-01",
+        "training": {},
+    }
+    return Card(**(known | values))
 
 
 @pytest.fixture

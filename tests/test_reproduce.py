@@ -3,21 +3,28 @@
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import fresh_params, jpeg_bytes, make_photo
-from flax.traverse_util import flatten_dict
+from conftest import fresh_params, jpeg_bytes, made_card, make_photo
 from PIL import Image
-from safetensors.flax import save_file
 from skimage.metrics import peak_signal_noise_ratio
 
-from hrcnn_jax.networks import registry, zoo
+from hrcnn_jax.networks import cards, registry, zoo
+from hrcnn_jax.networks.cards import Card
 from hrcnn_jax.scores import figures
 from reproduce import ablations, compact, paper, performance, results
 
 CURVE = [{"step": 1, "hours": 0.1, "gain": 0.2}, {"step": 2, "hours": 0.2, "gain": 0.3}]
+
+
+def write(folder: Path, name: str, card: Card) -> None:
+    """An untrained network."""
+    params = fresh_params(registry.get(card.architecture).build(card.options))
+    zoo.write_weights(folder / f"{name}.safetensors", params, card)
+    cards.write(folder / f"{name}.json", card)
 
 
 @pytest.fixture
@@ -26,21 +33,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     weights, pictures, measured = (tmp_path / name for name in ("weights", "live1", "measured"))
     for path in (weights, pictures, measured, tmp_path / "docs"):
         path.mkdir()
+    training = {"optimisation": {"optimiser": "muon", "batch": 8}, "data": {"patch": 64}}
     for quality in (10, 30, 50):
         options = {"quality": quality, "blocks": 1}
-        params = fresh_params(registry.build("hrcnn", options))
-        save_file(flatten_dict(params, sep="/"), weights / f"hrcnn-q{quality}.safetensors")
-        card = {
-            "architecture": "hrcnn",
-            "options": options,
-            "parameters": 333_106,
-            "steps": 2,
-            "validation_gain_db": 0.3,
-            "hardware": "a slide rule",
-            "training": {"optimiser": "muon", "batch": 8, "patch": 64, "warm_start": ""},
-            "curve": CURVE,
-        }
-        (weights / f"hrcnn-q{quality}.json").write_text(json.dumps(card))
+        known = {"steps": 2, "validation_gain_db": 0.3, "curve": CURVE, "parameters": 333_106}
+        card = made_card(
+            "hrcnn",
+            options,
+            **known,
+            multiply_adds_per_pixel=248_776,
+            training={**training, "run": {"warm_start": ""}},
+        )
+        write(weights, f"hrcnn-q{quality}", card)
     for seed, name in enumerate(results.PICTURES):
         Image.fromarray(make_photo(136, 144, seed)).save(pictures / f"{name}.png")
     variant = {"gain": 0.5, "gain_projected": 0.625, "steps": 2, "curve": CURVE}
@@ -50,7 +54,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sizes = [{"megapixels": 4, "seconds": 2.0, "peak_bytes": 3 * 2**20}]
     machine = {"hardware": "an abacus", "date": "2026-11-23"}
     (measured / "memory.json").write_text(json.dumps({**machine, "rows": sizes}))
-    monkeypatch.setattr(zoo, "WEIGHTS", weights)
+    monkeypatch.setattr(cards, "WEIGHTS", weights)
     monkeypatch.setattr(results, "ROOT", tmp_path)
     monkeypatch.setattr(results, "MEASURED", measured)
     monkeypatch.setattr(results, "CROPS", 3)
@@ -60,7 +64,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_page_twice(folder: Path) -> None:
     """Figures are scikit-image's of Pillow's JPEG; a second run changes nothing but the time."""
     live1 = str(folder / "live1")
-    flags = ["--live1", live1, "--crops_of", live1, "--output_dir", str(folder / "out")]
+    flags = ["--live1", live1, "--crops-of", live1, "--output-dir", str(folder / "out")]
     assert results.main([*flags, "--times"]) == 0
     page = (folder / "RESULTS.md").read_text(encoding="utf-8")
     assert results.main(flags) == 0
@@ -89,18 +93,14 @@ def test_the_page_twice(folder: Path) -> None:
 
 def test_the_page_of_the_compact_networks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Untrained, they are the plain decoder; its scores are scikit-image's of Pillow's JPEG."""
-    known = json.loads((folder / "weights" / "hrcnn-q10.json").read_text(encoding="utf-8"))
+    like = cards.read(folder / "weights" / "hrcnn-q10.json")
     kinds = (("small", "compact", 4), ("large", "compact", 8), ("chroma", "chroma", 4))
-    for name, architecture, width in kinds:
+    for name, kind, width in kinds:
         options = {"width": width, "blocks": 1}
-        module = registry.build(architecture, options)
-        params = fresh_params(module)
-        save_file(flatten_dict(params, sep="/"), folder / "weights" / f"{name}.safetensors")
-        cost = registry.multiply_adds(module)
-        card = {"architecture": architecture, "options": options, "multiply_adds_per_pixel": cost}
-        (folder / "weights" / f"{name}.json").write_text(json.dumps({**known, **card}))
-    card = folder / "weights" / "hrcnn-q10.json"
-    card.write_text(json.dumps({**known, "multiply_adds_per_pixel": 248_776}))
+        architecture = registry.get(kind)
+        cost = architecture.multiply_adds(architecture.build(options))
+        card = made_card(kind, options, training=like.training, curve=CURVE)
+        write(folder / "weights", name, replace(card, multiply_adds_per_pixel=cost))
     monkeypatch.setattr(compact, "ROOT", folder)
     monkeypatch.setattr(compact, "QUALITIES", (10, 95))
     monkeypatch.setattr(compact, "SHOWN", (10, 95))
@@ -182,7 +182,7 @@ def test_published_scores_are_of_the_same_plain_decoder() -> None:
 
 
 def test_a_missing_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert results.main(["--live1", "nowhere", "--crops_of", "nowhere"]) == 1
+    assert results.main(["--live1", "nowhere", "--crops-of", "nowhere"]) == 1
     assert "nowhere" in capsys.readouterr().err
     assert not (folder / "RESULTS.md").exists()
 

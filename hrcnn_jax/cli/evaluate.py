@@ -151,10 +151,10 @@ def load_networks(models: Sequence[str], *, card: bool) -> list[Network]:
     networks: list[Network] = []
     for model in models:
         network = zoo.load(model)
-        if network.name in [other.name for other in networks]:
-            network = dataclasses.replace(network, name=model)
-        if network.name in [other.name for other in networks]:
+        if models.count(model) > 1:
             raise EvaluationError(f"--model: {model} is given twice")
+        if [Path(other).resolve().name for other in models].count(network.name) > 1:
+            network = dataclasses.replace(network, name=model)
         if card and not cards.is_released(model):
             raise EvaluationError(f"--card: {model} is not a released network")
         networks.append(network)

@@ -28,7 +28,7 @@ def grow(params: Any, fresh: Any) -> Any:
     )
     if not fits:
         raise ValueError(
-            "--warm_start: its network has layers that this run's has not, or larger ones"
+            "--warm-start: its network has layers that this run's has not, or larger ones"
         )
     grown = {
         path: _embed(path, np.asarray(old[path]), np.array(leaf))

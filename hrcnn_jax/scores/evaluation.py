@@ -149,7 +149,8 @@ def _compare(size: Array, original: Array, plain: Array, restored: Array) -> dic
 
     def mean(values: Array, margin: int = 0) -> Array:
         counted = inside(values.shape[-2:], margin)
-        return jnp.sum(jnp.where(counted, values, 0.0)) / (len(values) * jnp.sum(counted))
+        count = len(values) * jnp.sum(counted, dtype=jnp.float32)
+        return jnp.sum(jnp.where(counted, values, 0.0)) / count
 
     true = jnp.moveaxis(original, -1, 0)
     scores = {}

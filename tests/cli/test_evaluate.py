@@ -11,31 +11,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import fresh_params, jpeg_bytes, make_photo, random_params
-from flax.traverse_util import flatten_dict
+from conftest import fresh_params, jpeg_bytes, made_card, make_photo, random_params
 from PIL import Image
-from safetensors.flax import save_file
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-import evaluate
+from hrcnn_jax.cli import evaluate
 from hrcnn_jax.data import sources
 from hrcnn_jax.jpeg import transform
-from hrcnn_jax.networks import registry, zoo
+from hrcnn_jax.networks import cards, registry, zoo
+from hrcnn_jax.restoration.comparison import side_by_side
 from hrcnn_jax.restoration.restorer import Restorer
-from hrcnn_jax.scores import evaluation, figures
+from hrcnn_jax.scores import evaluation, figures, gallery, protocol
 from hrcnn_jax.scores.figures import Panel
-from hrcnn_jax.training import step
+from hrcnn_jax.scores.protocol import Protocol
 from hrcnn_jax.training.checkpoints import Checkpoints
-from hrcnn_jax.training.settings import Config
+from hrcnn_jax.training.export import describe
+from hrcnn_jax.training.settings import Settings
+from hrcnn_jax.training.step import create_state
 
 BRIGHTER = 13 / 255  # whole samples, so that it commutes with rounding
 
 
 def write_network(folder: Path, name: str, architecture: str, params: Any, **options: Any) -> None:
-    save_file(flatten_dict(params, sep="/"), folder / f"{name}.safetensors")
-    card = {"architecture": architecture, "options": options, "steps": 7, "scores": {}}
-    (folder / f"{name}.json").write_text(json.dumps(card), encoding="utf-8")
+    card = made_card(architecture, options)
+    zoo.write_weights(folder / f"{name}.safetensors", params, card)
+    cards.write(folder / f"{name}.json", card)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     folder = tmp_path_factory.mktemp("weights")
     small = {"width": 4, "blocks": 1}
-    params = fresh_params(registry.build("compact", small))
+    params = fresh_params(registry.get("compact").build(small))
     write_network(folder, "tiny", "compact", params, **small)
     kernel = params["tail"]["kernel"]
     bent = {"kernel": 0.02 * jax.random.normal(jax.random.key(1), kernel.shape)}
@@ -56,20 +57,20 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_network(folder, "bent", "compact", params, **small)
 
     one_block = {"quality": 10, "blocks": 1}
-    params = fresh_params(registry.build("hrcnn", one_block))
+    params = fresh_params(registry.get("hrcnn").build(one_block))
     last = params["residual1"]["conv3"]
     last = {**last, "bias": last["bias"] + BRIGHTER}
     params = {**params, "residual1": {**params["residual1"], "conv3": last}}
     write_network(folder, "bright10", "hrcnn", params, **one_block)
 
-    params = random_params(registry.build("chroma", small), scale=1.0)
+    params = random_params(registry.get("chroma").build(small), scale=1.0)
     write_network(folder, "blue", "chroma", params, **small)
     return folder
 
 
 @pytest.fixture(autouse=True)
 def released_networks(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zoo, "WEIGHTS", weights)
+    monkeypatch.setattr(cards, "WEIGHTS", weights)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 def run(pictures: Path, out: Path, *flags: str) -> dict[str, Any]:
     """What an evaluation writes to metrics.json."""
-    assert evaluate.main(["--data", str(pictures), "--output_dir", str(out), *flags]) == 0
+    assert evaluate.main(["--data", str(pictures), "--output-dir", str(out), *flags]) == 0
     return json.loads((out / "metrics.json").read_text(encoding="utf-8"))
 
 
@@ -105,7 +106,7 @@ def test_plain_jpeg_is_pillows_and_an_untrained_network_adds_nothing(
     pictures: Path, tmp_path: Path
 ) -> None:
     found = run(pictures, tmp_path, "--model", "tiny", "--quality", "10", "50")
-    assert found["data"] == ["photos"]
+    assert found["protocol"]["data"] == "photos"
     assert [result["quality"] for result in found["results"]] == [10, 50]
     for result in found["results"]:
         names = [scores["picture"] for scores in result["pictures"]]
@@ -210,7 +211,7 @@ def test_chroma_and_other_tables(
     """Scaled differences to luma (T.871), as libjpeg codes them with a table of its caller's."""
     flags = ("--model", "tiny", "--planes", planes, "--table", "flat", "--quality", "30")
     result = run(pictures, tmp_path, *flags)
-    assert result["table"] == "flat"
+    assert result["protocol"]["table"] == "flat"
     picture = np.asarray(Image.open(pictures / "first.png"), float)
     difference = picture[..., channel] - picture @ [0.299, 0.587, 0.114]
     original = np.rint(128 + difference / scale).astype(np.uint8)
@@ -250,7 +251,7 @@ def test_a_network_of_one_quality(
         ("tiny", 30),
         ("bright10", 10),
     ]
-    message = "evaluate.py: bright10 serves quality 10 only: not measured at 30\n"
+    message = "hrcnn-jax: bright10 serves quality 10 only: not measured at 30\n"
     assert message in capsys.readouterr().err
     assert evaluate.main([*data, "--model", "bright10", "--quality", "30"]) == 1
     assert "--quality: bright10 serves quality 10 only" in capsys.readouterr().err
@@ -285,71 +286,92 @@ def test_a_training_run(
     pictures: Path, tmp_path: Path, standard_promotion: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workdir = tmp_path / "my_run"
-    config = Config(
-        workdir=str(workdir), architecture="compact", width=4, blocks=1, data=(str(pictures),)
+    settings = Settings().changed(
+        workdir=str(workdir), architecture="compact", width=4, blocks=1, pictures=(str(pictures),)
     )
-    module = registry.build(config.architecture, config.network_options)
+    state = create_state(registry.get("compact"), settings)
     with Checkpoints(workdir) as checkpoints:
-        checkpoints.save_if_best(step.create_state(module, config), config, 0.5)
+        checkpoints.save_if_best(state.ema, describe(settings, gain=0.5))
     found = run(pictures, tmp_path / "out", "--model", str(workdir), "--quality", "10")
     assert found["results"][0]["model"] == "my_run"
     assert found["results"][0]["mean"]["gain"] == 0
     assert evaluate.main(["--data", str(pictures), "--model", str(workdir), "--card"]) == 1
     assert "my_run is not a released network" in capsys.readouterr().err
+    # A run of a released network's name is told apart by its folder.
+    workdir = workdir.rename(tmp_path / "tiny")
+    both = ("--model", str(workdir), "tiny", "--quality", "10")
+    models = [result["model"] for result in run(pictures, tmp_path / "both", *both)["results"]]
+    assert models == [str(workdir), "tiny"]
 
 
-def test_each_shape_is_run_once_before_it_is_timed() -> None:
-    class Counting:
-        shapes: list[tuple[int, ...]] = []  # noqa: RUF012
+def test_times_are_of_the_second_run_and_only_if_asked_for(pictures: Path, tmp_path: Path) -> None:
+    flags = ("--model", "tiny", "--quality", "10")
+    untimed = run(pictures, tmp_path / "untimed", *flags)["results"][0]
+    assert not [name for name in untimed["mean"] if "seconds" in name]
+    timed = run(pictures, tmp_path / "timed", *flags, "--times")["results"][0]
+    for name in ("jpeg_seconds", "seconds"):
+        assert timed["mean"][name] == pytest.approx(sum(s[name] for s in timed["pictures"]))
+        assert timed["mean"][name] > 0
 
-        def restore_codes(self, codes: np.ndarray, table: np.ndarray) -> np.ndarray:
-            self.shapes.append(codes.shape[:2])
-            return np.zeros((8 * codes.shape[0], 8 * codes.shape[1]), np.float32)
 
-    planes = [make_photo(*size)[..., 1] for size in ((16, 24), (24, 16), (16, 24))]
-    named = [evaluation.Picture("", plane) for plane in planes]
-    warm: set[tuple[int, ...]] = set()
-    for quality in (10, 20):
-        assert len(list(evaluation.evaluate(Counting(), quality, named, warm))) == 3
-    first = [(2, 3), (2, 3), (3, 2), (3, 2), (2, 3)]
-    assert Counting.shapes == [*first, (2, 3), (3, 2), (2, 3)]
+def test_pictures_of_many_sizes_share_their_programs(tmp_path: Path) -> None:
+    """Coding and comparing them compiles once for all that fit into the same padded size."""
+    planes = [make_photo(8 * n, 64 - 8 * n, n)[..., 1] for n in range(1, 8)]
+    before = evaluation._compare._cache_size(), evaluation._encode._cache_size()
+    for plane in planes:
+        original = evaluation.to_pixels(plane)
+        codes, table = evaluation.make_codes(plane, 30)
+        scores = evaluation.compare(original, evaluation.decode_plainly(codes, table), original)
+        decoded = decoded_by_pillow(plane, 30)
+        expected = peak_signal_noise_ratio(plane, decoded)
+        assert scores["jpeg_psnr"] == pytest.approx(expected, abs=0.05)
+        ssim = structural_similarity(plane, decoded, data_range=255)
+        assert scores["jpeg_ssim"] == pytest.approx(ssim, abs=3e-3)
+    after = evaluation._compare._cache_size(), evaluation._encode._cache_size()
+    assert max(after[0] - before[0], after[1] - before[1]) <= 1
 
 
 def test_cards(pictures: Path, weights: Path, tmp_path: Path) -> None:
-    card = weights / "bent.json"
-    before = json.loads(card.read_text(encoding="utf-8"))
-    before["scores"] = {"photos green": {"90": {"psnr": 1.0}}, "others": {}}
-    card.write_text(json.dumps(before), encoding="utf-8")
+    path = weights / "bent.json"
+    measured = Protocol("photos")
+    others = protocol.recorded(cards.read(path), Protocol("others"), {30: {"psnr": 2.0}})
+    before = protocol.recorded(others, measured, {90: {"psnr": 1.0}})
+    cards.write(path, before)
     result = run(pictures, tmp_path, "--model", "bent", "--quality", "10", "--card")["results"][0]
-    after = json.loads(card.read_text(encoding="utf-8"))
-    written = after["scores"]["photos green"].pop("10")
-    assert after == before
+    after = cards.read(path)
+    scores = protocol.means(after, measured)
+    written = scores.pop(10)
+    assert scores == protocol.means(before, measured)
+    assert protocol.means(after, Protocol("others")) == {30: {"psnr": 2.0}}
     assert written == {
         name: pytest.approx(result["mean"][name], abs=1e-4)
         for name in ("jpeg_psnr", "psnr", "gain", "ssim", "gain_ssim")
     }
 
 
-def test_what_is_measured_differently_has_another_label() -> None:
+def test_what_is_measured_differently_is_another_protocol() -> None:
     flags = ["--data", "a/live1", "b/"]
-    labels = [
-        evaluate.describe_data(evaluate.parse([*flags, *more]))
+    protocols = [
+        evaluate.protocol_of(evaluate.parse([*flags, *more]))
         for more in (
             [],
-            ["--test_split"],
-            ["--planes", "luma"],
+            ["--test-split"],
+            ["--planes", "luma", "--table", "flat"],
             ["--crop", "16"],
             ["--no-faithful"],
             ["--planes", "rgb", "--chroma", "runs/c"],
+            ["--planes", "rgb"],
         )
     ]
-    assert labels == [
+    assert len(set(protocols)) == len(protocols)
+    assert [str(each) for each in protocols] == [
         "live1 + b green",
         "live1 + b green, test split",
-        "live1 + b luma",
+        "live1 + b luma, flat table",
         "live1 + b green, 14040 crops of 16×16",
         "live1 + b green, not projected",
         "live1 + b rgb, chroma by c",
+        "live1 + b rgb",
     ]
 
 
@@ -358,7 +380,7 @@ def test_the_test_split_is_what_training_leaves_out(tmp_path: Path) -> None:
     folder.mkdir()
     for number in range(20):
         Image.fromarray(make_photo(16, 16, number)).save(folder / f"{number}.png")
-    found = run(folder, tmp_path, "--model", "tiny", "--quality", "10", "--test_split")
+    found = run(folder, tmp_path, "--model", "tiny", "--quality", "10", "--test-split")
     measured = {score["picture"] for score in found["results"][0]["pictures"]}
     used = [Path(n).name for part in sources.open_training([str(folder)], []) for n in part.names]
     assert len(measured) == 2
@@ -367,7 +389,7 @@ def test_the_test_split_is_what_training_leaves_out(tmp_path: Path) -> None:
 
 
 def test_figures(pictures: Path, tmp_path: Path) -> None:
-    flags = ("--model", "bent", "bright10", "--quality", "10", "--figures", "--figure_pictures")
+    flags = ("--model", "bent", "bright10", "--quality", "10", "--figures", "--figure-pictures")
     run(pictures, tmp_path, *flags, "1")
     names = {path.name for path in tmp_path.glob("*.png")}
     assert names == {
@@ -385,7 +407,7 @@ def test_features_are_what_the_segments_do() -> None:
     """The untrained segments are known: sorting, painting basis pictures, summing them up."""
     plane = make_photo(24, 40)[..., 1]
     codes, table = evaluation.make_codes(plane, 10)
-    features = evaluation.features_of(zoo.load("bright10"), codes)
+    features = gallery.features_of(zoo.load("bright10"), codes)
     for v, u in ((0, 0), (0, 3), (2, 1)):
         snapshot = features["extracted"][..., 8 * u + v]
         np.testing.assert_array_equal(snapshot, codes[..., v, u])
@@ -403,7 +425,8 @@ def test_features_are_what_the_segments_do() -> None:
     ("flags", "message"),
     [
         (["--model", "huge"], "no network 'huge'"),
-        (["--model", "tiny", "tiny"], "--model: two networks are called 'tiny'"),
+        (["--model", "tiny", "tiny"], "--model: tiny is given twice"),
+        (["--model", "bent", "--no-faithful"], "network bent is faithful by construction"),
         (["--model", "blue"], "network 'blue' only restores chroma beside another"),
         (["--planes", "rgb", "--chroma", "tiny"], "network 'tiny' is no network for chroma"),
         (["--data", "nowhere"], "nowhere: no such folder"),
@@ -411,7 +434,7 @@ def test_features_are_what_the_segments_do() -> None:
         (["--data", "broken"], r"broken/text\.png: cannot be read as a picture"),
         (["--data", "narrow"], r"narrow/strip\.png: 7x90 pixels hold no 8x8 block"),
         (["--data", "narrow", "--crop", "8"], r"narrow/strip\.png: 7x90 pixels is smaller"),
-        (["--output_dir", "file"], "file"),
+        (["--output-dir", "file"], "file"),
     ],
 )
 def test_bad_input(
@@ -428,11 +451,11 @@ def test_bad_input(
     Path("file").touch()
     Path("broken/text.png").write_text("text", encoding="utf-8")
     Image.fromarray(np.zeros((90, 7, 3), np.uint8)).save("narrow/strip.png")
-    defaults = ["--model", "tiny", "--data", str(pictures), "--output_dir", "out"]
+    defaults = ["--model", "tiny", "--data", str(pictures), "--output-dir", "out"]
     assert evaluate.main([*defaults, *flags]) == 1
     out, err = capsys.readouterr()
     (line,) = err.splitlines()
-    assert re.search(rf"^evaluate\.py: .*{message}", line)
+    assert re.search(rf"^hrcnn-jax: .*{message}", line)
     assert not out
     assert not Path("out").exists()
 
@@ -445,7 +468,7 @@ def test_bad_input(
         (["--crop", "20"], "--crop 20: must be a multiple of 8"),
         (["--crops", "20"], "--crops: give"),
         (["--figures"], "--figures: say where"),
-        (["--figure_pictures", "-1"], "--figure_pictures -1: must be 0 or more"),
+        (["--figure-pictures", "-1"], "--figure-pictures -1: must be 0 or more"),
         (["--planes", "blue"], "invalid choice"),
         (["--table", "odd"], "invalid choice"),
         (["--table", "flat", "--planes", "rgb"], "--table flat: not for"),
@@ -460,14 +483,14 @@ def test_usage(flags: list[str], message: str, capsys: pytest.CaptureFixture[str
 
 def test_side_by_side() -> None:
     gray, colours = make_photo(9, 5)[..., 1], make_photo(9, 5, seed=1)
-    both = figures.side_by_side(gray, colours)
+    both = side_by_side(gray, colours)
     assert both.dtype == np.uint8
     np.testing.assert_array_equal(both[:, :5], np.stack([gray] * 3, -1))
     np.testing.assert_array_equal(both[:, -5:], colours)
     assert (both[:, 5:-5] == 255).all()
-    assert figures.side_by_side(gray, gray).shape == both.shape[:2]
+    assert side_by_side(gray, gray).shape == both.shape[:2]
     with pytest.raises(ValueError, match="different sizes"):
-        figures.side_by_side(gray, gray[1:])
+        side_by_side(gray, gray[1:])
 
 
 def test_richest_window_is_the_best_of_all() -> None:

@@ -15,8 +15,8 @@ import pytest
 from conftest import jpeg_bytes, make_photo
 from PIL import Image, ImageCms
 
-from hrcnn_jax.__main__ import main
-from hrcnn_jax.networks import zoo
+from hrcnn_jax.cli.main import main
+from hrcnn_jax.networks import cards, zoo
 
 
 @pytest.fixture
@@ -272,7 +272,7 @@ def test_killed_while_writing_leaves_nothing_under_a_final_name(tmp_path: Path) 
     program = """
 import os, signal, sys
 from hrcnn_jax.files import writer
-from hrcnn_jax.__main__ import main
+from hrcnn_jax.cli.main import main
 
 def half(stream, *_):
     stream.write(b"half")
@@ -300,7 +300,7 @@ def test_told_to_end_while_writing_leaves_nothing(name: str, tmp_path: Path) -> 
     program = f"""
 import os, signal, sys, threading, time
 from hrcnn_jax.files import writer
-from hrcnn_jax.__main__ import main
+from hrcnn_jax.cli.main import main
 
 def half(stream, *_):
     stream.write(b"half")
@@ -326,7 +326,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_nobody_reads_what_is_printed(photo_file: Path) -> None:
-    program = "import sys; from hrcnn_jax.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    program = "import sys; from hrcnn_jax.cli.main import main; sys.exit(main(sys.argv[1:]))"
     reading, writing = os.pipe()
     os.close(reading)
     ended = subprocess.run(
@@ -389,7 +389,7 @@ def test_inspect(photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_models_lists_what_is_released(capsys: pytest.CaptureFixture[str]) -> None:
-    names = [*zoo.names(), "chroma"]
+    names = [*cards.names(), "chroma"]
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:]] == names
@@ -397,17 +397,17 @@ def test_models_lists_what_is_released(capsys: pytest.CaptureFixture[str]) -> No
         line.endswith(" at 50 (live1 green, dB)") for line in lines[1:] if " compact " in line
     )
     assert main(["models", "--json"]) == 0
-    cards = json.loads(capsys.readouterr().out)
-    assert list(cards) == names
-    for card in cards.values():
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == names
+    for card in found.values():
         assert {"parameters", "multiply_adds_per_pixel", "data", "scores", "date"} <= card.keys()
 
 
 def test_released_cards_count_right() -> None:
-    for name in (*zoo.names(), *zoo.names(chroma=True)):
+    for name in (*cards.names(), *cards.names(kind="chroma")):
         network = zoo.load(name)
         weights = sum(leaf.size for leaf in jax.tree.leaves(network.params))
-        assert network.card["parameters"] == weights
+        assert network.card.parameters == weights
 
 
 def test_demo_gains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

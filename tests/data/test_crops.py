@@ -1,6 +1,7 @@
 """Sources, splits, crops and batches on the host; planes and turns on the device."""
 
 import itertools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 from hrcnn_jax.data import sources
 from hrcnn_jax.data.crops import cached_crops, cut_crops, host_batches
 from hrcnn_jax.data.patches import Augmentation
+from hrcnn_jax.data.planes import GREEN, LUMA, PLANES
 from hrcnn_jax.data.sources import DataError, FolderSource
 
 
@@ -140,7 +142,7 @@ def test_training_and_validation_may_not_overlap(folder: Path) -> None:
 
 def test_crops_are_parts_of_their_pictures(folder: Path) -> None:
     source = FolderSource.of(folder)
-    crops = cut_crops(source, 23, 16, planes="rgb", seed=1)
+    crops = cut_crops(source, 23, 16, channel=None, seed=1)
     assert (crops.shape, crops.dtype) == ((23, 16, 16, 3), np.uint8)
     for crop in crops:
         top, left, number = crop[0, 0]
@@ -154,14 +156,14 @@ def test_crops_are_parts_of_their_pictures(folder: Path) -> None:
 
 def test_crops_reach_every_edge(tmp_path: Path) -> None:
     save(tmp_path, "a.png", coordinates(10, 11))
-    crops = cut_crops(FolderSource.of(tmp_path), 300, 8, planes="rgb")
+    crops = cut_crops(FolderSource.of(tmp_path), 300, 8, channel=None)
     assert {tuple(crop[0, 0, :2]) for crop in crops} == set(itertools.product(range(3), range(4)))
 
 
 def test_crops_depend_on_the_seed_alone(folder: Path) -> None:
     source = FolderSource.of(folder)
     first, same, other = (
-        cut_crops(source, 9, 16, planes="rgb", scales=(1.0, 0.5), seed=seed) for seed in (0, 0, 1)
+        cut_crops(source, 9, 16, channel=None, scales=(1.0, 0.5), seed=seed) for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, same)
     assert (first != other).any()
@@ -169,9 +171,9 @@ def test_crops_depend_on_the_seed_alone(folder: Path) -> None:
 
 def test_planes_of_crops(folder: Path) -> None:
     source = FolderSource.of(folder)
-    rgb = cut_crops(source, 9, 16, planes="any")
-    green = cut_crops(source, 9, 16, planes="green")
-    luma = cut_crops(source, 9, 16, planes="luma")
+    rgb = cut_crops(source, 9, 16, channel=None)
+    green = cut_crops(source, 9, 16, channel=GREEN)
+    luma = cut_crops(source, 9, 16, channel=LUMA)
     np.testing.assert_array_equal(green[..., 0], rgb[..., 1])
     for gray, crop in zip(luma[..., 0], rgb, strict=True):
         pillows = np.asarray(Image.fromarray(crop).convert("L")).astype(int)
@@ -182,33 +184,50 @@ def test_scales_are_resized_pictures(tmp_path: Path) -> None:
     picture = make_photo(48, 64)
     save(tmp_path, "a.png", picture)
     source = FolderSource.of(tmp_path)
-    crops = cut_crops(source, 6, 24, planes="rgb", scales=(0.5,))
+    crops = cut_crops(source, 6, 24, channel=None, scales=(0.5,))
     half = Image.fromarray(picture).resize((32, 24), Image.Resampling.LANCZOS)
     windows = np.lib.stride_tricks.sliding_window_view(np.asarray(half), (24, 24, 3))
     for crop in crops:
         assert (windows == crop).all((-3, -2, -1)).any()
     # However small the scale: still as large as the crop.
-    tiny = cut_crops(source, 2, 24, planes="rgb", scales=(0.01,))
+    tiny = cut_crops(source, 2, 24, channel=None, scales=(0.01,))
     assert tiny.shape == (2, 24, 24, 3)
 
 
 def test_pictures_smaller_than_the_crop(folder: Path) -> None:
     save(folder, "small.png", coordinates(12, 90))
     with pytest.raises(DataError, match=r"small\.png: 90x12 pixels is smaller than the 16x16 crop"):
-        cut_crops(FolderSource.of(folder), 12, 16, planes="rgb")
+        cut_crops(FolderSource.of(folder), 12, 16, channel=None)
 
 
 def test_cached_crops_are_found_again(folder: Path, tmp_path: Path) -> None:
     source, cache = FolderSource.of(folder), tmp_path / "cache"
-    options: dict[str, Any] = {"planes": "green", "seed": 3}
+    options: dict[str, Any] = {"channel": GREEN, "seed": 3}
     crops = cached_crops(source, 9, 16, cache=cache, **options)
     np.testing.assert_array_equal(crops, cut_crops(source, 9, 16, **options))
     for path in folder.iterdir():
         path.unlink()
     np.testing.assert_array_equal(cached_crops(source, 9, 16, cache=cache, **options), crops)
     with pytest.raises(DataError, match=r"0\.png: cannot be read"):
-        cached_crops(source, 9, 16, cache=cache, planes="green", seed=4)
+        cached_crops(source, 9, 16, cache=cache, channel=GREEN, seed=4)
     assert len(list(cache.iterdir())) == 1, "nothing is left of crops that could not be cut"
+
+
+@pytest.mark.parametrize("damage", ["cut off", "empty", "no array", "of another shape"])
+def test_damaged_crops_are_cut_anew(damage: str, folder: Path, tmp_path: Path) -> None:
+    source, options = FolderSource.of(folder), {"channel": GREEN, "seed": 3}
+    crops = np.array(cached_crops(source, 9, 16, cache=tmp_path / "cache", **options))
+    (path,) = (tmp_path / "cache").iterdir()
+    whole = path.read_bytes()
+    shutil.rmtree(tmp_path / "cache")
+    (tmp_path / "cache").mkdir()
+    if damage == "of another shape":
+        np.save(path, np.zeros((3, 16, 16, 1), np.uint8))
+    else:
+        contents = {"cut off": whole[:-100], "empty": b"", "no array": b"crops"}
+        path.write_bytes(contents[damage])
+    again = cached_crops(source, 9, 16, cache=tmp_path / "cache", **options)
+    np.testing.assert_array_equal(again, crops)
 
 
 # --- TensorFlow Datasets -------------------------------------------------------------------------
@@ -249,7 +268,7 @@ def test_div2k_is_read(div2k: Path) -> None:
     assert numbers[2] == {100, 101}
     for picture in itertools.chain(*pictures):
         np.testing.assert_array_equal(picture, coordinates(40, 48, picture[0, 0, 2]))
-    crops = cut_crops(training, 9, 16, planes="rgb")
+    crops = cut_crops(training, 9, 16, channel=None)
     assert set(crops[:, 0, 0, 2]) == numbers[0]
 
 
@@ -318,7 +337,7 @@ def turns(plane: np.ndarray) -> list[np.ndarray]:
 
 def test_patches_are_turned_windows() -> None:
     crop = np.random.default_rng(0).permutation(12 * 12).reshape(12, 12, 1).astype(np.uint8)
-    planes, is_chroma = draw(Augmentation("green", 8), crop, 400)
+    planes, is_chroma = draw(Augmentation(PLANES["green"], 8), crop, 400)
     assert planes.shape == (400, 8, 8)
     assert planes.dtype == np.float32
     assert not is_chroma.any()
@@ -336,7 +355,7 @@ def test_patches_are_turned_windows() -> None:
 
 def test_a_patch_may_be_the_whole_crop() -> None:
     crop = np.arange(64, dtype=np.uint8).reshape(8, 8, 1)
-    planes, _ = draw(Augmentation("luma", 8), crop, 100)
+    planes, _ = draw(Augmentation(PLANES["luma"], 8), crop, 100)
     seen = {np.rint(255 * plane).astype(np.uint8).tobytes() for plane in planes}
     assert seen == {turned.tobytes() for turned in turns(crop[..., 0])}
 
@@ -345,7 +364,7 @@ def test_any_plane_is_one_of_six() -> None:
     """R, G, B, Y, Cb and Cr of one flat colour as Pillow has them, Y three times as often."""
     colour = (200, 90, 30)
     crop = np.tile(np.uint8(colour), (16, 16, 1))
-    planes, is_chroma = draw(Augmentation("any", 8), crop, 800)
+    planes, is_chroma = draw(Augmentation(PLANES["any"], 8), crop, 800)
     assert np.ptp(planes, axis=(1, 2)).max() == 0
     values = 255 * planes[:, 0, 0]
     ycbcr = Image.new("RGB", (1, 1), colour).convert("YCbCr").getpixel((0, 0))
@@ -364,7 +383,7 @@ def test_half_of_the_chroma_is_subsampled() -> None:
     """By averaging 2x2: a chequerboard of two colours becomes flat."""
     board = np.indices((16, 16)).sum(0) % 2
     crop = np.where(board[..., None], np.uint8([250, 20, 90]), np.uint8([10, 200, 90]))
-    planes, is_chroma = draw(Augmentation("any", 8), crop.astype(np.uint8), 600)
+    planes, is_chroma = draw(Augmentation(PLANES["any"], 8), crop.astype(np.uint8), 600)
     flat = np.ptp(planes, axis=(1, 2)) < 1e-6
     blue = np.abs(planes - 90 / 255).max((1, 2)) < 1e-6
     chroma = flat[is_chroma]
@@ -374,6 +393,6 @@ def test_half_of_the_chroma_is_subsampled() -> None:
 
 def test_rgb_is_never_chroma() -> None:
     crop = np.tile(np.uint8([200, 90, 30]), (8, 8, 1))
-    planes, is_chroma = draw(Augmentation("rgb", 8), crop, 60)
+    planes, is_chroma = draw(Augmentation(PLANES["rgb"], 8), crop, 60)
     assert not is_chroma.any()
     assert set(np.rint(255 * planes).ravel().astype(int)) == {200, 90, 30}

@@ -4,11 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import random_params
+from conftest import architecture_of, random_params
 from jax import Array
 
 from hrcnn_jax.jpeg import transform
-from hrcnn_jax.networks import registry
 from hrcnn_jax.networks.chroma import Chroma
 from hrcnn_jax.networks.compact import Compact
 from hrcnn_jax.networks.growth import grow
@@ -40,7 +39,7 @@ def test_a_larger_network_begins_as_the_smaller(
     small: Compact, large: Compact, inputs: tuple[Array, ...]
 ) -> None:
     params = random_params(small)
-    fresh = registry.init(large, jax.random.key(1))
+    fresh = architecture_of(large).init(large, jax.random.key(1))
     grown = grow(params, fresh)
     assert jax.tree.map(jnp.shape, grown) == jax.tree.map(jnp.shape, fresh)
     before = jax.jit(small.apply)({"params": params}, *inputs)
@@ -58,7 +57,7 @@ def test_a_larger_network_begins_as_the_smaller(
 
 
 def test_networks_do_not_shrink() -> None:
-    with pytest.raises(ValueError, match=r"--warm_start: its network has layers"):
+    with pytest.raises(ValueError, match=r"--warm-start: its network has layers"):
         grow(random_params(Compact(4, 2)), random_params(Compact(4, 1)))
-    with pytest.raises(ValueError, match=r"--warm_start: its network has layers"):
+    with pytest.raises(ValueError, match=r"--warm-start: its network has layers"):
         grow(random_params(Compact(6, 1)), random_params(Compact(4, 1)))

@@ -47,7 +47,7 @@ def test_parameters_are_the_papers() -> None:
     """Table III."""
     counts = {
         name: sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(part))
-        for name, part in jax.eval_shape(lambda: registry.init(HRCNN(), KEY)).items()
+        for name, part in jax.eval_shape(lambda: registry.get("hrcnn").init(HRCNN(), KEY)).items()
     }
     assert "extraction" not in counts
     assert counts["reconstruction"] + counts["decoding"] == 275_089
@@ -56,7 +56,7 @@ def test_parameters_are_the_papers() -> None:
 
 
 def test_kernels_are_the_papers() -> None:
-    params = jax.eval_shape(lambda: registry.init(HRCNN(), KEY))
+    params = jax.eval_shape(lambda: registry.get("hrcnn").init(HRCNN(), KEY))
     assert params["reconstruction"]["kernel"].shape == (8, 8, 64, 64)
     assert params["decoding"]["conv3"]["kernel"].shape == (5, 5, 64, 8)
     assert params["decoding"]["conv4"]["kernel"].shape == (3, 3, 8, 1)
@@ -259,7 +259,7 @@ def test_bfloat16_computes_near_float32() -> None:
     codes, _ = codes_of(10)
     exact, fast = HRCNN(blocks=1), HRCNN(blocks=1, dtype=jnp.bfloat16)
     params = fresh_params(exact)
-    for leaf in jax.tree.leaves(jax.eval_shape(lambda: registry.init(fast, KEY))):
+    for leaf in jax.tree.leaves(jax.eval_shape(lambda: registry.get("hrcnn").init(fast, KEY))):
         assert leaf.dtype == jnp.float32
     detail = random_params(exact, scale=0.02)["residual1"]
     params = {**params, "residual1": {**params["residual1"], "conv3": detail["conv3"]}}
@@ -341,7 +341,7 @@ def test_the_inside_is_the_middle_of_the_whole(module: Any) -> None:
 
 
 def test_retargeted_parameters_read_the_same_coefficients_from_other_codes() -> None:
-    module = registry.build("hrcnn", {"blocks": 1})
+    module = registry.get("hrcnn").build({"blocks": 1})
     old, new = (np.asarray(transform.quality_table(quality)) for quality in (10, 50))
     coefficients = np.random.default_rng(0).integers(-3, 4, (2, 2, 8, 8)) * old * new
     planes = [transform.from_blocks(coefficients // table)[None, ..., None] for table in (old, new)]

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen as nn
 
 from hrcnn_jax.networks import registry
 from hrcnn_jax.networks.chroma import Chroma
 from hrcnn_jax.networks.compact import Compact
+from hrcnn_jax.networks.cost import count_parameters
 from hrcnn_jax.networks.hrcnn import HRCNN
 
 
@@ -17,8 +17,8 @@ def test_cost_of_the_papers_network() -> None:
     by_hand = 8 * 8 * 64 // 64 + 64 * 64 + 5 * 5 * 64 * 8 + 3 * 3 * 8
     by_hand += 4 * (11 * 11 * 64 + 7 * 7 * 64 * 16 + 16)
     assert by_hand == 248_776
-    assert registry.multiply_adds(HRCNN()) == by_hand
-    assert registry.multiply_adds(HRCNN(blocks=0), side=8) == 64 + 4096 + 12800 + 72
+    assert registry.get("hrcnn").multiply_adds(HRCNN()) == by_hand
+    assert registry.get("hrcnn").multiply_adds(HRCNN(blocks=0), side=8) == 64 + 4096 + 12800 + 72
 
 
 @pytest.mark.parametrize(("width", "blocks"), [(8, 1), (12, 2), (48, 3)])
@@ -29,7 +29,7 @@ def test_cost_of_the_compact_network(width: int, blocks: int) -> None:
     table = blocks * 64 * 2 * width / 128**2
     by_hand = on_cells / 16 + 3 * 2 * 8 + table
     module = Compact(width=width, blocks=blocks)
-    assert registry.multiply_adds(module, side=128) == round(by_hand)
+    assert registry.get("compact").multiply_adds(module, side=128) == round(by_hand)
 
 
 @pytest.mark.parametrize(("width", "blocks"), [(8, 1), (64, 2)])
@@ -40,57 +40,77 @@ def test_cost_of_the_chroma_network(width: int, blocks: int) -> None:
     tables = blocks * 128 * 2 * width / 128**2
     by_hand = on_cells / 64 + 3 * 2 * 8 / 2 + tables
     module = Chroma(width=width, blocks=blocks)
-    assert registry.multiply_adds(module, side=128) == round(by_hand)
+    assert registry.get("chroma").multiply_adds(module, side=128) == round(by_hand)
 
 
 def test_parameters_of_the_compact_network() -> None:
     head, block = 9 * 16 * 8 + 8, 2 * (9 * 8 * 8 + 8) + 64 * 16 + 16
     tail = 9 * 8 * 16 + 16
-    params = registry.init(Compact(width=8, blocks=2), jax.random.key(0))
-    assert registry.count_parameters(params) == head + 2 * block + tail
+    params = registry.get("compact").init(Compact(width=8, blocks=2), jax.random.key(0))
+    assert count_parameters(params) == head + 2 * block + tail
 
 
 def test_options_build_what_they_say() -> None:
-    assert registry.options_of("hrcnn") == {
+    assert registry.get("hrcnn").options == {
         "quality": 10,
         "blocks": 4,
         "hidden_relu": True,
         "decoder_init": True,
     }
-    assert registry.options_of("compact") == {
+    assert registry.get("compact").options == {
         "width": 48,
         "blocks": 3,
         "kernels": 0,
         "orientations": 1,
     }
-    built = registry.build("compact", {"width": 8}, dtype="bfloat16")
+    built = registry.get("compact").build({"width": 8}, dtype="bfloat16")
     assert built == Compact(width=8, dtype=jnp.dtype("bfloat16"))
-    assert registry.build("hrcnn") == HRCNN(dtype=jnp.dtype("float32"))
+    assert registry.get("hrcnn").build() == HRCNN(dtype=jnp.dtype("float32"))
 
 
 def test_unknown_names() -> None:
     with pytest.raises(ValueError, match="no architecture 'dncnn': choose from hrcnn, compact"):
-        registry.build("dncnn")
-    with pytest.raises(ValueError, match="'compact' has no option hidden_relu, quality"):
-        registry.build("compact", {"quality": 10, "hidden_relu": False, "width": 8})
+        registry.get("dncnn")
+    with pytest.raises(ValueError, match=r"cannot load the architecture 'flax\.linen:Nothing'"):
+        registry.get("flax.linen:Nothing")
+    with pytest.raises(ValueError, match="neither an Architecture nor a Flax module with a halo"):
+        registry.get("flax.linen:Dense")
+    with pytest.raises(ValueError, match="Compact has no option hidden_relu, quality: it has"):
+        registry.get("compact").build({"quality": 10, "hidden_relu": False, "width": 8})
+
+
+def test_what_is_asked_about_each() -> None:
+    hrcnn, compact, chroma = (registry.get(name) for name in ("hrcnn", "compact", "chroma"))
+    assert [each.kind for each in (hrcnn, compact, chroma)] == ["planes", "planes", "chroma"]
+    assert [each.is_faithful for each in (hrcnn, compact, chroma)] == [False, True, True]
+    table = hrcnn.table({"quality": 30})
+    assert table is not None
+    # Annex K's first step, 16, at quality 30: (16 * 166 + 50) // 100.
+    assert table[0, 0] == 27
+    assert compact.table({"width": 8}) is None
 
 
 def test_seeds_of_parameters() -> None:
     module = Compact(width=8, blocks=1)
-    first, same, other = (registry.init(module, jax.random.key(seed)) for seed in (0, 0, 1))
+    first, same, other = (
+        registry.get("compact").init(module, jax.random.key(seed)) for seed in (0, 0, 1)
+    )
     kernels = [params["head"]["kernel"] for params in (first, same, other)]
     np.testing.assert_array_equal(kernels[0], kernels[1])
     assert np.abs(kernels[0] - kernels[2]).max() > 0
 
 
-@pytest.mark.parametrize("architecture", sorted({*registry.ARCHITECTURES} - {"chroma"}))
-def test_architectures_of_planes_are_called_alike(architecture: str) -> None:
+@pytest.mark.parametrize("name", sorted({*registry.ARCHITECTURES} - {"chroma"}))
+def test_architectures_of_planes_are_called_alike(name: str) -> None:
     """Codes and tables in, pixels out, and a halo of whole blocks."""
-    options = {"width": 8, "blocks": 1} if architecture == "compact" else {"blocks": 0}
-    module: nn.Module = registry.build(architecture, options)
-    variables = {"params": jax.eval_shape(lambda: registry.init(module, jax.random.key(0)))}
+    architecture = registry.get(name)
+    smaller = {"width": 8, "blocks": 1, "kernels": 0}
+    options = {option: smaller.get(option, v) for option, v in architecture.options.items()}
+    module = architecture.build(options)
+    params = jax.eval_shape(lambda: architecture.init(module, jax.random.key(0)))
     codes = jnp.zeros((2, 8, 24, 1), jnp.int16)
-    pixels = jax.eval_shape(module.apply, variables, codes, jnp.ones((2, 8, 8), jnp.int32))
+    table = jnp.ones((2, 8, 8), jnp.int32)
+    pixels = jax.eval_shape(module.apply, {"params": params}, codes, table)
     assert (pixels.shape, pixels.dtype) == ((2, 8, 24, 1), jnp.float32)
     assert isinstance(module.halo, int)
     assert module.halo >= 1

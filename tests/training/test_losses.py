@@ -77,6 +77,10 @@ def test_a_loss_from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
         ("math:pi", "cannot load the loss 'math:pi': it is not a function"),
         (":loss", "cannot load the loss ':loss'"),
         (".relative:loss", "cannot load the loss '.relative:loss'"),
+        ("jax.numpy:add", r"gives an array of shape \(2, 64, 64\) for two planes"),
+        ("jax.numpy:vdot", r"gives an array of shape \(\) .* one value a picture, \(B,\)"),
+        ("jax.numpy:matmul", r"gives an array of shape|does not take planes"),
+        ("math:hypot", "does not take planes"),
     ],
 )
 def test_losses_that_cannot_be_had(name: str, message: str) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from hrcnn_jax.training import run_log
-from hrcnn_jax.training.run_log import Journal
+from hrcnn_jax.training.run_log import RunLog
 
 
 def test_what_is_written_is_a_line_an_entry(tmp_path: Path) -> None:
     for step in (1, 2):  # a run that is resumed goes on in the same file
-        with Journal(tmp_path) as log:
+        with RunLog(tmp_path) as log:
             log.write(step, loss=0.5 * step)
     lines = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert [(entry["step"], entry["loss"]) for entry in map(json.loads, lines)] == [

@@ -6,42 +6,50 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import fresh_params, make_photo, random_params
+from conftest import architecture_of, fresh_params, make_photo, random_params
 from jax import Array
 from scipy.fft import dctn
 
 from hrcnn_jax.data.patches import Augmentation
+from hrcnn_jax.data.planes import PLANES
 from hrcnn_jax.jpeg import transform
 from hrcnn_jax.networks.compact import Compact
-from hrcnn_jax.training import losses, step, tasks
-from hrcnn_jax.training.settings import Config
+from hrcnn_jax.training import losses, step
+from hrcnn_jax.training.settings import Settings
 from hrcnn_jax.training.step import TrainState
+from hrcnn_jax.training.tasks import TASKS, Task
+from hrcnn_jax.training.validation import make_validate
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 MODULE = Compact(width=8, blocks=0)
+COMPACT = architecture_of(MODULE)
 CROPS = np.stack([make_photo(24, 24, seed)[..., 1:2] for seed in range(6)])
 
 
-def configured(**options: Any) -> Config:
+def configured(**options: Any) -> Settings:
     """Big steps at once: no warm-up, no decay to speak of."""
     defaults: dict[str, Any] = {"steps": 1000, "warmup": 0, "batch": 8, "patch": 16, "crop": 24}
     defaults |= {"architecture": "compact", "width": 8, "blocks": 0, "learning_rate": 0.1}
-    return Config(**(defaults | options))
+    return Settings().changed(**(defaults | options))
 
 
-def start(config: Config) -> TrainState:
+def task_of(settings: Settings) -> Task:
+    return TASKS["planes"](MODULE, settings)
+
+
+def start(settings: Settings) -> TrainState:
     """From parameters that are not zero, so that each has a gradient."""
-    return step.create_state(MODULE, config, random_params(MODULE))
+    return step.create_state(COMPACT, settings, random_params(MODULE))
 
 
 def run(
-    config: Config, steps: int, *, resident: bool = True, crops: np.ndarray = CROPS
+    settings: Settings, steps: int, *, resident: bool = True, crops: np.ndarray = CROPS
 ) -> tuple[TrainState, list[dict[str, float]]]:
-    parallel = step.make_step(tasks.of(MODULE, config), config, resident=resident)
-    state, seen = parallel.place_state(start(config)), []
+    parallel = step.make_step(task_of(settings), settings, resident=resident)
+    state, seen = parallel.place_state(start(settings)), []
     for number in range(steps):
-        batch = crops[(np.arange(config.batch) + number) % len(crops)]
+        batch = crops[(np.arange(settings.optimisation.batch) + number) % len(crops)]
         state, values = parallel.step(state, parallel.place_crops(crops if resident else batch))
         seen.append({name: float(value) for name, value in values.items()})
     return state, seen
@@ -56,15 +64,15 @@ def assert_close(first: Any, second: Any, tolerance: float) -> None:
 
 def test_one_step_by_hand() -> None:
     """SGD with Nesterov momentum from rest moves by ``rate * (1 + momentum) * gradient``."""
-    config = configured(batch=3, clip=0.0, momentum=0.9, quality=(30,), ema=0.5)
+    settings = configured(batch=3, clip=0.0, momentum=0.9, quality=(30,), ema=0.5)
     crops = jnp.asarray(CROPS[:3, :16, :16])  # patches of the whole crop: only turned
-    update = step.make_update(tasks.of(MODULE, config), config, resident=False)
+    update = step.make_update(task_of(settings), settings, resident=False)
     keys = jax.random.split(jax.random.key(3), 3)
-    state = start(config)
+    state = start(settings)
     after, values = jax.jit(update)(state, keys, crops)
 
     # The same patches, drawn by the same keys; the rest is written out.
-    augment = Augmentation(config.planes, config.patch)
+    augment = Augmentation(PLANES[settings.data.planes], settings.data.patch)
     planes = jnp.stack(
         [
             augment(jax.random.split(jax.random.split(key)[1])[0], crop)[0]
@@ -95,8 +103,8 @@ def test_large_gradients_are_clipped() -> None:
     """The first update's length is at most ``rate * (1 + momentum) * clip``."""
     lengths = []
     for clip in (1e-4, 0.0):
-        config = configured(clip=clip)
-        state, seen = run(config, 1)
+        settings = configured(clip=clip)
+        state, seen = run(settings, 1)
         difference = jax.tree.map(jnp.subtract, state.params, random_params(MODULE))
         lengths.append(np.sqrt(sum(np.sum(np.square(x)) for x in jax.tree.leaves(difference))))
         assert seen[0]["gradient_norm"] > 1e-3, "the norm is told before it is clipped"
@@ -113,16 +121,16 @@ def test_average_with_and_without_decay() -> None:
 
 
 def test_training_lowers_the_loss() -> None:
-    config = configured(optimiser="adam", learning_rate=3e-3, quality=(10,))
-    _, seen = run(config, 60)
+    settings = configured(optimiser="adam", learning_rate=3e-3, quality=(10,))
+    _, seen = run(settings, 60)
     first, last = (np.mean([values["loss"] for values in part]) for part in (seen[:10], seen[-10:]))
     assert last < 0.97 * first
 
 
 def test_muon_moves_kernels_alike_in_all_directions(standard_promotion: None) -> None:
     """By NumPy's singular values; Newton-Schulz leaves them between about 0.7 and 1.2."""
-    config = configured(optimiser="muon", learning_rate=0.5, warmup=1, steps=10**6)
-    optimiser = step.make_optimiser(config)
+    settings = configured(optimiser="muon", learning_rate=0.5, warmup=1, steps=10**6)
+    optimiser = step.make_optimiser(settings)
     random = np.random.default_rng(0)
     gradients = {
         "conv": jnp.asarray(random.normal(size=(3, 3, 4, 6)), jnp.float32),
@@ -155,10 +163,10 @@ def test_muon_moves_kernels_alike_in_all_directions(standard_promotion: None) ->
 )
 def test_options(options: dict[str, Any]) -> None:
     """Each takes a step: finite, and somewhere else."""
-    config = configured(**options)
-    module = Compact(width=8, blocks=0, dtype=jnp.dtype(config.dtype))
-    parallel = step.make_step(tasks.of(module, config), config)
-    state = parallel.place_state(start(config))
+    settings = configured(**options)
+    module = Compact(width=8, blocks=0, dtype=jnp.dtype(settings.run.dtype))
+    parallel = step.make_step(TASKS["planes"](module, settings), settings)
+    state = parallel.place_state(start(settings))
     for _ in range(2):  # the first of a warm-up has rate zero
         state, values = parallel.step(state, parallel.place_crops(CROPS))
     for leaf in jax.tree.leaves((values, state.params, state.ema)):
@@ -168,10 +176,10 @@ def test_options(options: dict[str, Any]) -> None:
 
 
 def test_any_plane_of_colour_crops() -> None:
-    config = configured(planes="any", tables="any", quality=(5, 95), patch=8)
-    parallel = step.make_step(tasks.of(MODULE, config), config)
+    settings = configured(planes="any", tables="any", quality=(5, 95), patch=8)
+    parallel = step.make_step(task_of(settings), settings)
     crops = np.stack([make_photo(24, 24, seed) for seed in range(3)])
-    state = parallel.place_state(start(config))
+    state = parallel.place_state(start(settings))
     _, values = parallel.step(state, parallel.place_crops(crops))
     assert np.isfinite(values["loss"])
 
@@ -190,12 +198,12 @@ def test_unknown_losses() -> None:
 
 
 def test_warm_start_needs_a_network_that_fits() -> None:
-    with pytest.raises(ValueError, match="warm_start"):
-        step.create_state(Compact(width=4, blocks=0), configured(), fresh_params(MODULE))
+    with pytest.raises(ValueError, match="warm-start"):
+        step.create_state(COMPACT, configured(width=4), fresh_params(MODULE))
 
 
 def test_seed_decides_initialisation_and_draws() -> None:
-    states = [step.create_state(MODULE, configured(seed=seed)) for seed in (0, 1)]
+    states = [step.create_state(COMPACT, configured(seed=seed)) for seed in (0, 1)]
     heads = [state.params["head"]["kernel"] for state in states]
     assert np.abs(heads[0] - heads[1]).max() > 0
     losses_of = [run(configured(seed=seed), 1)[1][0]["loss"] for seed in (0, 0, 1)]
@@ -230,8 +238,8 @@ def test_parallel_forms_agree(resident: bool) -> None:
     assert len(crops) == 8
     results = {}
     for parallel in ("jit", "sharded", "pmap"):
-        config = configured(parallel=parallel, quality=(10,), balance=True)
-        results[parallel] = run(config, 3, resident=resident, crops=crops)
+        settings = configured(parallel=parallel, quality=(10,), balance=True)
+        results[parallel] = run(settings, 3, resident=resident, crops=crops)
     state, seen = results["jit"]
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), state.params, random_params(MODULE))
     assert min(jax.tree.leaves(moved)) > 1e-5
@@ -245,10 +253,10 @@ def test_parallel_forms_agree(resident: bool) -> None:
 
 @pytest.mark.parametrize("parallel", ["sharded", "pmap"])
 def test_batches_are_divided_among_devices(parallel: str) -> None:
-    config = configured(batch=6, parallel=parallel)
-    task = tasks.of(MODULE, config)
+    settings = configured(batch=6, parallel=parallel)
+    task = task_of(settings)
     with pytest.raises(ValueError, match="--batch 6 must be a multiple of the 4 devices"):
-        step.make_step(task, config)
+        step.make_step(task, settings)
 
 
 TRACES = []
@@ -263,10 +271,10 @@ def counted_loss(restored: Array, target: Array) -> Array:
 @pytest.mark.parametrize("parallel", ["jit", "sharded", "pmap"])
 def test_steps_stay_on_the_device(parallel: str) -> None:
     """After the first: one trace, and nothing crosses between host and device, nor devices."""
-    config = configured(parallel=parallel, loss=f"{__name__}:counted_loss", quality=(5, 95))
-    TRACES.clear()
-    form = step.make_step(tasks.of(MODULE, config), config)
-    state, crops = form.place_state(start(config)), form.place_crops(CROPS)
+    settings = configured(parallel=parallel, loss=f"{__name__}:counted_loss", quality=(5, 95))
+    form = step.make_step(task_of(settings), settings)
+    TRACES.clear()  # of the check that the loss gives one value a picture
+    state, crops = form.place_state(start(settings)), form.place_crops(CROPS)
     state, _ = form.step(state, crops)
     with jax.transfer_guard("disallow"):
         for _ in range(4):
@@ -283,7 +291,7 @@ def test_validation_is_the_gain_over_plain_decoding() -> None:
     from skimage.metrics import peak_signal_noise_ratio
 
     planes = CROPS[:3, :, :, 0].astype(np.float32) / 255
-    validate = step.make_validate(tasks.of(MODULE, configured()))
+    validate = make_validate(task_of(configured()))
     plain, restored = validate(fresh_params(MODULE), planes, 20)
     np.testing.assert_array_equal(plain, restored)  # fresh, the network is the plain decoder
     table = transform.quality_table(20)

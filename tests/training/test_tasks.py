@@ -1,14 +1,13 @@
 """What networks are trained on, against what Pillow makes of files."""
 
 import io
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import fresh_params, jpeg_bytes, make_photo, random_params
+from conftest import architecture_of, fresh_params, jpeg_bytes, make_photo, random_params
 from jax import Array
 from PIL import Image
 
@@ -16,21 +15,23 @@ from hrcnn_jax.jpeg import transform
 from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE
 from hrcnn_jax.networks.chroma import Chroma
 from hrcnn_jax.training import step, tasks
-from hrcnn_jax.training.settings import Config
+from hrcnn_jax.training.settings import Settings
+from hrcnn_jax.training.tasks import TASKS
+from hrcnn_jax.training.validation import make_validate
 
 MODULE = Chroma(width=8, blocks=0)
 PHOTOS = np.stack([make_photo(48, 64, seed) for seed in range(2)])
 
 
-def configured(**options: Any) -> Config:
+def configured(**options: Any) -> Settings:
     defaults: dict[str, Any] = {"architecture": "chroma", "planes": "colour", "width": 8}
     defaults |= {"blocks": 0, "patch": 16, "crop": 32, "batch": 2, "steps": 5, "warmup": 0}
-    return Config(**(defaults | options))
+    return Settings().changed(**(defaults | options))
 
 
 def test_colour_begins_as_a_colour_file() -> None:
     """Its plain picture is Pillow's of Pillow's file, but for what libjpeg rounds to 8 bits."""
-    task = tasks.of(MODULE, configured())
+    task = TASKS["chroma"](MODULE, configured())
     drawn = task.standard(jnp.asarray(PHOTOS, jnp.float32) / 255, 30)
     target, plain, restored = jax.jit(task.outcome)(fresh_params(MODULE), drawn)
     assert plain.shape == restored.shape == (2, 3, 48, 64)
@@ -49,7 +50,7 @@ def test_colour_begins_as_a_colour_file() -> None:
 
 
 def test_colour_draws_patches_and_both_tables() -> None:
-    task = tasks.of(MODULE, configured(quality=(5, 95), tables="any"))
+    task = TASKS["chroma"](MODULE, configured(quality=(5, 95), tables="any"))
     crop = jnp.asarray(make_photo(32, 32))
     drawn = jax.jit(jax.vmap(task.draw, in_axes=(0, None)))(
         jax.random.split(jax.random.key(0), 40), crop
@@ -72,18 +73,18 @@ def test_colour_draws_patches_and_both_tables() -> None:
 @pytest.mark.parametrize("loss", ["mse", "ssim"])
 def test_colour_trains(loss: str) -> None:
     """Luma's network stays as it is; chroma's moves, and only by what the loss says of chroma."""
-    config = configured(loss=loss, balance=True, optimiser="adam", learning_rate=1e-2)
-    task = tasks.of(MODULE, config)
-    parallel = step.make_step(task, config)
+    settings = configured(loss=loss, balance=True, optimiser="adam", learning_rate=1e-2)
+    task = TASKS["chroma"](MODULE, settings)
+    parallel = step.make_step(task, settings)
     params = random_params(MODULE)
     before = jax.tree.map(np.asarray, params)  # the step donates its state
-    state = parallel.place_state(step.create_state(MODULE, config, params))
+    state = parallel.place_state(step.create_state(architecture_of(MODULE), settings, params))
     crops = np.stack([make_photo(32, 32, seed) for seed in range(3)])
     state, values = parallel.step(state, parallel.place_crops(crops))
     assert np.isfinite(values["loss"])
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), state.params, before)
     assert min(jax.tree.leaves(moved)) > 0
-    plain, restored = step.make_validate(task)(state.params, jnp.asarray(PHOTOS) / 255.0, 30)
+    plain, restored = make_validate(task)(state.params, jnp.asarray(PHOTOS) / 255.0, 30)
     assert plain.shape == restored.shape == (2,)
     assert (plain > 20).all()
 
@@ -91,13 +92,16 @@ def test_colour_trains(loss: str) -> None:
 # --- tables --------------------------------------------------------------------------------------
 
 
-def of_planes(**options: Any) -> Config:
-    return Config(architecture="compact", **options)
+def of_planes(**options: Any) -> Settings:
+    return Settings().changed(architecture="compact", **options)
 
 
-def tables_of(config: Config, count: int, *, chroma: bool = False) -> np.ndarray:
+def tables_of(settings: Settings, count: int, *, chroma: bool = False) -> np.ndarray:
     keys = jax.random.split(jax.random.key(5), count)
-    draw: Callable[[Array], Array] = lambda key: tasks.draw_table(key, jnp.array(chroma), config)  # noqa: E731
+
+    def draw(key: Array) -> Array:
+        return tasks.draw_table(key, jnp.array(chroma), settings.codes)
+
     return np.asarray(jax.jit(jax.vmap(draw))(keys))
 
 
