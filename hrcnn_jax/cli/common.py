@@ -1,11 +1,12 @@
 """What the subcommands share."""
 
 import argparse
+import re
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tqdm import tqdm
 
 from hrcnn_jax.files import reader
 from hrcnn_jax.files.writer import OutputError
-from hrcnn_jax.history.inspection import printable
+from hrcnn_jax.text import printable
 
 FAILED, USAGE = 1, 2
 """Exit statuses: something failed; the flags make no sense."""
@@ -58,6 +59,11 @@ def raised_signals() -> Iterator[None]:
         for number, handler in before.items():
             if signal.getsignal(number) is end:  # if one came, threads may still be writing
                 signal.signal(number, handler)
+
+
+def dashed(argv: Sequence[str]) -> list[str]:
+    """Arguments with their flags in today's spelling: ``--output_dir`` is ``--output-dir``."""
+    return [re.sub(r"^--[a-z_-]+", lambda flag: flag[0].replace("_", "-"), each) for each in argv]
 
 
 def add_max_pixels(flags: argparse.ArgumentParser) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +10,8 @@ from PIL import Image
 from hrcnn_jax.cli.common import output_folder
 from hrcnn_jax.files import reader, writer
 from hrcnn_jax.restoration import restorer
+from hrcnn_jax.restoration.comparison import side_by_side
 from hrcnn_jax.restoration.restorer import Restorer
-from hrcnn_jax.scores import figures
 
 SAMPLE = Path(__file__).parents[1] / "sample"
 SAMPLE_DETAIL = slice(140, 340), slice(60, 300)
@@ -21,11 +20,9 @@ SAMPLE_DETAIL = slice(140, 340), slice(60, 300)
 PNG = writer.FORMATS["png"]
 
 
-def add(commands: Any) -> None:
-    """Adds the subcommand and its flags."""
-    demo = commands.add_parser("demo", help="restore the bundled photograph, print the gain")
-    demo.add_argument("-o", "--output", default="demo", metavar="OUT", help="default: demo/")
-    demo.set_defaults(run=run)
+def add_flags(flags: argparse.ArgumentParser) -> None:
+    """Adds the command's flags."""
+    flags.add_argument("-o", "--output", default="demo", metavar="OUT", help="default: demo/")
 
 
 def run(flags: argparse.Namespace) -> int:
@@ -36,9 +33,9 @@ def run(flags: argparse.Namespace) -> int:
     network = Restorer()
     plain, restored = restorer.decode(file), network.restore(file)
     writer.write(folder / "parrots.png", restored, PNG)
-    writer.write(folder / "parrots.compare.png", figures.side_by_side(plain, restored), PNG)
+    writer.write(folder / "parrots.compare.png", side_by_side(plain, restored), PNG)
     details = (_enlarge(picture[SAMPLE_DETAIL]) for picture in (plain, restored))
-    writer.write(folder / "parrots.detail.png", figures.side_by_side(*details), PNG)
+    writer.write(folder / "parrots.detail.png", side_by_side(*details), PNG)
     before, after = _psnr(plain, original), _psnr(restored, original)
     print(f"plain JPEG   {before:.2f} dB")
     print(f"restored     {after:.2f} dB   (network {network.network.name})")

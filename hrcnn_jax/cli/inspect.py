@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from typing import Any
 
 from hrcnn_jax.cli.common import FAILED, add_max_pixels, complain
 from hrcnn_jax.files import reader
@@ -10,13 +9,11 @@ from hrcnn_jax.files.reader import JpegError
 from hrcnn_jax.history import inspection
 
 
-def add(commands: Any) -> None:
-    """Adds the subcommand and its flags."""
-    flags = commands.add_parser("inspect", help="tell what JPEG files are")
+def add_flags(flags: argparse.ArgumentParser) -> None:
+    """Adds the command's flags."""
     flags.add_argument("inputs", nargs="+", metavar="FILE", help="JPEG files")
     flags.add_argument("--json", action="store_true", help="as a JSON list")
     add_max_pixels(flags)
-    flags.set_defaults(run=run)
 
 
 def run(flags: argparse.Namespace) -> int:

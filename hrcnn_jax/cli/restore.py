@@ -31,8 +31,8 @@ from hrcnn_jax.networks import zoo
 from hrcnn_jax.restoration import batch, restorer, tiles, verification
 from hrcnn_jax.restoration.assembly import assemble
 from hrcnn_jax.restoration.batch import Job
+from hrcnn_jax.restoration.comparison import side_by_side
 from hrcnn_jax.restoration.restorer import Restorer
-from hrcnn_jax.scores import figures
 
 COMPARED = ".compare.png"
 
@@ -46,9 +46,8 @@ class Result(NamedTuple):
     told: list[str]
 
 
-def add(commands: Any) -> None:
-    """Adds the subcommand and its flags."""
-    flags = commands.add_parser("restore", help="restore JPEG files")
+def add_flags(flags: argparse.ArgumentParser) -> None:
+    """Adds the command's flags."""
     flags.add_argument(
         "inputs", nargs="+", metavar="IN", help="JPEG files, patterns, or with -r folders"
     )
@@ -113,7 +112,6 @@ def add(commands: Any) -> None:
         help="threads that read, and that write (default: %(default)s)",
     )
     add_max_pixels(flags)
-    flags.set_defaults(run=run)
 
 
 def run(flags: argparse.Namespace) -> int:
@@ -198,7 +196,7 @@ def _restore(job: Job, file: JpegFile, *, network: Restorer, flags: argparse.Nam
     compared = None
     if flags.compare:
         before, after = writer.to_8_bits(restorer.decode(file)), writer.to_8_bits(picture)
-        compared = figures.side_by_side(before, after)
+        compared = side_by_side(before, after)
     if flags.verbose:
         told.append(f"{file.name}: restored to {job.target}")
     return Result(file, picture, compared, told)

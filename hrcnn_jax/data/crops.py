@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from hrcnn_jax.data.planes import PLANES
+from hrcnn_jax.data.planes import Channel
 from hrcnn_jax.data.sources import DataError, Source
 from hrcnn_jax.files.atomic import written_whole
 
@@ -25,7 +25,7 @@ def cut_crops(
     count: int,
     size: int,
     *,
-    planes: str,
+    channel: Channel | None,
     scales: Sequence[float] = (1.0,),
     seed: int = 0,
     out: np.ndarray | None = None,
@@ -40,7 +40,7 @@ def cut_crops(
       source: the pictures.
       count: how many crops.
       size: their side in pixels.
-      planes: key of ``PLANES``; a single plane is stored as one channel, several as RGB.
+      channel: the one plane that is stored, ``C`` = 1; RGB, ``C`` = 3, when None.
       scales: each crop is cut from its picture resized by one of these (Lanczos).
       seed: the same arguments give the same crops.
       out: array ``(count, size, size, C)`` uint8 to fill; made when None.
@@ -53,7 +53,7 @@ def cut_crops(
       DataError: if a picture cannot be read or is smaller than the crop.
     """
     names = source.names
-    channels = PLANES[planes].stored
+    channels = 3 if channel is None else 1
     crops = np.empty((count, size, size, channels), np.uint8) if out is None else out
     share = np.array_split(np.arange(count), len(names))
 
@@ -74,7 +74,7 @@ def cut_crops(
             for target in share[index][which == number]:
                 top = random.integers(height - size + 1)
                 left = random.integers(width - size + 1)
-                crops[target] = _store(resized[top : top + size, left : left + size], planes)
+                crops[target] = _store(resized[top : top + size, left : left + size], channel)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         done = pool.map(cut, range(len(names)))
@@ -84,19 +84,41 @@ def cut_crops(
 
 
 def cached_crops(
-    source: Source, count: int, size: int, *, cache: Path, **options: Any
+    source: Source,
+    count: int,
+    size: int,
+    *,
+    channel: Channel | None,
+    cache: Path,
+    label: str = "cutting crops",
+    **options: Any,
 ) -> np.ndarray:
-    """:func:`cut_crops`, kept in a memory-mapped file below ``cache`` and found again there."""
-    described = json.dumps([list(source.names), count, size, sorted(options.items())], default=list)
+    """:func:`cut_crops`, kept in a memory-mapped file below ``cache`` and found again there.
+
+    A file that is not whole is cut anew.
+    """
+    asked = [list(source.names), count, size, channel, sorted(options.items())]
+    described = json.dumps(asked, default=list)
     path = cache / f"crops-{hashlib.sha256(described.encode()).hexdigest()[:16]}.npy"
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        shape = (count, size, size, PLANES[options["planes"]].stored)
-        with written_whole(path) as partial:
-            out = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
-            cut_crops(source, count, size, out=out, **options)
-            out.flush()
+    shape = (count, size, size, 3 if channel is None else 1)
+    kept = _whole(path, shape)
+    if kept is not None:
+        return kept
+    cache.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as partial:
+        out = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
+        cut_crops(source, count, size, channel=channel, out=out, label=label, **options)
+        out.flush()
     return np.load(path, mmap_mode="r")
+
+
+def _whole(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The crops in a file; None if there is none, or it is damaged."""
+    try:
+        kept = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):  # missing; cut off, or no such file at all
+        return None
+    return kept if kept.shape == shape and kept.dtype == np.uint8 else None
 
 
 def host_batches(
@@ -130,9 +152,8 @@ def _resize(picture: np.ndarray, scale: float, smallest: int) -> np.ndarray:
     return np.asarray(image)
 
 
-def _store(crop: np.ndarray, planes: str) -> np.ndarray:
-    if PLANES[planes].stored == 3:
+def _store(crop: np.ndarray, channel: Channel | None) -> np.ndarray:
+    if channel is None:
         return crop
-    (channel,) = PLANES[planes].channels
     plane = crop @ np.asarray(channel.weights, np.float32) + np.float32(channel.offset)
     return np.round(plane)[..., None].astype(np.uint8)

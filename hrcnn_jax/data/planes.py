@@ -46,9 +46,9 @@ class Planes:
     validated: Channel | None = GREEN
 
     @property
-    def stored(self) -> int:
-        """Channels of stored crops: one where a single plane is trained on, else RGB."""
-        return 1 if len(self.channels) == 1 else 3
+    def stored(self) -> Channel | None:
+        """What crops are stored of: the only channel there is, or None for RGB."""
+        return self.channels[0] if len(self.channels) == 1 else None
 
     @property
     def has_chroma(self) -> bool:

@@ -18,8 +18,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from hrcnn_jax.files import exif, png16, tiff
 from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.files.depths import LARGEST, Depth
 from hrcnn_jax.files.reader import JpegFile
-from hrcnn_jax.restoration.assembly import LARGEST, Depth
 
 QUALITY = 92
 """Of JPEG and WebP, unless asked for otherwise."""

@@ -11,6 +11,7 @@ from hrcnn_jax.history.grid import earlier_grid
 from hrcnn_jax.history.table import detect
 from hrcnn_jax.jpeg import transform
 from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE
+from hrcnn_jax.text import printable
 
 _SAMPLINGS = {
     (1, 1): "4:4:4",
@@ -121,13 +122,6 @@ def summary(facts: dict[str, Any]) -> str:
     if facts["cropped_from_jpeg"]:
         parts.append("was cropped from a JPEG")
     return f"{facts['name']}: {', '.join(parts)}"
-
-
-def printable(text: str) -> str:
-    """Text from a file or its name in one line, what would act on a terminal being escaped."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-    )
 
 
 def text(facts: dict[str, Any]) -> str:

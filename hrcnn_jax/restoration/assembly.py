@@ -6,7 +6,7 @@ itself is all that is held in full, in the depth that was asked for.
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +14,10 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from hrcnn_jax.files.depths import LARGEST, Depth
 from hrcnn_jax.files.reader import Colour, Component, JpegFile
 from hrcnn_jax.jpeg import color
 from hrcnn_jax.restoration.tiles import Rows, tile_side
-
-Depth = Literal["uint8", "uint16", "float32"]
-"""What a picture's samples are: whole numbers up to the type's largest, or floats in [0, 1]."""
-
-LARGEST: dict[str, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
-"""White, by depth: the name of the samples' type."""
 
 TILE = 384
 """Largest side of the tiles that colours are converted in, in pixels."""
@@ -32,12 +27,6 @@ TILE_STEP = 96
 
 MARGIN = 12
 """Pixels around a tile that upsampling may look at; the sampling factors 1 to 4 divide it."""
-
-
-def check_depth(depth: str) -> None:
-    """Raises ValueError unless there is such a depth."""
-    if depth not in get_args(Depth):
-        raise ValueError(f"depth must be one of {', '.join(get_args(Depth))}, got {depth!r}")
 
 
 class Plane(NamedTuple):

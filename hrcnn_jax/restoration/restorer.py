@@ -14,6 +14,7 @@ from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
 from hrcnn_jax.files import reader
+from hrcnn_jax.files.depths import Depth, check_depth
 from hrcnn_jax.files.reader import Component, JpegError, JpegFile
 from hrcnn_jax.jpeg import color, transform
 from hrcnn_jax.jpeg.tables import BLOCK
@@ -21,7 +22,7 @@ from hrcnn_jax.networks import base, cards, zoo
 from hrcnn_jax.networks.chroma import FACTOR, MCU
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration import compilation, tiles
-from hrcnn_jax.restoration.assembly import Depth, Plane, assemble, check_depth
+from hrcnn_jax.restoration.assembly import Plane, assemble
 
 _CHROMA_TILE = 4 / 3
 """Sides of chroma's tiles in those of luma's: with larger ones its memory would not stay in cache,

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hrcnn_jax.files.depths import LARGEST
 from hrcnn_jax.files.reader import Component, JpegFile
-from hrcnn_jax.restoration.assembly import LARGEST, Plane
+from hrcnn_jax.restoration.assembly import Plane
 
 _NAMES = {
     "gray": ("Y",),

@@ -1,9 +1,9 @@
-"""Measures networks against plain JPEG decoding, picture by picture, and draws what it finds.
+"""Measures networks against plain JPEG decoding, picture by picture.
 
 Codes are made from a plane at a quality, or a colour file from a picture; the plain decode and the
-network's picture are both rounded to 8 bits before they are compared with the original. Times are
-from a JPEG file's bytes to an array: Pillow's decoder, and reading the codes plus the network.
-``evaluate.py`` is the command.
+network's picture are both rounded to 8 bits before they are compared with the original. Times, if
+they are asked for, are from a JPEG file's bytes to an array: Pillow's decoder, and reading the
+codes plus the network.
 """
 
 import csv
@@ -11,7 +11,6 @@ import io
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -23,14 +22,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from hrcnn_jax.data.planes import MEASURED
-from hrcnn_jax.files import reader
 from hrcnn_jax.jpeg import transform
-from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, MAX_SAMPLE
-from hrcnn_jax.networks.zoo import Network
+from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, MAX_SAMPLE, quality_table
 from hrcnn_jax.restoration.restorer import Restorer
-from hrcnn_jax.restoration.tiles import window
-from hrcnn_jax.scores import figures, metrics
-from hrcnn_jax.scores.figures import Panel
+from hrcnn_jax.scores import metrics
+from hrcnn_jax.scores.protocol import COLOUR
 
 TABLES: dict[str, NDArray[np.int32]] = {
     "luminance": LUMINANCE,
@@ -52,9 +48,6 @@ TABLES: dict[str, NDArray[np.int32]] = {
 }
 """Base tables that qualities scale: Annex K's two, and two of MozJPEG's: number 1, flat, and
 number 3, by N. Robidoux, its default and ImageMagick's choice for it."""
-
-COLOUR = "rgb"
-"""Whole colour pictures instead of a plane, as 4:2:0 files by Pillow; compared over R, G and B."""
 
 PAPER_RANGE = 2.0  # the data range behind the paper's SSIM; the pictures' own is 1
 PSNR = ("jpeg_psnr", "psnr", "gain")
@@ -114,43 +107,82 @@ def to_pixels(plane: NDArray[np.uint8]) -> NDArray[np.float32]:
     return plane.astype(np.float32) / np.float32(MAX_SAMPLE)
 
 
-encode = jax.jit(transform.encode)
-decode = jax.jit(transform.decode)
-
-
 def make_codes(
     plane: NDArray[np.uint8], quality: int, base: NDArray[np.int32] = LUMINANCE
-) -> tuple[NDArray[np.int16], NDArray[Any]]:
+) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
     """Codes ``(H/8, W/8, 8, 8)`` of a plane ``(H, W)``, and their table ``(8, 8)``."""
-    table = transform.quality_table(quality, base)
-    return np.asarray(encode(to_pixels(plane), table)).astype(np.int16), np.asarray(table)
+    table = quality_table(quality, base)
+    padded = _padded(to_pixels(plane))
+    codes = np.asarray(_encode(padded, table)).astype(np.int16)
+    return codes[: plane.shape[0] // 8, : plane.shape[1] // 8], table
+
+
+def decode_plainly(codes: NDArray[np.int16], table: NDArray[Any]) -> NDArray[np.float32]:
+    """Pixels ``(8*hb, 8*wb)`` float32 in [0, 1] of codes ``(hb, wb, 8, 8)``."""
+    pixels = np.asarray(_decode(_padded(codes, UNIT // 8), table))
+    return pixels[: 8 * codes.shape[0], : 8 * codes.shape[1]]
+
+
+UNIT = 256
+"""Pictures are padded to multiples of this before they are coded and compared, so that pictures of
+many sizes share a few compiled programs."""
+
+_encode = jax.jit(transform.encode)
+_decode = jax.jit(transform.decode)
+
+
+def _padded(values: NDArray[Any], unit: int = UNIT) -> NDArray[Any]:
+    """Arrays ``(H, W, ...)``, zeros below and to the right, up to multiples of a unit."""
+    margins = [(0, -side % unit) for side in values.shape[:2]]
+    return np.pad(values, [*margins, *[(0, 0)] * (values.ndim - 2)])
 
 
 @jax.jit
-def compare(original: Array, plain: Array, restored: Array) -> dict[str, Array]:
+def _compare(size: Array, original: Array, plain: Array, restored: Array) -> dict[str, Array]:
+    """Scores of padded planes ``(H, W, C)``; ``size`` is that of what counts, down and across."""
+
+    def inside(shape: tuple[int, ...], margin: int) -> Array:
+        down, across = (
+            jnp.arange(length) < size[axis] - margin for axis, length in enumerate(shape)
+        )
+        return down[:, None] & across[None, :]
+
+    def mean(values: Array, margin: int = 0) -> Array:
+        counted = inside(values.shape[-2:], margin)
+        return jnp.sum(jnp.where(counted, values, 0.0)) / (len(values) * jnp.sum(counted))
+
+    true = jnp.moveaxis(original, -1, 0)
+    scores = {}
+    for prefix, picture in (("jpeg_", plain), ("", restored)):
+        rounded = metrics.to_8_bits(jnp.moveaxis(picture, -1, 0))
+        scores[f"{prefix}psnr"] = -10.0 * jnp.log10(mean(jnp.square(true - rounded)))
+        for name, data_range in (("ssim", 1.0), ("ssim_as_paper", PAPER_RANGE)):
+            found = metrics.ssim_map(true, rounded, data_range=data_range)
+            scores[f"{prefix}{name}"] = mean(found, metrics.SSIM_WINDOW - 1)
+    return scores
+
+
+def compare(
+    original: NDArray[Any], plain: NDArray[Any], restored: NDArray[Any]
+) -> dict[str, float]:
     """PSNR in dB and SSIM (at most 1) of two pictures, rounded to 8 bits here.
 
     Pictures are ``(H, W)`` or ``(H, W, 3)``: then PSNR is of all samples, SSIM the planes' mean.
+
+    Raises:
+      ValueError: if a side is shorter than SSIM's window.
     """
-
-    def as_planes(picture: Array) -> Array:
-        return jnp.moveaxis(picture.reshape(*original.shape[:2], -1), -1, 0)
-
-    true = as_planes(original)
-    scores = {}
-    for prefix, picture in (("jpeg_", plain), ("", restored)):
-        rounded = as_planes(metrics.to_8_bits(picture))
-        error = jnp.mean(metrics.mean_squared_error(true, rounded))
-        scores[f"{prefix}psnr"] = -10.0 * jnp.log10(error)
-        for name, data_range in (("ssim", 1.0), ("ssim_as_paper", PAPER_RANGE)):
-            found = metrics.ssim(true, rounded, data_range=data_range)
-            scores[f"{prefix}{name}"] = jnp.mean(found)
-    return scores
+    height, width = original.shape[:2]
+    if min(height, width) < metrics.SSIM_WINDOW:
+        raise ValueError(f"SSIM needs sides of at least 7 pixels, got {width}×{height}")
+    size = np.array([height, width], np.int32)
+    planes = (_padded(each.reshape(height, width, -1)) for each in (original, plain, restored))
+    return {name: float(value) for name, value in _compare(size, *planes).items()}
 
 
 def score(original: NDArray[Any], plain: NDArray[Any], restored: NDArray[Any]) -> Scores:
     """All scores of a restored picture; each ``(H, W)`` or ``(H, W, 3)`` in [0, 1]."""
-    scores = {name: float(value) for name, value in compare(original, plain, restored).items()}
+    scores = compare(original, plain, restored)
     for before, after, gain in (PSNR, SSIM, PAPER_SSIM):
         # Two perfect pictures have infinite PSNR, and their difference is no number.
         equal = scores[after] == scores[before]
@@ -178,40 +210,48 @@ def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
 
 
 class Attempt(NamedTuple):
-    """What a network made of a picture; pixels in [0, 1], and seconds from file to array."""
+    """What a network made of a picture: pixels in [0, 1], plainly decoded and restored."""
 
     plain: NDArray[np.float32]
     restored: NDArray[np.float32]
-    jpeg_seconds: float
-    seconds: float
 
 
 def attempt_plane(
     restorer: Restorer, plane: NDArray[np.uint8], quality: int, base: NDArray[np.int32]
 ) -> Attempt:
-    """Restores a plane ``(H, W)`` from exact codes; libjpeg's, of a file, are for the times."""
+    """Restores a plane ``(H, W)`` from exact codes."""
     codes, table = make_codes(plane, quality, base)
-    file = as_file(plane, qtables=[table.ravel().tolist()])
-    _, jpeg_seconds = timed(decode_by_pillow, file)
-    _, reading = timed(reader.read, file)
-    restored, restoring = timed(restorer.restore_codes, codes, table)
-    return Attempt(np.asarray(decode(codes, table)), restored, jpeg_seconds, reading + restoring)
+    return Attempt(decode_plainly(codes, table), restorer.restore_codes(codes, table))
 
 
 def attempt_colour(restorer: Restorer, picture: NDArray[np.uint8], quality: int) -> Attempt:
     """Restores an RGB picture ``(H, W, 3)`` from a JPEG file with Annex K's tables."""
     file = as_file(picture, quality=quality, subsampling="4:2:0")
-    plain, jpeg_seconds = timed(decode_by_pillow, file)
-    restored, seconds = timed(restorer.restore, file)
-    return Attempt(to_pixels(plain), to_pixels(restored), jpeg_seconds, seconds)
+    return Attempt(to_pixels(decode_by_pillow(file)), to_pixels(restorer.restore(file)))
+
+
+def seconds_of(
+    restorer: Restorer, samples: NDArray[np.uint8], quality: int, base: NDArray[np.int32]
+) -> dict[str, float]:
+    """Seconds from a JPEG file to an array, by Pillow and by the network; compiling left out."""
+    if samples.ndim == 2:
+        table = quality_table(quality, base)
+        file = as_file(samples, qtables=[table.ravel().tolist()])
+    else:
+        file = as_file(samples, quality=quality, subsampling="4:2:0")
+    restorer.restore(file)
+    _, plain = timed(decode_by_pillow, file)
+    _, restored = timed(restorer.restore, file)
+    return dict(zip(SECONDS, (plain, restored), strict=True))
 
 
 def evaluate(
     restorer: Restorer,
     quality: int,
     pictures: Sequence[Picture],
-    warm: set[tuple[int, ...]],
     base: NDArray[np.int32] = LUMINANCE,
+    *,
+    times: bool = False,
 ) -> Iterator[Scores]:
     """Scores each picture at one quality.
 
@@ -219,42 +259,35 @@ def evaluate(
       restorer: the network.
       quality: of the codes.
       pictures: to make the codes from.
-      warm: the shapes that this restorer has met; new ones are added. They are run once before
-        they are timed, so that compiling does not count.
       base: the table that the quality scales; of planes only.
+      times: measure seconds, too.
     """
-
-    def attempt(samples: NDArray[np.uint8]) -> Attempt:
+    for _, samples in pictures:
         if samples.ndim == 2:
-            return attempt_plane(restorer, samples, quality, base)
-        return attempt_colour(restorer, samples, quality)
-
-    for picture in pictures:
-        samples = picture.samples
-        if samples.shape not in warm:
-            attempt(samples)
-            warm.add(samples.shape)
-        made = attempt(samples)
+            made = attempt_plane(restorer, samples, quality, base)
+        else:
+            made = attempt_colour(restorer, samples, quality)
         scores = score(to_pixels(samples), made.plain, made.restored)
-        yield {**scores, "jpeg_seconds": made.jpeg_seconds, "seconds": made.seconds}
+        yield scores | (seconds_of(restorer, samples, quality, base) if times else {})
 
 
 def measure(
     restorers: Sequence[tuple[Restorer, list[int]]],
     pictures: list[Picture],
     base: NDArray[np.int32] = LUMINANCE,
+    *,
+    times: bool = False,
 ) -> list[Result]:
-    """Every network at each of its qualities."""
+    """Every network at each of its qualities; arguments as for :func:`evaluate`."""
     results = []
     total = len(pictures) * sum(len(qualities) for _, qualities in restorers)
     with tqdm(total=total, unit="picture", disable=None) as bar:
         for restorer, qualities in restorers:
-            warm: set[tuple[int, ...]] = set()
             for quality in qualities:
                 name = restorer.network.name
                 bar.set_description(f"{name}, quality {quality}")
                 result = Result(name, quality, pictures, [])
-                for scores in evaluate(restorer, quality, pictures, warm, base):
+                for scores in evaluate(restorer, quality, pictures, base, times=times):
                     result.scores.append(scores)
                     bar.update()
                 results.append(result)
@@ -263,12 +296,13 @@ def measure(
 
 def table_of(results: Sequence[Result]) -> str:
     """The means as aligned text; SSIM in percent."""
-    groups = [
+    groups: list[tuple[str, tuple[str, ...], int, str]] = [
         ("PSNR (dB)", PSNR, 1, "8.2f"),
         ("SSIM (%)", SSIM, 100, "8.2f"),
         ("SSIM as in the paper (%)", PAPER_SSIM, 100, "8.2f"),
-        ("time (s)", SECONDS, 1, "8.2f"),
     ]
+    if SECONDS[0] in results[0].mean:
+        groups.append(("time (s)", SECONDS, 1, "8.2f"))
     margin = max(len("model"), *(len(result.model) for result in results))
     heads = [f"{title:^{8 * len(names)}}" for title, names, _, _ in groups]
     columns = [
@@ -293,7 +327,7 @@ def as_csv(results: Sequence[Result]) -> str:
     """One line a picture, SSIM as fractions."""
     text = io.StringIO()
     first = ["model", "quality", "picture", "height", "width"]
-    names = [*PSNR, *SSIM, *PAPER_SSIM, *SECONDS]
+    names = list(results[0].scores[0])
     writer = csv.DictWriter(text, [*first, *names], lineterminator="\n")
     writer.writeheader()
     for result in results:
@@ -306,78 +340,3 @@ def as_csv(results: Sequence[Result]) -> str:
 def finite(scores: Scores) -> dict[str, float | None]:
     """Scores as JSON can hold them: infinite ones, of perfect pictures, are None."""
     return {name: value if math.isfinite(value) else None for name, value in scores.items()}
-
-
-def draw_comparison(rows: Sequence[tuple[Restorer, int]], picture: Picture, planes: str) -> Any:
-    """Original, plain JPEG and restored picture (the paper's Fig. 5).
-
-    Args:
-      rows: for each row of the figure a network and a quality it serves.
-      picture: to make the codes from.
-      planes: what plane of a colour picture it is, for the title.
-    """
-    original = to_pixels(picture.samples)
-    panels, gain = [], np.zeros_like(original, float)
-    for restorer, quality in rows:
-        codes, table = make_codes(picture.samples, quality)
-        plain, restored = np.asarray(decode(codes, table)), restorer.restore_codes(codes, table)
-        scores = score(original, plain, restored)
-        before = f"JPEG   {scores['jpeg_psnr']:.2f} dB   SSIM {scores['jpeg_ssim']:.1%}"
-        after = f"Restored   {scores['psnr']:.2f} dB   SSIM {scores['ssim']:.1%}"
-        panels.append([Panel(original, "Original"), Panel(plain, before), Panel(restored, after)])
-        gain += figures.visible_gain(original, plain, restored)
-    names = list(dict.fromkeys(restorer.network.name for restorer, _ in rows))
-    return figures.comparison(
-        panels,
-        figures.richest_window(gain, detail_size(original, 4)),
-        labels=[f"Quality {quality}" for _, quality in rows],
-        title=f"{Path(picture.name).stem}: {planes} plane, restored by {', '.join(names)}",
-    )
-
-
-def draw_stages(network: Network, picture: Picture, planes: str) -> Any:
-    """The features after each segment of HR-CNN (the paper's Fig. 4)."""
-    quality = network.card["options"]["quality"]
-    codes, table = make_codes(picture.samples, quality)
-    original, plain = to_pixels(picture.samples), np.asarray(decode(codes, table))
-    features = features_of(network, codes)
-    captions = {
-        stage: "{psnr:.2f} dB, plain JPEG {jpeg_psnr:.2f} dB".format(
-            **score(original, plain, features[stage])
-        )
-        for stage in ("decoded", "enhanced")
-    }
-    plane = np.asarray(transform.from_blocks(jnp.asarray(codes)))
-    return figures.stages(
-        plane,
-        features,
-        figures.richest_window(plane != 0, detail_size(original, 8)),
-        title=f"{Path(picture.name).stem} on its way through {network.name}: {planes} plane, "
-        f"quality {quality}",
-        captions=captions,
-    )
-
-
-def features_of(network: Network, codes: NDArray[np.int16]) -> dict[str, NDArray[np.float32]]:
-    """What HR-CNN's segments hand on, in their order, for codes ``(hb, wb, 8, 8)``.
-
-    Features are ``(hb, wb, 64)``, ``(8*hb, 8*wb, 64)``, and two pictures ``(8*hb, 8*wb)``.
-    """
-    halo = network.module.halo
-    size = codes.shape[0] + 2 * halo, codes.shape[1] + 2 * halo
-    surrounded = jnp.asarray(window(codes, (-halo, -halo), size), jnp.float32)
-    plane = transform.from_blocks(surrounded)[None, ..., None]
-    _, state = network.module.apply({"params": network.params}, plane, mutable=["intermediates"])
-    features = {}
-    for stage in ("extracted", "reconstructed", "decoded", "enhanced"):
-        (value,) = state["intermediates"][stage]
-        margin = halo if stage == "extracted" else 8 * halo
-        inside = np.asarray(value, np.float32)[0, margin:-margin, margin:-margin]
-        features[stage] = inside if inside.shape[-1] > 1 else inside[..., 0]
-    return features
-
-
-def detail_size(plane: NDArray[Any], share: int) -> tuple[int, int]:
-    """Sides of a detail that fits into a picture ``share`` times each way."""
-    height, width = plane.shape
-    return max(8, height // share), max(8, width // share)

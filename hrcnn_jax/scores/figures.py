@@ -1,24 +1,22 @@
 """Drawings: arrays in, a picture or a matplotlib ``Figure`` out; nothing here computes or loads.
 
 Planes are ``(H, W)`` in [0, 1]; what lies outside is clipped. A window is ``(top, left, height,
-width)`` in pixels. Matplotlib is imported by the functions that need it, so that importing this
-module is cheap; there is no global state, and figures are drawn without a display.
+width)`` in pixels. There is no global state, and figures are drawn without a display.
 """
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from hrcnn_jax.files.atomic import written_whole
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Window = tuple[int, int, int, int]
 
@@ -28,9 +26,6 @@ WIDTH = 12.0
 DPI = 150
 ACCENT = "#d95f02"
 TEXT = "#333333"
-GAP = 8
-"""Pixels between two pictures side by side."""
-
 HIDING = 0.04**2
 """Variance of a block of pixels above which its texture begins to hide errors."""
 
@@ -51,30 +46,6 @@ class Point:
     x: float
     y: float
     ours: bool = False
-
-
-def side_by_side(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Two pictures next to each other, a white gap between them.
-
-    Args:
-      before: ``(H, W)`` gray or ``(H, W, 3)`` RGB.
-      after: as high and wide; gray is made RGB if the other is.
-
-    Returns:
-      ``(H, 2*W + GAP)`` or ``(H, 2*W + GAP, 3)`` uint8.
-
-    Raises:
-      ValueError: if the sizes differ.
-    """
-    if before.shape[:2] != after.shape[:2]:
-        raise ValueError(f"pictures of different sizes: {before.shape[:2]}, {after.shape[:2]}")
-    if before.ndim != after.ndim:
-        before, after = (
-            np.dstack([picture] * 3) if picture.ndim == 2 else picture
-            for picture in (before, after)
-        )
-    gap = np.full((before.shape[0], GAP, *before.shape[2:]), 255, np.uint8)
-    return np.concatenate([before, gap, after], axis=1)
 
 
 def visible_gain(
@@ -119,7 +90,7 @@ def richest_window(values: NDArray[Any], size: tuple[int, int]) -> Window:
 
 def comparison(
     rows: Sequence[Sequence[Panel]], window: Window, *, labels: Sequence[str], title: str
-) -> "Figure":
+) -> Figure:
     """Whole pictures with a magnified detail of each (the paper's Fig. 5).
 
     Args:
@@ -157,7 +128,7 @@ def stages(
     *,
     title: str,
     captions: Mapping[str, str],
-) -> "Figure":
+) -> Figure:
     """What each segment of HR-CNN makes of a plane of codes (the paper's Fig. 4).
 
     Args:
@@ -222,7 +193,7 @@ def curves(
     up: str,
     title: str,
     bottom: float = 0.0,
-) -> "Figure":
+) -> Figure:
     """Lines by name, each of points ``(x, y)``.
 
     Args:
@@ -247,7 +218,7 @@ def curves(
     return figure
 
 
-def scatter(points: Sequence[Point], *, across: str, up: str, title: str) -> "Figure":
+def scatter(points: Sequence[Point], *, across: str, up: str, title: str) -> Figure:
     """Named points over a logarithmic axis.
 
     Args:
@@ -303,7 +274,7 @@ def montage(features: NDArray[Any], side: int) -> NDArray[np.float64]:
     return sheet
 
 
-def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Writes a figure; the file is there whole or not at all.
 
     Args:
@@ -315,31 +286,27 @@ def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
         figure.savefig(partial, dpi=DPI, format=path.suffix.removeprefix("."))
 
 
-def _figure(height: float, title: str) -> "Figure":
-    from matplotlib.figure import Figure
-
+def _figure(height: float, title: str) -> Figure:
     figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
     figure.suptitle(title, fontsize=13, color=TEXT, x=0.01, ha="left")
     return figure
 
 
-def _show(axes: "Axes", plane: NDArray[Any]) -> None:
+def _show(axes: Axes, plane: NDArray[Any]) -> None:
     axes.imshow(plane, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
 
 
-def _outline(axes: "Axes", window: Window) -> None:
-    from matplotlib.patches import Rectangle
-
+def _outline(axes: Axes, window: Window) -> None:
     top, left, height, width = window
     axes.add_patch(
         Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=ACCENT, lw=1.2)
     )
 
 
-def _frame(axes: "Axes") -> None:
+def _frame(axes: Axes) -> None:
     axes.spines[:].set(visible=True, color=ACCENT, linewidth=1.2)
 
 

@@ -27,7 +27,12 @@ def psnr(first: Array, second: Array) -> Array:
 
 
 def ssim(first: Array, second: Array, *, data_range: float = 1.0) -> Array:
-    """Mean structural similarity over a 7x7 uniform window, sample covariance, borders left out.
+    """Mean structural similarity ``(...)``: the mean of :func:`ssim_map`, up to 1."""
+    return jnp.mean(ssim_map(first, second, data_range=data_range), axis=(-2, -1))
+
+
+def ssim_map(first: Array, second: Array, *, data_range: float = 1.0) -> Array:
+    """Structural similarity over a 7x7 uniform window, sample covariance, borders left out.
 
     Args:
       first: ``(..., H, W)``, both sides at least 7.
@@ -37,7 +42,7 @@ def ssim(first: Array, second: Array, *, data_range: float = 1.0) -> Array:
         the HR-CNN paper's figures follow.
 
     Returns:
-      ``(...)`` values up to 1.
+      ``(..., H - 6, W - 6)`` values up to 1, one for each place of the window.
 
     Raises:
       ValueError: if a side is shorter than the window.
@@ -60,7 +65,7 @@ def ssim(first: Array, second: Array, *, data_range: float = 1.0) -> Array:
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
-    return jnp.mean(luminance * structure, axis=(-2, -1))
+    return luminance * structure
 
 
 def _window_mean(plane: Array) -> Array:

@@ -1,16 +1,33 @@
-"""Checkpoints of training runs (Orbax): the latest to resume from, the best to release."""
+"""Checkpoints of training runs: the latest to resume from (Orbax), the best to restore with."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from flax.traverse_util import flatten_dict, unflatten_dict
 
-from hrcnn_jax.networks import registry
-from hrcnn_jax.training import settings as configs
-from hrcnn_jax.training.settings import Config
-from hrcnn_jax.training.step import Params, TrainState
+from hrcnn_jax.networks import cards, legacy, zoo
+from hrcnn_jax.networks.cards import Card
+from hrcnn_jax.training.settings import Settings
+from hrcnn_jax.training.step import TrainState
+
+FIXED = (
+    ("architecture",),
+    ("network",),
+    ("data", "planes"),
+    ("codes", "quality"),
+    ("codes", "tables"),
+    ("codes", "luma"),
+    ("optimisation", "optimiser"),
+    ("optimisation", "loss"),
+    ("optimisation", "balance"),
+)
+"""What must not change in a run that is resumed, as it would be another one. Rates, pictures and
+lengths may."""
 
 
 class CheckpointError(ValueError):
@@ -18,32 +35,32 @@ class CheckpointError(ValueError):
 
 
 class Checkpoints:
-    """The checkpoints of one run, in ``WORKDIR/latest`` and ``WORKDIR/best``.
+    """The checkpoints of one run.
 
-    The latest holds the whole training state and the configuration; the step in it is also the
-    position in the data. The best holds the averaged parameters with the highest score. Writing
-    happens in the background and is complete when the context closes; a checkpoint counts only
-    once it is whole, so a killed run leaves the one before.
+    ``WORKDIR/latest`` holds the whole training state and the settings; the step in it is also the
+    position in the data. Writing happens in the background and is complete when the context closes;
+    a checkpoint counts only once it is whole, so a killed run leaves the one before.
+    ``WORKDIR/best.safetensors`` holds the averaged parameters with the highest score, and their
+    card: it can be restored with as it is.
     """
 
     def __init__(self, workdir: str | os.PathLike[str]) -> None:
         root = Path(workdir).absolute()
-        self._latest = _manager(root / "latest", ocp.CheckpointManagerOptions(max_to_keep=2))
-        self._best = _manager(
-            root / "best",
-            ocp.CheckpointManagerOptions(max_to_keep=1, best_fn=_score, best_mode="max"),
-        )
+        options = ocp.CheckpointManagerOptions(max_to_keep=2)
+        self._latest = ocp.CheckpointManager(root / "latest", options=options)
+        self._best = root / zoo.BEST
+        known = cards.of_weights(self._best) if self._best.is_file() else None
+        self._score = None if known is None else known.validation_gain_db
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._latest.close()
-        self._best.close()
 
-    def save(self, state: TrainState, config: Config) -> None:
+    def save(self, state: TrainState, settings: Settings) -> None:
         """Saves the state to resume from; does nothing if that step is saved already."""
-        self._settle()
+        self._latest.wait_until_finished()
         step = int(state.step)
         if self._latest.latest_step() == step:
             return
@@ -51,97 +68,126 @@ class Checkpoints:
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(state),
-                config=ocp.args.JsonSave(configs.to_dict(config)),
+                config=ocp.args.JsonSave(settings.to_dict()),
             ),
         )
 
-    def save_if_best(self, state: TrainState, config: Config, score: float) -> bool:
-        """Saves the averaged parameters if none scored higher before; returns whether it did."""
-        self._settle()
-        best = self._best.best_step()
-        if best is not None and _score(self._best.metrics(best)) >= score:
-            return False
-        saved = self._best.save(
-            int(state.step),
-            args=ocp.args.Composite(
-                params=ocp.args.StandardSave(state.ema),
-                config=ocp.args.JsonSave(configs.to_dict(config)),
-            ),
-            metrics={"score": score},
-        )
-        return bool(saved)
+    def save_if_best(self, params: Any, card: Card) -> bool:
+        """Saves parameters if none scored higher before; returns whether it did.
 
-    def _settle(self) -> None:
-        """Waits for writing in the background to finish.
-
-        The score of the best may not be there before; and where many processes write, they wait
-        for each other in ways that two managers at a time would confuse.
+        Args:
+          params: the averaged parameters.
+          card: theirs; ``validation_gain_db`` is the score.
         """
-        self._latest.wait_until_finished()
-        self._best.wait_until_finished()
+        if self._score is not None and self._score >= card.validation_gain_db:
+            return False
+        self._score = card.validation_gain_db
+        on_host = jax.tree.map(np.asarray, params)
+        if jax.process_index() == 0:  # of many, the first writes for all
+            self._best.parent.mkdir(parents=True, exist_ok=True)
+            zoo.write_weights(self._best, on_host, card)
+        return True
 
-    def restore(self, fresh: TrainState, config: Config) -> TrainState | None:
-        """The latest state, or None if there is none.
+    def restore(
+        self, fresh: TrainState, settings: Settings, *, tell: Callable[[str], None] = print
+    ) -> TrainState | None:
+        """The latest state that can be read, or None if there is none.
 
         Args:
           fresh: a state of the same network and optimiser, for its structure and placement.
-          config: of this run; its network and optimiser must be the checkpoint's.
+          settings: of this run; what is ``FIXED`` must be the checkpoint's.
+          tell: is given a line for each checkpoint that is damaged and passed over.
 
         Raises:
-          CheckpointError: if the checkpoint is of another architecture or optimiser.
+          CheckpointError: if the checkpoint is of another run, or all are damaged.
         """
-        step = self._latest.latest_step()
-        if step is None:
-            return None
-        saved = _saved_config(self._latest, step)
-        for name in ("architecture", "network_options", "optimiser"):
-            theirs, ours = getattr(saved, name), getattr(config, name)
-            if theirs != ours:
-                raise CheckpointError(
-                    f"{self._latest.directory}: the checkpoint's {name.replace('_', ' ')} "
-                    f"({theirs}) differs from this run's ({ours}): use the same flags, or another "
-                    "--workdir"
-                )
+        folder = self._latest.directory
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, fresh)
-        restored = self._latest.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
-        )
-        return restored["state"]
+        problem = ""
+        for step in sorted(self._latest.all_steps(), reverse=True):
+            if problem:
+                tell(f"{problem}; going on from step {step}, the one before")
+            try:
+                saved = self._latest.restore(
+                    step, args=ocp.args.Composite(config=ocp.args.JsonRestore())
+                )["config"]
+            except Exception as error:  # of many kinds: Orbax, TensorStore, JSON, the file system
+                problem = _damaged(folder / str(step), error)
+                continue
+            self._check_same_run(saved, settings, folder / str(step))
+            try:
+                return self._latest.restore(
+                    step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
+                )["state"]
+            except Exception as error:
+                problem = _damaged(folder / str(step), error)
+        if problem:
+            raise CheckpointError(
+                f"{problem}, and no other is whole: remove {folder} to begin anew"
+            )
+        return None
+
+    def _check_same_run(self, saved: Any, settings: Settings, where: Path) -> None:
+        if saved.get("version", 1) != legacy.VERSION:
+            raise CheckpointError(
+                f"{where}: was saved by version 0.1 and cannot be resumed; begin a new run from "
+                "its best weights: hrcnn-jax release WORKDIR NAME -o FOLDER, then "
+                "--warm-start FOLDER/NAME.safetensors and another --workdir"
+            )
+        theirs, ours = Settings.from_dict(saved, where), settings
+        different = []
+        for path in FIXED:
+            old, new = (_value(each, path) for each in (theirs, ours))
+            if old != new:
+                name = path[-1].replace("_", "-")
+                different.append(f"{name} ({old} there, {new} here)")
+        if different:
+            raise CheckpointError(
+                f"{where}: is of a run with another {', '.join(different)}: use the same flags, or "
+                "another --workdir"
+            )
 
 
-def load_best(workdir: str | os.PathLike[str]) -> tuple[Config, Params, int, float]:
-    """The best parameters of a run: its configuration, the parameters, their step and score.
+def _value(settings: Settings, path: tuple[str, ...]) -> Any:
+    if path == ("network",):
+        return {name: value for name, value in settings.options.items() if name != "quality"}
+    value: Any = settings
+    for name in path:
+        value = getattr(value, name)
+    return value
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    reason = (str(error).strip().splitlines() or [""])[0]
+    return f"{path}: this checkpoint is damaged ({type(error).__name__}: {reason[:120]})"
+
+
+def load_version_1(workdir: str | os.PathLike[str]) -> tuple[Settings, Any, int, float]:
+    """The best of a run of version 0.1: settings, parameters, step, and gain in dB.
 
     Raises:
-      CheckpointError: if the folder holds no run that has been validated.
+      CheckpointError: if the folder holds no such run.
     """
     folder = Path(workdir).absolute() / "best"
     if not folder.is_dir():
         raise CheckpointError(
-            f"{workdir}: no checkpoint of a training run here (looked for {folder.name}/): give "
-            "the --workdir of a run that has been validated at least once"
+            f"{workdir}: no weights of a training run here (looked for {zoo.BEST} and best/): give "
+            "the workdir of a run that has been validated at least once"
         )
-    with _manager(folder, ocp.CheckpointManagerOptions(best_fn=_score, best_mode="max")) as best:
-        step = best.best_step()
+    options = ocp.CheckpointManagerOptions(
+        best_fn=lambda metrics: metrics["score"], best_mode="max", read_only=True
+    )
+    with ocp.CheckpointManager(folder, options=options) as manager:
+        step = manager.best_step()
         if step is None:
             raise CheckpointError(f"{folder}: empty; train until the first validation")
-        config = _saved_config(best, step)
-        module = registry.build(config.architecture, config.network_options)
-        target = jax.eval_shape(lambda: step.create_state(module, config).ema)
-        restored = best.restore(
-            step, args=ocp.args.Composite(params=ocp.args.StandardRestore(target))
+        found = manager.restore(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardRestore(), config=ocp.args.JsonRestore()
+            ),
         )
-        return config, restored["params"], step, _score(best.metrics(step))
-
-
-def _manager(folder: Path, options: ocp.CheckpointManagerOptions) -> ocp.CheckpointManager:
-    return ocp.CheckpointManager(folder, options=options)
-
-
-def _saved_config(manager: ocp.CheckpointManager, step: int) -> Config:
-    values = manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))
-    return configs.from_dict(values["config"])
-
-
-def _score(metrics: Any) -> float:
-    return float(metrics["score"])
+        score = float(manager.metrics(step)["score"])
+    flat = flatten_dict(found["params"], sep="/")
+    params = unflatten_dict({legacy.parameter_name(k): v for k, v in flat.items()}, sep="/")
+    return Settings.from_dict(found["config"], folder), params, step, score

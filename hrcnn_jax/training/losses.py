@@ -3,12 +3,14 @@
 One value a picture, so that the step can weigh pictures before it averages them.
 """
 
-import importlib
 from collections.abc import Callable
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
+from hrcnn_jax.lookup import find
 from hrcnn_jax.scores import metrics
 
 Loss = Callable[[Array, Array], Array]
@@ -37,19 +39,22 @@ def get(name: str) -> Loss:
     """Finds a loss: a key of ``LOSSES``, or ``package.module:function`` from anywhere.
 
     Raises:
-      ValueError: if there is no such loss.
+      ValueError: if there is no such loss, or it does not return one value a picture.
     """
-    if name in LOSSES:
-        return LOSSES[name]
-    module, _, function = name.partition(":")
-    if not function:
-        raise ValueError(
-            f"no loss {name!r}: choose from {', '.join(LOSSES)}, or give package.module:function"
-        )
-    try:
-        loss = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"cannot load the loss {name!r}: {error}") from error
+    loss: Any = find(name, LOSSES, "loss")
     if not callable(loss):
         raise ValueError(f"cannot load the loss {name!r}: it is not a function")
+    planes = jax.ShapeDtypeStruct((2, 64, 64), jnp.float32)
+    try:
+        shape = jax.eval_shape(loss, planes, planes).shape
+    except (TypeError, ValueError, AttributeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"the loss {name!r} does not take planes (B, H, W) and give an array: {reason}"
+        ) from error
+    if shape != (2,):
+        raise ValueError(
+            f"the loss {name!r} gives an array of shape {shape} for two planes: it has to give one "
+            "value a picture, (B,); take the mean over the last two axes only"
+        )
     return loss

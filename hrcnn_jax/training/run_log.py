@@ -10,10 +10,10 @@ import jax
 from tensorboardX import SummaryWriter
 
 
-class Journal:
+class RunLog:
     """Appends to ``WORKDIR/metrics.jsonl`` and writes TensorBoard events to ``WORKDIR/events``.
 
-    Of many processes the first keeps the journal, for all of them.
+    Of many processes the first writes it, for all of them.
     """
 
     def __init__(self, workdir: Path) -> None:
@@ -24,7 +24,7 @@ class Journal:
         self._lines = (workdir / "metrics.jsonl").open("a", encoding="utf-8")
         self._board = SummaryWriter(str(workdir / "events"))
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -54,7 +54,7 @@ def curve(workdir: Path) -> list[dict[str, float]]:
     What a resumed run did twice, and the time it stood still, are left out.
 
     Args:
-      workdir: of the run; without a journal the curve is empty.
+      workdir: of the run; without a log the curve is empty.
     """
     points: dict[int, dict[str, float]] = {}
     seconds, before = 0.0, None

@@ -1,312 +1,305 @@
-"""Everything a training run can be told, in one dataclass, and the presets that are named.
+"""Everything a training run can be told: nested, typed, saved with every checkpoint.
 
-``train.py`` makes one flag of every field; a checkpoint carries the whole of it.
+``hrcnn-jax train`` makes one flag of every field; names are unique over all sections, so that flags
+need no prefix. What is saved carries a version.
 """
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import tyro
 
-def option(default: Any, group: str, text: str, **extra: Any) -> Any:
-    """A field with the group and help text that ``--help`` shows."""
-    metadata = {"group": group, "help": text, **extra}
-    if isinstance(default, tuple):
-        return field(default_factory=lambda: default, metadata=metadata)
-    return field(default=default, metadata=metadata)
+from hrcnn_jax.data.planes import PLANES
+from hrcnn_jax.networks import legacy, registry
+from hrcnn_jax.networks.base import Architecture
 
 
 @dataclass(frozen=True)
-class Config:
-    """A training run. Tuples are given on the command line as several values."""
+class Data:
+    """The pictures, and the crops that are cut from them."""
 
-    workdir: str = option("runs/hrcnn", "run", "checkpoints, logs and the cache of crops go here")
-    steps: int = option(100_000, "run", "train until this step")
-    seed: int = option(0, "run", "of initialisation, crops and augmentation")
-    log_every: int = option(50, "run", "steps between lines of the log")
-    eval_every: int = option(1000, "run", "steps between validations")
-    save_every: int = option(1000, "run", "steps between checkpoints")
-    parallel: str = option(
-        "jit",
-        "run",
-        "one device, the batch sharded over all devices, or the same under pmap",
-        choices=("jit", "sharded", "pmap"),
-    )
-    warm_start: str = option(
-        "", "run", "begin from the weights of this released network or run; smaller ones are grown"
-    )
+    pictures: Annotated[tuple[str, ...], tyro.conf.arg(name="data", metavar="PICTURES")] = ()
+    """Training pictures: folders, or tfds:NAME[@DIR], for instance tfds:div2k."""
 
-    architecture: str = option(
-        "hrcnn", "network", "which architecture", choices=("hrcnn", "compact", "chroma")
-    )
-    blocks: int = option(4, "network", "residual blocks")
-    hidden_relu: bool = option(True, "network", "hrcnn: ReLUs inside segments; no: literal Eq. 6-7")
-    decoder_init: bool = option(True, "network", "hrcnn: start as the plain JPEG decoder")
-    width: int = option(48, "network", "compact and chroma: channels")
-    kernels: int = option(
-        0, "network", "compact and chroma: kernels that the table mixes into each residual one"
-    )
-    orientations: int = option(
-        1,
-        "network",
-        "compact: 2 reads pictures transposed as well, at twice the cost",
-        choices=(1, 2),
-    )
-    luma: str = option("small", "network", "chroma: the network or run that restores luma for it")
-    dtype: str = option(
-        "float32", "network", "what convolutions compute in", choices=("float32", "bfloat16")
-    )
+    validation: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PICTURES")] = ()
+    """Validation pictures. Without any a tenth of the training pictures is held out, and another
+    tenth is left for testing."""
 
-    data: tuple[str, ...] = option(
-        (), "data", "training pictures: folders, or tfds:NAME[@DIR], for instance tfds:div2k"
-    )
-    validation: tuple[str, ...] = option(
-        (),
-        "data",
-        "validation pictures; default: a tenth of data, and another tenth is left for testing",
-    )
-    planes: str = option(
-        "green",
-        "data",
-        "what is trained on: the green channel (the paper), luma, each of R, G and B, or any of "
-        "R, G, B, Y, Cb, Cr with chroma at full and half size; colour: all at once, for chroma",
-        choices=("green", "luma", "rgb", "any", "colour"),
-    )
-    crops: int = option(20_000, "data", "training crops to cut")
-    validation_crops: int = option(200, "data", "validation crops to cut")
-    crop: int = option(128, "data", "side of the stored crops in pixels")
-    patch: int = option(64, "data", "side of the random part of a crop that a step sees")
-    scales: tuple[float, ...] = option((1.0,), "data", "pictures are resized by each of these")
-    placement: str = option(
-        "auto",
-        "data",
-        "where crops live: on the device, on disk behind a loader, or whichever fits",
-        choices=("auto", "device", "host"),
-    )
+    planes: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(PLANES) + "}")] = "green"
+    """What is trained on: the green channel (the paper); luma; each of R, G and B; any of R, G, B,
+    Y, Cb, Cr, with chroma at full and half size; or colour, all at once, for networks of chroma."""
 
-    quality: tuple[int, ...] = option((10,), "codes", "JPEG quality: one, or lowest and highest")
-    tables: str = option(
-        "luminance",
-        "codes",
-        "Annex K luminance, or any: chrominance and non-standard tables too",
-        choices=("luminance", "any"),
-    )
+    crops: int = 20_000
+    """Training crops to cut."""
 
-    batch: int = option(16, "optimisation", "patches in a step, over all devices")
-    loss: str = option("mse", "optimisation", "mse, charbonnier, ssim, or package.module:function")
-    balance: bool = option(
-        False, "optimisation", "divide each patch's loss by the mean step of its table"
-    )
-    optimiser: str = option(
-        "sgd",
-        "optimisation",
-        "SGD with momentum, Adam or Muon",
-        choices=("sgd", "adam", "muon"),
-    )
-    learning_rate: float = option(0.01, "optimisation", "peak learning rate")
-    momentum: float = option(0.9, "optimisation", "of SGD")
-    warmup: int = option(500, "optimisation", "steps of linear warm-up, then cosine to zero")
-    clip: float = option(1.0, "optimisation", "largest global gradient norm; 0: no clipping")
-    ema: float = option(0.999, "optimisation", "decay of the averaged parameters; 0: none")
+    validation_crops: int = 200
+    """Validation crops to cut."""
+
+    crop: int = 128
+    """Side of the stored crops in pixels."""
+
+    patch: int = 64
+    """Side in pixels of the random part of a crop that a step sees."""
+
+    scales: tuple[float, ...] = (1.0,)
+    """Pictures are resized by each of these before they are cut."""
+
+    placement: Literal["auto", "device", "host"] = "auto"
+    """Where crops live: on the device, on disk behind a loader, or whichever fits."""
+
+    cache: Annotated[str, tyro.conf.arg(metavar="FOLDER")] = ""
+    """Where crops are kept and found again; by default in crops/ beside the workdir."""
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The JPEG codes that crops become."""
+
+    quality: Annotated[tuple[int, ...], tyro.conf.arg(metavar="Q [Q]")] = (10,)
+    """JPEG quality: one, or the lowest and the highest."""
+
+    tables: Literal["luminance", "any"] = "luminance"
+    """Annex K's luminance table, or any: chrominance and non-standard tables, too."""
+
+    luma: Annotated[str, tyro.conf.arg(metavar="MODEL")] = "small"
+    """For networks of chroma: the network that restores luma for them, by name or path."""
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How the parameters are changed."""
+
+    batch: int = 16
+    """Patches in a step, over all devices."""
+
+    loss: Annotated[str, tyro.conf.arg(metavar="LOSS")] = "mse"
+    """mse, charbonnier, ssim, or package.module:function."""
+
+    balance: bool = False
+    """Divide each patch's loss by the mean step of its table."""
+
+    optimiser: Literal["sgd", "adam", "muon"] = "sgd"
+    """SGD with momentum, Adam or Muon."""
+
+    learning_rate: float = 0.01
+    """Peak learning rate."""
+
+    momentum: float = 0.9
+    """Momentum of SGD."""
+
+    warmup: int = 500
+    """Steps of linear warm-up; a cosine down to zero follows."""
+
+    clip: float = 1.0
+    """Largest global norm of the gradient; 0 for no clipping."""
+
+    ema: float = 0.999
+    """Decay of the averaged parameters, which are the ones to validate and keep; 0 for none."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How long, where and on what."""
+
+    workdir: Annotated[str, tyro.conf.arg(metavar="FOLDER")] = "runs/hrcnn"
+    """Checkpoints and logs go here."""
+
+    steps: int = 100_000
+    """Train until this step."""
+
+    seed: int = 0
+    """Seed of initialisation, crops and augmentation."""
+
+    log_every: int = 50
+    """Steps between lines of the log."""
+
+    eval_every: int = 1000
+    """Steps between validations."""
+
+    save_every: int = 1000
+    """Steps between checkpoints."""
+
+    parallel: Literal["jit", "sharded", "pmap"] = "jit"
+    """One device, the batch sharded over all devices, or the same under pmap."""
+
+    warm_start: Annotated[str, tyro.conf.arg(metavar="MODEL")] = ""
+    """Begin from the weights of a released network, a weights file or another run; smaller ones
+    are grown."""
+
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What convolutions compute in."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A training run.
+
+    Attributes:
+      architecture: what is trained: a key of the registry, or ``package.module:NAME``.
+      network: options of the architecture, those left out at their defaults.
+      data: pictures and crops.
+      codes: what crops become.
+      optimisation: how parameters are changed.
+      run: how long, where and on what.
+    """
+
+    architecture: str = registry.DEFAULT
+    network: Mapping[str, Any] = field(default_factory=dict)
+    data: Data = field(default_factory=Data)
+    codes: Codes = field(default_factory=Codes)
+    optimisation: Optimisation = field(default_factory=Optimisation)
+    run: Run = field(default_factory=Run)
 
     @property
-    def network_options(self) -> dict[str, Any]:
-        """The options of this configuration's architecture."""
-        if self.architecture == "hrcnn":
-            return {
-                "quality": self.quality[0],
-                "blocks": self.blocks,
-                "hidden_relu": self.hidden_relu,
-                "decoder_init": self.decoder_init,
-            }
-        options = {"width": self.width, "blocks": self.blocks, "kernels": self.kernels}
-        if self.architecture == "compact":
-            options["orientations"] = self.orientations
+    def options(self) -> dict[str, Any]:
+        """All options that the network is built with; they are what a card keeps."""
+        architecture = registry.get(self.architecture)
+        options = architecture.options | dict(self.network)
+        if architecture.serves_one_quality:
+            options["quality"] = self.codes.quality[0]
         return options
+
+    def changed(self, **values: Any) -> "Settings":
+        """These settings with some values replaced, whichever section they are in.
+
+        Raises:
+          ValueError: if there is no setting of that name.
+        """
+        sections: dict[str, Any] = {}
+        for name, value in values.items():
+            section = _section_of(name)
+            if section is None and name == "architecture":
+                sections[name] = value
+            elif section is None:
+                sections.setdefault("network", dict(self.network))[name] = value
+            else:
+                before = sections.get(section, getattr(self, section))
+                sections[section] = dataclasses.replace(before, **{name: value})
+        after = dataclasses.replace(self, **sections)
+        after._check_options()
+        return after
+
+    def _check_options(self) -> None:
+        unknown = self.network.keys() - flags_of(registry.get(self.architecture)).keys()
+        if unknown:
+            raise ValueError(
+                f"no setting {', '.join(sorted(unknown))}, and no option of that name of the "
+                f"architecture {self.architecture}"
+            )
 
     def check(self) -> None:
         """Raises ValueError, saying what to change, if the values do not fit together."""
-        if not self.data:
+        data, quality = self.data, self.codes.quality
+        architecture = registry.get(self.architecture)
+        self._check_options()
+        if not data.pictures:
             raise ValueError("no training pictures: give --data FOLDER or --data tfds:div2k")
-        if not 1 <= len(self.quality) <= 2 or not all(1 <= q <= 100 for q in self.quality):
-            raise ValueError(f"--quality takes one or two values from 1 to 100, got {self.quality}")
-        if self.quality[0] > self.quality[-1]:
-            raise ValueError(f"--quality takes the lowest first, got {self.quality}")
-        if self.architecture == "hrcnn" and len(self.quality) > 1:
-            raise ValueError("hrcnn is trained for one quality: give --quality one value")
-        if self.patch % 8 or self.patch > self.crop:
+        if data.planes not in PLANES:
+            raise ValueError(f"--planes: no {data.planes!r}: choose from {', '.join(PLANES)}")
+        if not 1 <= len(quality) <= 2 or not all(1 <= q <= 100 for q in quality):
+            raise ValueError(f"--quality takes one or two values from 1 to 100, got {quality}")
+        if quality[0] > quality[-1]:
+            raise ValueError(f"--quality takes the lowest first, got {quality}")
+        if architecture.serves_one_quality and len(quality) > 1:
             raise ValueError(
-                f"--patch {self.patch} must be a multiple of 8 and at most --crop {self.crop}"
+                f"{self.architecture} is trained for one quality: give --quality one value"
             )
-        if (self.planes == "colour") != (self.architecture == "chroma"):
-            raise ValueError("--planes colour and --architecture chroma go together: give both")
-        if self.planes == "colour" and self.patch % 16:
-            raise ValueError(f"--patch {self.patch} must be a multiple of 16 for 4:2:0 colour")
-        if self.planes == "any" and self.crop < 2 * self.patch:
-            raise ValueError("--planes any halves chroma: --crop must be at least twice --patch")
-        counts = ("steps", "log_every", "eval_every", "save_every", "batch")
-        for name in (*counts, "crops", "validation_crops", "patch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}")
+        if data.patch % 8 or data.patch > data.crop:
+            raise ValueError(
+                f"--patch {data.patch} must be a multiple of 8 and at most --crop {data.crop}"
+            )
+        planes = PLANES[data.planes]
+        if planes.at_once != (architecture.kind == "chroma"):
+            raise ValueError(
+                f"--planes {data.planes} and --architecture {self.architecture} do not go "
+                "together: networks of chroma are trained on colour, and no others are"
+            )
+        if planes.at_once and data.patch % 16:
+            raise ValueError(f"--patch {data.patch} must be a multiple of 16 for 4:2:0 colour")
+        if planes.has_chroma and data.crop < 2 * data.patch:
+            raise ValueError(
+                f"--planes {data.planes} halves chroma: --crop must be at least twice --patch"
+            )
+        for section, names in (
+            (self.run, ("steps", "log_every", "eval_every", "save_every")),
+            (self.optimisation, ("batch",)),
+            (data, ("crops", "validation_crops", "patch")),
+        ):
+            for name in names:
+                if getattr(section, name) < 1:
+                    flag = name.replace("_", "-")
+                    raise ValueError(f"--{flag} must be at least 1, got {getattr(section, name)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it, with the version of its layout."""
+        values = dataclasses.asdict(self)
+        for section in SECTIONS:
+            values[section] = {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in values[section].items()
+            }
+        return {"version": legacy.VERSION, **values, "network": dict(self.network)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], source: object) -> "Settings":
+        """Inverse of :meth:`to_dict`; takes what earlier versions saved, too.
+
+        Args:
+          values: as saved.
+          source: where they are from, for messages.
+
+        Raises:
+          ValueError: if a section or a value is unknown or missing.
+        """
+        try:
+            known = legacy.upgraded_settings(values)
+            del known["version"]
+            architecture = registry.get(known["architecture"])
+            taken = flags_of(architecture)
+            network = {name: v for name, v in known.pop("network").items() if name in taken}
+            sections = {
+                name: _section(kind, known.pop(name), f"{source}: {name}")
+                for name, kind in SECTIONS.items()
+            }
+            return cls(known.pop("architecture"), network, **_all_used(known, source, sections))
+        except KeyError as error:
+            raise ValueError(f"{source}: the saved settings lack {error}") from error
 
 
-def paper() -> dict[str, Any]:
-    """The paper's data: 125,000 training crops of 128x128 from DIV2K, green channel, SGD.
-
-    Command: ``python train.py --preset paper --quality 10 --workdir runs/paper``. Never run in
-    full by us: DIV2K was not at hand.
-    """
-    return {
-        "data": ("tfds:div2k",),
-        "crops": 125_000,
-        "crop": 128,
-        "patch": 128,
-        "batch": 64,
-    }
+SECTIONS: dict[str, type] = {
+    "data": Data,
+    "codes": Codes,
+    "optimisation": Optimisation,
+    "run": Run,
+}
 
 
-def hrcnn() -> dict[str, Any]:
-    """The paper's network on a CPU: the released ``hrcnn-q10``, ``-q30`` and ``-q50``.
-
-    Command: ``python train.py --preset hrcnn --quality 10 --data PICTURES --workdir runs/q10``,
-    and for 30 and 50 the same with ``--warm_start runs/q10``. It takes 75 minutes of one CPU core
-    (EPYC). Expect +1.26 / +1.29 / +1.30 dB on LIVE1, green, of the released ones, which had more:
-    RESULTS.md tells what.
-    """
-    return {
-        "steps": 3600,
-        "eval_every": 200,
-        "save_every": 200,
-        "planes": "rgb",
-        "crops": 12_000,
-        "validation_crops": 100,
-        "patch": 64,
-        "scales": (1.0, 0.7),
-        "batch": 8,
-        "optimiser": "muon",
-        "learning_rate": 1e-3,
-        "warmup": 50,
-    }
+def flags_of(architecture: Architecture) -> dict[str, Any]:
+    """The options of an architecture that a run can choose, and their defaults."""
+    follows = {"quality"} if architecture.serves_one_quality else set()
+    return {name: value for name, value in architecture.options.items() if name not in follows}
 
 
-def hrcnn_gpu() -> dict[str, Any]:
-    """The same on one GPU, for as long as the paper trained; written down, not yet run.
-
-    Command: ``python train.py --preset hrcnn_gpu --quality 10 --warm_start hrcnn-q10 --data
-    PICTURES --workdir runs/q10``, and so for 30 and 50.
-    """
-    return {
-        **hrcnn(),
-        "steps": 100_000,
-        "eval_every": 2000,
-        "save_every": 1000,
-        "crops": 40_000,
-        "crop": 192,
-        "patch": 128,
-        "batch": 32,
-        "warmup": 500,
-        "dtype": "bfloat16",
-    }
+def _section_of(name: str) -> str | None:
+    for section, kind in SECTIONS.items():
+        if any(each.name == name for each in dataclasses.fields(kind)):
+            return section
+    return None
 
 
-def small() -> dict[str, Any]:
-    """The released ``small``: one compact network for every table.
-
-    Command: ``python train.py --preset small --data PICTURES --workdir runs/small``. It takes 75
-    minutes of one CPU core (EPYC). Expect +1.39 / +1.40 / +1.40 dB on LIVE1, green, at quality
-    10 / 30 / 50 of the released one, which began from an earlier release of 11,500 steps, 80 wide:
-    the channels that mattered least taken out, those that never passed their ReLU drawn anew.
-    """
-    return {
-        "steps": 7_500,
-        "eval_every": 500,
-        "save_every": 250,
-        "architecture": "compact",
-        "blocks": 2,
-        "width": 64,
-        "kernels": 4,
-        "orientations": 2,
-        "planes": "any",
-        "crops": 12_000,
-        "validation_crops": 100,
-        "crop": 192,
-        "patch": 96,
-        "quality": (5, 100),
-        "tables": "any",
-        "balance": True,
-        "optimiser": "muon",
-        "learning_rate": 1.5e-3,
-        "warmup": 100,
-    }
+def _section(kind: type, values: Mapping[str, Any], source: str) -> Any:
+    names = {each.name for each in dataclasses.fields(kind)}
+    unknown = values.keys() - names
+    if unknown:
+        raise ValueError(
+            f"{source}: unknown settings {', '.join(sorted(unknown))}; they are of another version"
+        )
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
-def large() -> dict[str, Any]:
-    """The released ``large``: the same, larger.
-
-    Command: ``python train.py --preset large --warm_start small --data PICTURES --workdir
-    runs/large``: it begins with what ``small`` does, and grows. It takes 75 minutes of one CPU core
-    (EPYC). Expect +1.44 / +1.46 / +1.47 dB on LIVE1, green, at quality 10 / 30 / 50 of the released
-    one, which went on from there for 11,000 steps at a learning rate of 7e-4.
-    """
-    return {
-        **small(),
-        "steps": 3_400,
-        "eval_every": 450,
-        "save_every": 100,
-        "blocks": 3,
-        "width": 128,
-        "batch": 8,
-        "learning_rate": 1e-3,
-    }
-
-
-def chroma() -> dict[str, Any]:
-    """The released ``chroma``: 4:2:0 chroma at full size, beside luma that ``small`` restores.
-
-    Command: ``python train.py --preset chroma --data PICTURES --workdir runs/chroma``, here with
-    ``--warm_start`` from an earlier release of 28,000 steps, idle channels drawn anew. It takes an
-    hour of one CPU core (EPYC). Expect +1.55 / +1.41 / +1.38 / +1.33 dB over RGB on LIVE1, 4:2:0,
-    at quality 10 / 20 / 30 / 40, of the released one, which went on for 18,000 steps at 7e-4.
-    """
-    return {
-        **small(),
-        "steps": 9_500,
-        "eval_every": 1000,
-        "architecture": "chroma",
-        "width": 64,
-        "planes": "colour",
-        "crop": 144,
-        "patch": 128,
-        # Most photographs at hand are 4:2:0 themselves: only made smaller do they have chroma
-        # detail to learn.
-        "scales": (0.5, 0.7),
-        "batch": 8,
-        "learning_rate": 1e-3,
-    }
-
-
-PRESETS = {preset.__name__: preset for preset in (paper, hrcnn, hrcnn_gpu, small, large, chroma)}
-"""Named starting points; flags given beside a preset win. Each docstring gives the command, the
-hardware, the time it took and the score to expect."""
-
-
-def from_preset(name: str | None, **overrides: Any) -> Config:
-    """A configuration: the defaults, then the preset, then the overrides.
-
-    Raises:
-      ValueError: if there is no such preset.
-    """
-    if name is not None and name not in PRESETS:
-        raise ValueError(f"no preset {name!r}: choose from {', '.join(PRESETS)}")
-    values: dict[str, Any] = {**(PRESETS[name]() if name else {}), **overrides}
-    return Config(**values)
-
-
-def to_dict(config: Config) -> dict[str, Any]:
-    """A JSON-friendly copy."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(config).items()}
-
-
-def from_dict(values: dict[str, Any]) -> Config:
-    """Inverse of :func:`to_dict`."""
-    kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return Config(**kept)
+def _all_used(rest: Mapping[str, Any], source: object, sections: dict[str, Any]) -> dict[str, Any]:
+    if rest.keys() - {"architecture"}:
+        raise ValueError(f"{source}: unknown sections {', '.join(sorted(rest))}")
+    return sections

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -20,14 +19,11 @@ import optax
 import optax.contrib
 from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jax.typing import ArrayLike
 from optax.contrib import MuonDimensionNumbers
 
-from hrcnn_jax.networks import registry
-from hrcnn_jax.networks.growth import grow
-from hrcnn_jax.scores import metrics
+from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.training import losses
-from hrcnn_jax.training.settings import Config
+from hrcnn_jax.training.settings import Settings
 from hrcnn_jax.training.tasks import Drawn, Task
 
 Params = Any
@@ -49,20 +45,21 @@ class TrainState:
     ema: Params
 
 
-def make_optimiser(config: Config) -> optax.GradientTransformation:
+def make_optimiser(settings: Settings) -> optax.GradientTransformation:
     """Clipping, then SGD with momentum, Adam or Muon; linear warm-up, then cosine decay to zero."""
+    how, steps = settings.optimisation, settings.run.steps
     schedule = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, min(config.warmup, config.steps // 2), config.steps
+        0.0, how.learning_rate, min(how.warmup, steps // 2), steps
     )
-    if config.optimiser == "sgd":
-        rule = optax.sgd(schedule, momentum=config.momentum, nesterov=True)
-    elif config.optimiser == "adam":
+    if how.optimiser == "sgd":
+        rule = optax.sgd(schedule, momentum=how.momentum, nesterov=True)
+    elif how.optimiser == "adam":
         rule = optax.adam(schedule)
     else:
         rule = optax.contrib.muon(
             schedule, consistent_rms=0.2, muon_weight_dimension_numbers=_as_matrices
         )
-    limit = optax.clip_by_global_norm(config.clip) if config.clip else optax.identity()
+    limit = optax.clip_by_global_norm(how.clip) if how.clip else optax.identity()
     return optax.chain(limit, rule)
 
 
@@ -78,35 +75,41 @@ def _as_matrices(params: Params) -> Any:
     return jax.tree.map(matrix_of, params)
 
 
-def create_state(module: nn.Module, config: Config, params: Params | None = None) -> TrainState:
+def create_state(
+    architecture: Architecture, settings: Settings, params: Params | None = None
+) -> TrainState:
     """The state before the first step, from ``params`` or from fresh parameters.
 
-    Parameters of a smaller network are grown into those of the module.
+    Parameters of a smaller network are grown into those of this one.
 
     Raises:
-      ValueError: if ``params`` do not fit into the module's.
+      ValueError: if ``params`` do not fit into the network's.
     """
-    fresh = registry.init(module, jax.random.key(config.seed))
-    params = fresh if params is None else jax.tree.map(jnp.asarray, grow(params, fresh))
-    opt_state = make_optimiser(config).init(params)
+    module = architecture.build(settings.options, dtype=settings.run.dtype)
+    fresh = architecture.init(module, jax.random.key(settings.run.seed))
+    if params is None:
+        params = fresh
+    else:
+        params = jax.tree.map(jnp.asarray, architecture.grow(params, fresh))
+    opt_state = make_optimiser(settings).init(params)
     # A copy: the step donates the state, and may not donate one buffer twice.
     ema = jax.tree.map(jnp.copy, params)
     return TrainState(jnp.zeros((), jnp.int32), params, opt_state, ema)
 
 
 def make_update(
-    task: Task, config: Config, *, resident: bool, axis: str | None = None
+    task: Task, settings: Settings, *, resident: bool, axis: str | None = None
 ) -> Callable[[TrainState, Array, Array], tuple[TrainState, Metrics]]:
     """One training step on some of a batch: ``update(state, keys, crops)``.
 
     Args:
       task: what the network is trained to do.
-      config: the run.
+      settings: of the run.
       resident: ``crops`` are all there are, each key draws its own; otherwise one crop a key.
       axis: the mapped axis to average over, under pmap.
     """
-    loss_function = losses.get(config.loss)
-    optimiser = make_optimiser(config)
+    loss_function = losses.get(settings.optimisation.loss)
+    optimiser = make_optimiser(settings)
 
     def example(key: Array, crop_or_crops: Array) -> Drawn:
         index_key, draw_key = jax.random.split(key)
@@ -120,7 +123,7 @@ def make_update(
         target, _, restored = task.outcome(params, drawn)
         planes = loss_function(*(x.reshape(-1, *x.shape[-2:]) for x in (restored, target)))
         per_patch = jnp.mean(planes.reshape(target.shape[0], -1), axis=1)
-        if config.balance:
+        if settings.optimisation.balance:
             steps = drawn.tables.reshape(target.shape[0], -1).astype(jnp.float32)
             per_patch *= BALANCE_SCALE / jnp.mean(steps, axis=1)
         return jnp.mean(per_patch)
@@ -132,7 +135,7 @@ def make_update(
             loss, gradient = jax.lax.pmean((loss, gradient), axis)
         change, opt_state = optimiser.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, change)
-        ema = _average(state.ema, params, state.step, config.ema)
+        ema = _average(state.ema, params, state.step, settings.optimisation.ema)
         values = {
             "loss": loss,
             "gradient_norm": optax.tree.norm(gradient),
@@ -165,40 +168,39 @@ class Parallel:
     place_crops: Callable[[np.ndarray], Array]
 
 
-def make_step(task: Task, config: Config, *, resident: bool = True) -> Parallel:
-    """The training step in the form that ``config.parallel`` names; all three agree.
+def make_step(task: Task, settings: Settings, *, resident: bool = True) -> Parallel:
+    """The training step in the form that ``settings.run.parallel`` names; all three agree.
 
     Args:
       task: what the network is trained to do.
-      config: the run; ``config.batch`` patches a step over all devices.
+      settings: of the run; ``batch`` patches a step over all devices.
       resident: crops stay on the devices and the step draws from them; otherwise every call is
-        given its own ``config.batch`` crops.
+        given its own ``settings.optimisation.batch`` crops.
 
     Raises:
       ValueError: if the batch cannot be divided among the devices, or there are several processes
-        and ``config.parallel`` is for one.
+        and ``settings.run.parallel`` is for one.
     """
     devices = jax.devices()
-    if config.parallel == "jit" and jax.process_count() > 1:
+    if settings.run.parallel == "jit" and jax.process_count() > 1:
         raise ValueError("many processes need --parallel sharded or --parallel pmap")
-    if config.parallel != "jit" and config.batch % len(devices):
-        raise ValueError(
-            f"--batch {config.batch} must be a multiple of the {len(devices)} devices in use"
-        )
-    root = jax.random.key(config.seed + 1)
+    if settings.run.parallel != "jit" and settings.optimisation.batch % len(devices):
+        batch = settings.optimisation.batch
+        raise ValueError(f"--batch {batch} must be a multiple of the {len(devices)} devices in use")
+    root = jax.random.key(settings.run.seed + 1)
 
     def keys_of(step: Array) -> Array:
-        return jax.random.split(jax.random.fold_in(root, step), config.batch)
+        return jax.random.split(jax.random.fold_in(root, step), settings.optimisation.batch)
 
-    if config.parallel == "pmap":
-        return _pmap_step(task, config, resident, devices, keys_of)
+    if settings.run.parallel == "pmap":
+        return _pmap_step(task, settings, resident, devices, keys_of)
 
-    update = make_update(task, config, resident=resident)
+    update = make_update(task, settings, resident=resident)
     mesh = jax.make_mesh(
-        (len(devices) if config.parallel == "sharded" else 1,),
+        (len(devices) if settings.run.parallel == "sharded" else 1,),
         (AXIS,),
         axis_types=(AxisType.Auto,),
-        devices=devices if config.parallel == "sharded" else devices[:1],
+        devices=devices if settings.run.parallel == "sharded" else devices[:1],
     )
     everywhere = NamedSharding(mesh, PartitionSpec())
     divided = NamedSharding(mesh, PartitionSpec(AXIS))
@@ -214,13 +216,13 @@ def make_step(task: Task, config: Config, *, resident: bool = True) -> Parallel:
 
 def _pmap_step(
     task: Task,
-    config: Config,
+    settings: Settings,
     resident: bool,
     devices: list[jax.Device],
     keys_of: Callable[[Array], Array],
 ) -> Parallel:
-    update = make_update(task, config, resident=resident, axis=AXIS)
-    share = config.batch // len(devices)
+    update = make_update(task, settings, resident=resident, axis=AXIS)
+    share = settings.optimisation.batch // len(devices)
 
     def one_device(rank: Array, state: TrainState, crops: Array) -> tuple[TrainState, Metrics]:
         keys = jax.lax.dynamic_slice_in_dim(keys_of(state.step), rank * share, share)
@@ -254,25 +256,3 @@ def _replicate(sharding: NamedSharding) -> Callable[[np.ndarray], Array]:
 
 def _divide(sharding: NamedSharding) -> Callable[[np.ndarray], Array]:
     return lambda crops: jax.make_array_from_process_local_data(sharding, crops)
-
-
-def make_validate(task: Task) -> Callable[[Params, Array, ArrayLike], tuple[Array, Array]]:
-    """Compiled ``validate(params, pixels, quality)``: PSNR of the plain decode and of the network.
-
-    Pixels are ``(B, H, W)`` or ``(B, H, W, 3)`` float32 in [0, 1], as the task takes them; each
-    result is ``(B,)`` dB, both pictures rounded to 8 bits.
-    """
-
-    @jax.jit
-    def validate(params: Params, pixels: Array, quality: ArrayLike) -> tuple[Array, Array]:
-        target, *pictures = task.outcome(params, task.standard(pixels, jnp.asarray(quality)))
-        plain, restored = (metrics.to_8_bits(picture) for picture in pictures)
-        return _psnr(plain, target), _psnr(restored, target)
-
-    return validate
-
-
-def _psnr(pictures: Array, targets: Array) -> Array:
-    """Over all planes of a picture together."""
-    as_one = [x.reshape(x.shape[0], -1, x.shape[-1]) for x in (pictures, targets)]
-    return metrics.psnr(*as_one)

@@ -4,9 +4,9 @@ A task draws pixels and quantisation tables, makes the codes a file would hold, 
 restore them. The training step, validation and checkpoints know no more of it than that.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,9 +16,10 @@ from hrcnn_jax.data.patches import Augmentation, colour_patch
 from hrcnn_jax.data.planes import PLANES
 from hrcnn_jax.jpeg import color, transform
 from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE
-from hrcnn_jax.networks import registry, zoo
+from hrcnn_jax.networks import base, zoo
+from hrcnn_jax.networks.cards import Kind
 from hrcnn_jax.networks.chroma import FACTOR
-from hrcnn_jax.training.settings import Config
+from hrcnn_jax.training.settings import Codes, Settings
 
 
 class Drawn(NamedTuple):
@@ -57,16 +58,16 @@ class Task(Protocol):
 class Planes:
     """Restoring one plane, whatever it is of."""
 
-    def __init__(self, module: nn.Module, config: Config) -> None:
-        """For any architecture but ``chroma``."""
-        self._module, self._config = module, config
-        self._augment = Augmentation(PLANES[config.planes], config.patch)
+    def __init__(self, module: Any, settings: Settings) -> None:
+        """For architectures of kind ``planes``."""
+        self._module, self._settings = module, settings
+        self._augment = Augmentation(PLANES[settings.data.planes], settings.data.patch)
 
     def draw(self, key: Array, crop: Array) -> Drawn:
         """A plane, with a table that suits it."""
         augment_key, table_key = jax.random.split(key)
         plane, is_chroma = self._augment(augment_key, crop)
-        return Drawn(plane, draw_table(table_key, is_chroma, self._config))
+        return Drawn(plane, draw_table(table_key, is_chroma, self._settings.codes))
 
     def standard(self, pixels: Array, quality: int | Array) -> Drawn:
         """With Annex K's luminance table."""
@@ -76,24 +77,26 @@ class Planes:
     def outcome(self, params: Any, drawn: Drawn) -> Outcome:
         """The plane, decoded and restored."""
         codes = transform.encode(drawn.pixels, drawn.tables)
-        restored = registry.restore(self._module, params, codes, drawn.tables)
+        restored = base.restore(self._module, params, codes, drawn.tables)
         return Outcome(drawn.pixels, transform.decode(codes, drawn.tables), restored)
 
 
 class Colour:
     """Restoring 4:2:0 chroma beside luma that another network restores, compared as RGB."""
 
-    def __init__(self, module: nn.Module, config: Config) -> None:
-        """For the architecture ``chroma``; ``config.luma`` names the other network."""
-        self._module, self._config = module, config
-        self._luma = zoo.load_any(config.luma)
+    def __init__(self, module: Any, settings: Settings) -> None:
+        """For architectures of kind ``chroma``; ``settings.codes.luma`` is the other network."""
+        self._module, self._settings = module, settings
+        self._luma = zoo.load(settings.codes.luma)
 
     def draw(self, key: Array, crop: Array) -> Drawn:
         """A colour patch, with a table of luma and one of both chroma planes."""
         patch_key, table_key = jax.random.split(key)
-        pixels = colour_patch(patch_key, crop, self._config.patch)
+        pixels = colour_patch(patch_key, crop, self._settings.data.patch)
         # One key for both: an encoder scales its tables by the same quality.
-        tables = [draw_table(table_key, jnp.asarray(c), self._config) for c in (False, True)]
+        tables = [
+            draw_table(table_key, jnp.asarray(c), self._settings.codes) for c in (False, True)
+        ]
         return Drawn(pixels, jnp.stack(tables))
 
     def standard(self, pixels: Array, quality: int | Array) -> Drawn:
@@ -118,7 +121,7 @@ class Colour:
         plain = [transform.decode(luma_codes, luma_table), enlarged[:, 0], enlarged[:, 1]]
 
         network = self._luma
-        luma = registry.restore(network.module, network.params, luma_codes, luma_table)
+        luma = base.restore(network.module, network.params, luma_codes, luma_table)
         luma = jax.lax.stop_gradient(luma)
         planes = jnp.moveaxis(transform.from_blocks(codes), 1, -1)
         full: Any = self._module.apply({"params": params}, planes, tables, luma, luma_table)
@@ -131,13 +134,12 @@ def _to_rgb(planes: list[Array]) -> Array:
     return jnp.moveaxis(color.ycbcr_to_rgb(jnp.stack(planes, axis=-1)), -1, 1)
 
 
-def of(module: nn.Module, config: Config) -> Task:
-    """The task of a run."""
-    return Colour(module, config) if config.architecture == "chroma" else Planes(module, config)
+TASKS: dict[Kind, Callable[[Any, Settings], Task]] = {"planes": Planes, "chroma": Colour}
+"""What a network is trained to do, by the kind of its architecture."""
 
 
-def draw_table(key: Array, is_chroma: Array, config: Config) -> Array:
-    """A quantisation table ``(8, 8)`` int32 as the configuration's files carry them.
+def draw_table(key: Array, is_chroma: Array, codes: Codes) -> Array:
+    """A quantisation table ``(8, 8)`` int32 as the files that are trained on carry them.
 
     Qualities are log-uniform between the lowest and the highest. With ``tables="any"`` chroma
     mostly gets Annex K's chrominance table, and three tables in ten are non-standard: blends of
@@ -145,10 +147,10 @@ def draw_table(key: Array, is_chroma: Array, config: Config) -> Array:
     by much less in most tables.
     """
     quality_key, swap_key, odd_key, blend_key, spread_key, jitter_key = jax.random.split(key, 6)
-    low, high = config.quality[0], config.quality[-1]
+    low, high = codes.quality[0], codes.quality[-1]
     exponent = jax.random.uniform(quality_key, (), minval=np.log(low), maxval=np.log(high + 1))
     quality = jnp.clip(jnp.exp(exponent).astype(jnp.int32), low, high)
-    if config.tables == "luminance":
+    if codes.tables == "luminance":
         return transform.quality_table(quality)
     use_chrominance = is_chroma ^ jax.random.bernoulli(swap_key, 0.15)
     base = jnp.where(use_chrominance, CHROMINANCE, LUMINANCE)

@@ -1,0 +1,326 @@
+"""``evaluate``: measures networks against plain JPEG decoding; ``python evaluate.py`` is the same.
+
+  hrcnn-jax evaluate --model small --data PICTURES --output-dir results --figures
+
+Codes are made from each picture's plane at each quality; both the plain decode and the network's
+picture are rounded to 8 bits before they are compared with the original.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hrcnn_jax.cli.common import FAILED, complain, dashed
+from hrcnn_jax.data import sources
+from hrcnn_jax.data.crops import cut_crops
+from hrcnn_jax.data.planes import MEASURED
+from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.hardware import hardware
+from hrcnn_jax.networks import cards, zoo
+from hrcnn_jax.networks.zoo import Network
+from hrcnn_jax.restoration.compilation import keep_programs
+from hrcnn_jax.restoration.restorer import Restorer
+from hrcnn_jax.scores import protocol
+from hrcnn_jax.scores.evaluation import (
+    TABLES,
+    EvaluationError,
+    Picture,
+    Result,
+    as_csv,
+    finite,
+    measure,
+    samples_of,
+    table_of,
+)
+from hrcnn_jax.scores.protocol import COLOUR, Protocol
+
+HELP = "measure networks against plain JPEG decoding"
+QUALITIES = (10, 30, 50)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Flags."""
+    parser = argparse.ArgumentParser(
+        prog="hrcnn-jax evaluate",
+        description="Measure networks against plain JPEG decoding: PSNR, SSIM, seconds.",
+        epilog="The paper's Table II: --data LIVE1. Its Table I: --data tfds:div2k --crop 128.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=96),
+    )
+    parser.add_argument(
+        "--model",
+        nargs="+",
+        default=[zoo.DEFAULT],
+        help="released networks, weights files or folders of training runs "
+        f"(default: {zoo.DEFAULT})",
+    )
+    parser.add_argument(
+        "--data", nargs="+", required=True, help="pictures: folders, or tfds:NAME[@DIR]"
+    )
+    parser.add_argument(
+        "--test-split",
+        action="store_true",
+        help="only the tenth of the pictures that train.py, given the same data, left for testing",
+    )
+    parser.add_argument(
+        "--quality",
+        nargs="+",
+        type=_quality,
+        help="JPEG qualities (default: 10 30 50, or the only one a network serves)",
+    )
+    parser.add_argument(
+        "--table",
+        choices=tuple(TABLES),
+        default="luminance",
+        help="the quantisation table that qualities scale: Annex K's, all steps alike, or N. "
+        "Robidoux's (MozJPEG); --planes rgb has Annex K's two (default: luminance)",
+    )
+    parser.add_argument(
+        "--planes",
+        choices=(*MEASURED, COLOUR),
+        default="green",
+        help="the green channel, as in the paper; JFIF luma; luma in studio range, as the "
+        "literature (with --quality 10 20 30 40); JFIF chroma (with --table chrominance); or "
+        "whole colour files, 4:2:0 (default: green)",
+    )
+    parser.add_argument(
+        "--crop",
+        type=int,
+        metavar="SIDE",
+        help="measure random crops of SIDE pixels instead of whole pictures",
+    )
+    parser.add_argument("--crops", type=int, help="how many crops (default: 14040, as the paper)")
+    parser.add_argument(
+        "--faithful",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="project onto the pictures that have exactly these codes (default: yes)",
+    )
+    parser.add_argument(
+        "--chroma",
+        default=cards.CHROMA,
+        help="what restores chroma for --planes rgb: a released network, the folder of a training "
+        f"run, or none, each plane by itself (default: {cards.CHROMA})",
+    )
+    parser.add_argument("--output-dir", help="write metrics.json, metrics.csv and figures here")
+    parser.add_argument(
+        "--figures", action="store_true", help="draw pictures, and a network's stages if it has any"
+    )
+    parser.add_argument(
+        "--figure-pictures", type=int, default=2, help="how many pictures to draw (default: 2)"
+    )
+    parser.add_argument(
+        "--times",
+        action="store_true",
+        help="measure seconds from a file to an array, too, beside Pillow's (on an idle machine)",
+    )
+    parser.add_argument(
+        "--card", action="store_true", help="write the means into the released networks' cards"
+    )
+    given = parser.parse_args(dashed(argv))
+    if given.crop is not None and (given.crop < 8 or given.crop % 8):
+        parser.error(f"--crop {given.crop}: must be a multiple of 8")
+    if given.crops is not None and (given.crop is None or given.crops < 1):
+        parser.error("--crops: give a positive number, and their side by --crop")
+    if given.figures and given.output_dir is None:
+        parser.error("--figures: say where to by --output-dir")
+    if given.figures and given.planes == COLOUR:
+        parser.error(f"--figures: are of single planes, not of --planes {COLOUR}")
+    if given.table != "luminance" and (given.figures or given.planes == COLOUR):
+        parser.error(f"--table {given.table}: not for --figures, nor for --planes {COLOUR}")
+    if given.figure_pictures < 0:
+        parser.error(f"--figure-pictures {given.figure_pictures}: must be 0 or more")
+    given.crops = given.crops or 14_040
+    return given
+
+
+def _quality(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text}: a quality is an integer from 1 to 100")
+    return int(text)
+
+
+def load_networks(models: Sequence[str], *, card: bool) -> list[Network]:
+    """The networks to measure, under names that differ; released ones if cards are written."""
+    networks: list[Network] = []
+    for model in models:
+        network = zoo.load(model)
+        if network.name in [other.name for other in networks]:
+            network = dataclasses.replace(network, name=model)
+        if network.name in [other.name for other in networks]:
+            raise EvaluationError(f"--model: {model} is given twice")
+        if card and not cards.is_released(model):
+            raise EvaluationError(f"--card: {model} is not a released network")
+        networks.append(network)
+    return networks
+
+
+def qualities_of(network: Network, asked: Sequence[int] | None) -> list[int]:
+    """The qualities to measure a network at: what it serves of those asked for."""
+    own = network.quality
+    if own is None:
+        return list(dict.fromkeys(asked or QUALITIES))
+    others = [quality for quality in asked or [] if quality != own]
+    if asked and own not in asked:
+        raise EvaluationError(
+            f"--quality: {network.name} serves quality {own} only: ask for it, or leave the network"
+        )
+    if others:
+        skipped = " ".join(map(str, others))
+        complain(f"{network.name} serves quality {own} only: not measured at {skipped}")
+    return [own]
+
+
+def load_pictures(given: argparse.Namespace) -> list[Picture]:
+    """The planes to measure on: whole pictures, or random crops (always the same ones)."""
+    if given.test_split:
+        source = sources.open_split(given.data, "test")
+    else:
+        source = sources.open_source(given.data, split="validation")
+    if given.crop:
+        crops = cut_crops(source, given.crops, given.crop, channel=None)
+        named = ((f"crop {number}", crop) for number, crop in enumerate(crops))
+        return [Picture(name, samples_of(crop, given.planes, name)) for name, crop in named]
+    return [
+        Picture("/".join(Path(name).parts[-2:]), samples_of(source.load(index), given.planes, name))
+        for index, name in enumerate(source.names)
+    ]
+
+
+def protocol_of(given: argparse.Namespace) -> Protocol:
+    """What is measured: the key of the cards' scores."""
+    return Protocol(
+        data=" + ".join(folder_names(given.data)),
+        planes=given.planes,
+        table=given.table,
+        chroma=Path(given.chroma).name if given.planes == COLOUR else None,
+        crop=given.crop,
+        crops=given.crops if given.crop else None,
+        test_split=given.test_split,
+        faithful=given.faithful,
+    )
+
+
+def folder_names(specs: Sequence[str]) -> list[str]:
+    """Folders without what leads to them."""
+    return [s.partition("@")[0] if s.startswith("tfds:") else Path(s).resolve().name for s in specs]
+
+
+def as_json(
+    results: Sequence[Result],
+    networks: Sequence[Network],
+    given: argparse.Namespace,
+    command: Sequence[str],
+) -> str:
+    """All there is to know about an evaluation. Infinite values (a perfect picture) are null."""
+    described = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "evaluate.py", *command]),
+        "hardware": hardware(),
+        "versions": {
+            "python": platform.python_version(),
+            **{p: importlib.metadata.version(p) for p in ("jax", "jaxlib", "flax", "numpy")},
+        },
+        "protocol": dataclasses.asdict(protocol_of(given)),
+        "models": {
+            network.name: {
+                "architecture": network.card.architecture,
+                "options": dict(network.card.options),
+                "steps": network.card.steps,
+            }
+            for network in networks
+        },
+        "results": [
+            {
+                "model": result.model,
+                "quality": result.quality,
+                "mean": finite(result.mean),
+                "pictures": [
+                    {"picture": picture.name, **finite(scores)}
+                    for picture, scores in zip(result.pictures, result.scores, strict=True)
+                ],
+            }
+            for result in results
+        ],
+    }
+    return json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_cards(results: Sequence[Result], measured: Protocol) -> None:
+    """Adds mean scores to the cards of released networks, under the protocol and quality."""
+    for result in results:
+        mean = finite(result.mean)
+        kept = {name: mean[name] for name in ("jpeg_psnr", "psnr", "gain", "ssim", "gain_ssim")}
+        scores = {name: v if v is None else round(v, 4) for name, v in kept.items()}
+        path = cards.WEIGHTS / f"{result.model}.json"
+        cards.write(path, protocol.recorded(cards.read(path), measured, {result.quality: scores}))
+
+
+def draw(
+    restorers: Sequence[tuple[Restorer, list[int]]],
+    pictures: Sequence[Picture],
+    planes: str,
+    folder: Path,
+) -> None:
+    """Writes one figure a network and picture, and one of the stages of networks that have some."""
+    try:
+        from hrcnn_jax.scores import figures, gallery  # an extra: matplotlib
+    except ImportError as error:
+        raise EvaluationError(f"--figures: {error}; pip install 'hrcnn-jax[figures]'") from error
+    for restorer, qualities in restorers:
+        network = restorer.network
+        for picture in pictures:
+            name = "-".join(Path(picture.name).with_suffix("").parts).replace(" ", "-")
+            rows = [(restorer, quality) for quality in qualities]
+            figure = gallery.comparison(rows, picture, planes)
+            figures.save(figure, folder / f"{Path(network.name).name}-{name}.png")
+        if network.architecture.stages and pictures:
+            figure = gallery.stages(network, pictures[0], planes)
+            figures.save(figure, folder / f"{Path(network.name).name}-stages.png")
+
+
+def run(given: argparse.Namespace, command: Sequence[str]) -> None:
+    """Measures, prints, and writes what was asked for."""
+    networks = load_networks(given.model, card=given.card)
+    qualities = [qualities_of(network, given.quality) for network in networks]
+    apart = given.planes != COLOUR or given.chroma == "none"
+    chroma = None if apart else zoo.load(given.chroma)
+    restorers = [
+        (Restorer(network, faithful=given.faithful, chroma=chroma), asked)
+        for network, asked in zip(networks, qualities, strict=True)
+    ]
+    pictures = load_pictures(given)
+    folder = Path(given.output_dir) if given.output_dir else None
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    results = measure(restorers, pictures, TABLES[given.table], times=given.times)
+    print(f"{protocol_of(given)}: {len(pictures)} pictures, on {hardware()}\n")
+    print(table_of(results))
+    if folder:
+        described = as_json(results, networks, given, command)
+        for name, text in (("metrics.json", described), ("metrics.csv", as_csv(results))):
+            with written_whole(folder / name) as partial:
+                partial.write_text(text, encoding="utf-8")
+    if given.card:
+        write_cards(results, protocol_of(given))
+    if folder and given.figures:
+        draw(restorers, pictures[: given.figure_pictures], given.planes, folder)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    command = sys.argv[1:] if argv is None else argv
+    given = parse(command)
+    keep_programs()
+    try:
+        run(given, command)
+    except (ValueError, OSError) as error:
+        complain(error)
+        return FAILED
+    return 0

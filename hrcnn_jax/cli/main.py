@@ -1,0 +1,91 @@
+"""The command line: ``hrcnn-jax COMMAND``, or ``python -m hrcnn_jax COMMAND``.
+
+A command is a module of this package. It is imported when it is asked for, so that none waits for
+what another needs.
+"""
+
+import argparse
+import importlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+import hrcnn_jax
+from hrcnn_jax.cli.common import FAILED, USAGE, Ended, complain, dashed, raised_signals
+from hrcnn_jax.files.writer import OutputError
+
+COMMANDS = {
+    "restore": "restore JPEG files",
+    "inspect": "tell what JPEG files are",
+    "models": "list the released networks",
+    "demo": "restore the bundled photograph, print the gain",
+    "release": "write a training run's best weights and card",
+}
+"""Commands that have ``add_flags`` and ``run``, and what they do."""
+
+EXTRAS = {
+    "train": "train a network",
+    "evaluate": "measure networks against plain JPEG decoding",
+}
+"""Commands with a ``main`` of their own, which ``train.py`` and ``evaluate.py`` call."""
+
+
+def parser(command: str | None) -> argparse.ArgumentParser:
+    """The commands, and the flags of the one that is asked for."""
+    main = argparse.ArgumentParser(
+        prog="hrcnn-jax",
+        description="Restore JPEG pictures straight from their codes.",
+        epilog="hrcnn-jax COMMAND --help tells a command's flags.",
+    )
+    main.add_argument("--version", action="version", version=f"hrcnn-jax {hrcnn_jax.__version__}")
+    commands = main.add_subparsers(required=True, metavar="COMMAND")
+    for name, text in (COMMANDS | EXTRAS).items():
+        flags = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        if name == command and name in COMMANDS:
+            module = importlib.import_module(f"hrcnn_jax.cli.{name}")
+            module.add_flags(flags)
+            flags.set_defaults(run=module.run)
+    return main
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Returns:
+      The exit status: 0 if all went well, 1 if something failed, 2 if the flags make no sense, 128
+      and a signal's number if it ended the program.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = next((each for each in arguments if not each.startswith("-")), None)
+    if command in EXTRAS and arguments[0] == command:
+        return _run_extra(command, arguments[1:])
+    flags = parser(command).parse_args(dashed(arguments))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        with raised_signals():
+            return flags.run(flags)
+    except BrokenPipeError:  # whoever read what is printed has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OutputError as error:
+        complain(error)
+        return FAILED
+    except ValueError as error:  # flags; files' own errors are told one by one
+        complain(error)
+        return USAGE
+    except Ended as ended:
+        complain("interrupted; files that are there are whole")
+        return 128 + ended.signal
+
+
+def _run_extra(command: str, arguments: Sequence[str]) -> int:
+    try:
+        module = importlib.import_module(f"hrcnn_jax.cli.{command}")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("hrcnn_jax"):
+            raise
+        complain(f"{command} needs {error.name}: pip install 'hrcnn-jax[train]'")
+        return FAILED
+    return module.main(arguments)

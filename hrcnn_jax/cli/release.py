@@ -1,0 +1,35 @@
+"""``release``: a training run's best weights and their card."""
+
+import argparse
+from pathlib import Path
+
+from hrcnn_jax.cli.common import FAILED, complain, output_folder
+
+
+def add_flags(flags: argparse.ArgumentParser) -> None:
+    """Adds the command's flags."""
+    flags.add_argument("run_folder", metavar="RUN", help="folder of a training run (its --workdir)")
+    flags.add_argument("name", metavar="NAME", help="name of the network")
+    flags.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help="folder for NAME.safetensors and NAME.json; in a checkout, hrcnn_jax/weights makes it "
+        "one of the released networks",
+    )
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Writes weights and card."""
+    try:
+        from hrcnn_jax.training.export import release
+    except ModuleNotFoundError as error:
+        complain(f"release needs {error.name}: pip install 'hrcnn-jax[train]'")
+        return FAILED
+    try:
+        print(release(flags.run_folder, flags.name, Path(output_folder(flags.output))))
+    except (ValueError, OSError) as error:
+        complain(error)
+        return FAILED
+    return 0

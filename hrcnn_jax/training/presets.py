@@ -1,0 +1,164 @@
+"""Recipes by name: each says how it is run, on what, for how long, and what score to expect."""
+
+from dataclasses import dataclass, replace
+
+from hrcnn_jax.training.settings import Settings
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named starting point; what is given beside it wins.
+
+    Attributes:
+      about: what it makes, the command, the hardware, the time and the score to expect.
+      settings: what it says.
+    """
+
+    about: str
+    settings: Settings
+
+
+_PAPER = Settings().changed(pictures=("tfds:div2k",), crops=125_000, crop=128, patch=128, batch=64)
+
+_HRCNN = Settings().changed(
+    steps=3600,
+    eval_every=200,
+    save_every=200,
+    planes="rgb",
+    crops=12_000,
+    validation_crops=100,
+    patch=64,
+    scales=(1.0, 0.7),
+    batch=8,
+    optimiser="muon",
+    learning_rate=1e-3,
+    warmup=50,
+)
+
+_HRCNN_GPU = _HRCNN.changed(
+    steps=100_000,
+    eval_every=2000,
+    save_every=1000,
+    crops=40_000,
+    crop=192,
+    patch=128,
+    batch=32,
+    warmup=500,
+    dtype="bfloat16",
+)
+
+_SMALL = Settings().changed(
+    steps=7_500,
+    eval_every=500,
+    save_every=250,
+    architecture="compact",
+    blocks=2,
+    width=64,
+    kernels=4,
+    orientations=2,
+    planes="any",
+    crops=12_000,
+    validation_crops=100,
+    crop=192,
+    patch=96,
+    quality=(5, 100),
+    tables="any",
+    balance=True,
+    optimiser="muon",
+    learning_rate=1.5e-3,
+    warmup=100,
+)
+
+_LARGE = _SMALL.changed(
+    steps=3_400,
+    eval_every=450,
+    save_every=100,
+    blocks=3,
+    width=128,
+    batch=8,
+    learning_rate=1e-3,
+)
+
+_CHROMA = replace(
+    _SMALL, architecture="chroma", network={"width": 64, "blocks": 2, "kernels": 4}
+).changed(
+    steps=9_500,
+    eval_every=1000,
+    planes="colour",
+    crop=144,
+    patch=128,
+    # Most photographs at hand are 4:2:0 themselves: only made smaller do they have chroma detail to
+    # learn.
+    scales=(0.5, 0.7),
+    batch=8,
+    learning_rate=1e-3,
+)
+
+PRESETS = {
+    "paper": Preset(
+        """The paper's data: 125,000 training crops of 128x128 from DIV2K, green channel, SGD.
+
+        Command: python train.py --preset paper --quality 10 --workdir runs/paper. Never run in full
+        by us: DIV2K was not at hand.""",
+        _PAPER,
+    ),
+    "hrcnn": Preset(
+        """The paper's network on a CPU: the released hrcnn-q10, -q30 and -q50.
+
+        Command: python train.py --preset hrcnn --quality 10 --data PICTURES --workdir runs/q10, and
+        for 30 and 50 the same with --warm-start runs/q10. It takes 75 minutes of one CPU core
+        (EPYC). Expect +1.26 / +1.29 / +1.30 dB on LIVE1, green, of the released ones, which had
+        more: RESULTS.md tells what.""",
+        _HRCNN,
+    ),
+    "hrcnn-gpu": Preset(
+        """The same on one GPU, for as long as the paper trained; written down, not yet run.
+
+        Command: python train.py --preset hrcnn-gpu --quality 10 --warm-start hrcnn-q10 --data
+        PICTURES --workdir runs/q10, and so for 30 and 50.""",
+        _HRCNN_GPU,
+    ),
+    "small": Preset(
+        """The released small: one compact network for every table.
+
+        Command: python train.py --preset small --data PICTURES --workdir runs/small. It takes 75
+        minutes of one CPU core (EPYC). Expect +1.39 / +1.40 / +1.40 dB on LIVE1, green, at quality
+        10 / 30 / 50 of the released one, which began from an earlier release of 11,500 steps, 80
+        wide: the channels that mattered least taken out, those that never passed their ReLU drawn
+        anew.""",
+        _SMALL,
+    ),
+    "large": Preset(
+        """The released large: the same, larger.
+
+        Command: python train.py --preset large --warm-start small --data PICTURES --workdir
+        runs/large: it begins with what small does, and grows. It takes 75 minutes of one CPU core
+        (EPYC). Expect +1.44 / +1.46 / +1.47 dB on LIVE1, green, at quality 10 / 30 / 50 of the
+        released one, which went on from there for 11,000 steps at a learning rate of 7e-4.""",
+        _LARGE,
+    ),
+    "chroma": Preset(
+        """The released chroma: 4:2:0 chroma at full size, beside luma that small restores.
+
+        Command: python train.py --preset chroma --data PICTURES --workdir runs/chroma, here with
+        --warm-start from an earlier release of 28,000 steps, idle channels drawn anew. It takes an
+        hour of one CPU core (EPYC). Expect +1.55 / +1.41 / +1.38 / +1.33 dB over RGB on LIVE1,
+        4:2:0, at quality 10 / 20 / 30 / 40, of the released one, which went on for 18,000 steps at
+        7e-4.""",
+        _CHROMA,
+    ),
+}
+
+
+def from_preset(name: str | None) -> Settings:
+    """The settings of a preset, or the defaults.
+
+    Raises:
+      ValueError: if there is no such preset.
+    """
+    if name is None:
+        return Settings()
+    name = name.replace("_", "-")
+    if name not in PRESETS:
+        raise ValueError(f"no preset {name!r}: choose from {', '.join(PRESETS)}")
+    return PRESETS[name].settings
