@@ -17,7 +17,7 @@ test: .venv/.dev ## run the tests; ARGS="-k jpeg" picks some
 lint: .venv/.dev ## check style, formatting and the order of imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 types: .venv/.dev ## check types
 	$(BIN)/mypy

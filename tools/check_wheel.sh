@@ -6,6 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:-python3}
+export LC_ALL=C  # one order for sort and comm
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
