@@ -27,7 +27,7 @@ format: .venv/.dev ## format the code and fix what can be fixed
 	$(BIN)/ruff format
 
 docs: .venv/.dev ## build the documentation site in site/
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 wheel: .venv/.dev ## build source distribution and wheel, restore a picture with the wheel alone
 	tools/check_wheel.sh $(BIN)/python

@@ -82,9 +82,7 @@ def _help(command: str) -> str:
 
 
 def _relinked(markdown: str, source: str, page: str) -> str:
-    """Links of a file of the repository, as its page has to write them.
-
-    """
+    """Links of a file of the repository, as its page has to write them."""
 
     def link(match: re.Match[str]) -> str:
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[1]))
