@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
@@ -45,7 +46,7 @@ def main(source: Path = SAMPLE, folder: Path = Path("restored")) -> None:
     # Codes and their table, without a file: the result quantises to the very same codes.
     luma = file.components[0]
     pixels = restorer.restore_codes(luma.codes, luma.table)
-    again = np.asarray(transform.encode(pixels, luma.table))
+    again = transform.encode(jnp.asarray(pixels), jnp.asarray(luma.table))
     print(f"codes that come back: {np.mean(again == luma.codes):.3%}")
     assert np.array_equal(again, luma.codes)
 

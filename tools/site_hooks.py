@@ -31,6 +31,7 @@ PAGES = {
 
 _INCLUDE = re.compile(r"^<!-- include: (\S+) # (.+?) -->$", re.MULTILINE)
 _HELP = re.compile(r"^<!-- help: ?(\S*) -->$", re.MULTILINE)
+_ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):(?=<code>)")
 _LINK = re.compile(r"(?<=\]\()([^)\s:#]+)(#[^)\s]*)?(?=\))")
 
 
@@ -49,6 +50,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     markdown = _relinked(markdown, posixpath.join("docs", source), source)
     markdown = _INCLUDE.sub(lambda match: _section(match[1], match[2], source), markdown)
     return _HELP.sub(lambda match: _help(match[1]), markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Cross-references of docstrings, ``:meth:`x```, become plain names."""
+    return _ROLE.sub("", html)
 
 
 def _repository_links(source: str, page: str) -> str:
