@@ -3,20 +3,21 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types format check clean
+.PHONY: help demo test lint types format docs wheel check clean
 
 help: ## list these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 16
 
-demo: .venv/.runtime ## restore the bundled picture and print the gain
+demo: .venv/.light ## restore the bundled picture and print the gain
 	$(BIN)/python -m hrcnn_jax demo
 
 test: .venv/.dev ## run the tests; ARGS="-k jpeg" picks some
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
-lint: .venv/.dev ## check style and formatting
+lint: .venv/.dev ## check style, formatting and the order of imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo
 
 types: .venv/.dev ## check types
 	$(BIN)/mypy
@@ -25,10 +26,16 @@ format: .venv/.dev ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-check: lint types test ## everything a change has to pass
+docs: .venv/.dev ## build the documentation site in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+wheel: .venv/.dev ## build source distribution and wheel, restore a picture with the wheel alone
+	tools/check_wheel.sh $(BIN)/python
+
+check: lint types docs wheel test ## everything a change has to pass
 
 clean: ## remove the environment, caches and builds
-	rm -rf .venv .*_cache build dist *.egg-info
+	rm -rf .venv .*_cache build dist site *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -36,10 +43,11 @@ $(BIN)/python:
 		"hrcnn-jax needs Python 3.11 or newer: make PYTHON=/path/to/python3")'
 	$(PYTHON) -m venv .venv
 
-.venv/.runtime: requirements.txt | $(BIN)/python
-	$(INSTALL) -r $<
+# What restoring needs, and what everything needs.
+.venv/.light: pyproject.toml | $(BIN)/python
+	$(INSTALL) -e .
 	@touch $@
 
-.venv/.dev: requirements-dev.txt .venv/.runtime
-	$(INSTALL) -r $<
-	@touch $@
+.venv/.dev: pyproject.toml requirements-dev.txt | $(BIN)/python
+	$(INSTALL) -r requirements-dev.txt
+	@touch $@ .venv/.light
