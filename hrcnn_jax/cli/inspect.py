@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from hrcnn_jax.cli.common import FAILED, add_max_pixels, complain
+from hrcnn_jax.cli.common import FAILED, add_max_pixels, add_salvage, complain
 from hrcnn_jax.files import reader
 from hrcnn_jax.files.reader import JpegError
 from hrcnn_jax.history import inspection
@@ -16,6 +16,7 @@ def add(commands: Any) -> None:
     flags.add_argument("inputs", nargs="+", metavar="FILE", help="JPEG files")
     flags.add_argument("--json", action="store_true", help="as a JSON list")
     add_max_pixels(flags)
+    add_salvage(flags)
     flags.set_defaults(run=run)
 
 
@@ -24,10 +25,16 @@ def run(flags: argparse.Namespace) -> int:
     found = []
     for name in flags.inputs:
         try:
-            facts = inspection.inspect(reader.read(name, max_pixels=flags.max_pixels))
+            file = reader.read(name, max_pixels=flags.max_pixels, salvage=flags.salvage)
+            facts = inspection.inspect(file)
         except JpegError as error:
             complain(error)
             continue
+        except MemoryError:
+            complain(f"{name}: is too large for this machine's memory")
+            continue
+        if file.damage is not None:
+            complain(f"{name}: is damaged: {file.damage}")
         found.append(facts)
         if not flags.json:
             print(inspection.text(facts))

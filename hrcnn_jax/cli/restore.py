@@ -4,8 +4,10 @@ import argparse
 import dataclasses
 import os
 import sys
+import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,12 +19,13 @@ from hrcnn_jax.cli.common import (
     FAILED,
     UsageError,
     add_max_pixels,
+    add_salvage,
     complain,
     output_folder,
     tell,
 )
 from hrcnn_jax.files import reader, writer
-from hrcnn_jax.files.atomic import is_file
+from hrcnn_jax.files.atomic import holds_something
 from hrcnn_jax.files.reader import JpegError, JpegFile
 from hrcnn_jax.files.writer import FORMATS, OutputError
 from hrcnn_jax.history import inspection
@@ -113,6 +116,7 @@ def add(commands: Any) -> None:
         help="threads that read, and that write (default: %(default)s)",
     )
     add_max_pixels(flags)
+    add_salvage(flags)
     flags.set_defaults(run=run)
 
 
@@ -129,12 +133,13 @@ def run(flags: argparse.Namespace) -> int:
     folder = output_folder(flags.output)
     suffixes = [kind.suffix, *([COMPARED] if flags.compare else [])]
     jobs = batch.plan(flags.inputs, folder, suffixes=suffixes, recursive=flags.recursive)
-    skipped = [job for job in jobs if flags.skip_existing and _is_done(job, suffixes)]
+    skipped = {job for job in jobs if flags.skip_existing and _is_done(job, suffixes)}
     jobs = [job for job in jobs if job not in skipped]
 
+    ending = threading.Event()
     pipeline = batch.pipeline(
         jobs,
-        read=partial(_read, max_pixels=flags.max_pixels),
+        read=partial(_read, flags=flags, ending=ending),
         compute=partial(_restore, network=network, flags=flags),
         write=partial(_write, flags=flags),
         weigh=lambda job: reader.claimed_pixels(job.source),
@@ -143,7 +148,8 @@ def run(flags: argparse.Namespace) -> int:
     failures, pixels, start = 0, 0, time.monotonic()
     hidden = None if len(jobs) > 1 else True  # None: shown on a terminal
     with (
-        closing(pipeline) as outcomes,  # ended by a signal, it finishes what it is writing
+        closing(pipeline) as outcomes,  # ended by a signal, it finishes what it is writing,
+        _set_at_the_end(ending),  # but waits for no pipe
         tqdm(total=len(jobs), unit="file", file=sys.stderr, disable=hidden) as bar,
     ):
         for job, error, result in outcomes:
@@ -165,18 +171,28 @@ def run(flags: argparse.Namespace) -> int:
 
 
 def _is_done(job: Job, suffixes: list[str]) -> bool:
-    return job.problem is None and all(map(is_file, batch.outputs_of(job.target, suffixes)))
+    return job.problem is None and all(map(holds_something, batch.outputs_of(job.target, suffixes)))
 
 
-def _read(job: Job, *, max_pixels: int) -> JpegFile:
+@contextmanager
+def _set_at_the_end(event: threading.Event) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        event.set()
+
+
+def _read(job: Job, *, flags: argparse.Namespace, ending: threading.Event) -> JpegFile:
     if job.problem is not None:
         raise JpegError(job.problem)
-    return reader.read(job.source, max_pixels=max_pixels)
+    return reader.read(
+        job.source, max_pixels=flags.max_pixels, salvage=flags.salvage, ending=ending
+    )
 
 
 def _restore(job: Job, file: JpegFile, *, network: Restorer, flags: argparse.Namespace) -> Result:
     kind = FORMATS[flags.format]
-    told = []
+    told = [] if file.damage is None else [f"{file.name}: is damaged: {file.damage}"]
     if flags.verbose:
         told.append(inspection.summary(inspection.inspect(file)))
         if file.colour in ("cmyk", "ycck") and not kind.inks:
