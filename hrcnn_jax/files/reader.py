@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -123,6 +123,8 @@ class JpegFile:
       comment: the last comment.
       damage: what is wrong with its codes, and how many of them there are, if it was salvaged;
         None if nothing is.
+      permissions: of the file it was read from, as :func:`os.chmod` has them; None for bytes and
+        pipes.
     """
 
     name: str
@@ -139,6 +141,7 @@ class JpegFile:
     resolution: tuple[float, float] | None
     comment: bytes | None
     damage: str | None = None
+    permissions: int | None = None
 
 
 class _Picture(JpegImageFile):
@@ -146,22 +149,26 @@ class _Picture(JpegImageFile):
         """Not needed, and Pillow would warn of broken EXIF on the way."""
 
 
-def _bytes_of(name: str, max_pixels: int | None, ending: threading.Event | None) -> bytes:
-    """A file's content, of which no more is read than is needed to refuse it."""
+def _bytes_of(
+    name: str, max_pixels: int | None, ending: threading.Event | None
+) -> tuple[bytes, int | None]:
+    """A file's content, of which no more is read than is needed to refuse it; its permissions."""
     try:
         # A pipe that nobody writes into would let no one open it.
         number = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
         with open(number, "rb", buffering=0) as file:  # noqa: PTH123 (it is open already)
-            if stat.S_ISDIR(os.fstat(number).st_mode):
+            known = os.fstat(number)
+            if stat.S_ISDIR(known.st_mode):
                 raise IsADirectoryError
-            _check_bytes(name, os.fstat(number).st_size, max_pixels)
+            _check_bytes(name, known.st_size, max_pixels)
             content = bytearray()
             for chunk in _chunks(name, file, ending):
                 content += chunk
                 if len(content) - len(chunk) < _FIRST_BYTES <= len(content):
                     _check_format(name, bytes(content[:_FIRST_BYTES]))
                 _check_bytes(name, len(content), max_pixels)
-            return bytes(content)
+            ordinary = stat.S_ISREG(known.st_mode)
+            return bytes(content), stat.S_IMODE(known.st_mode) & 0o777 if ordinary else None
     except FileNotFoundError:
         raise JpegError(f"{name}: no such file; check the path") from None
     except IsADirectoryError:
@@ -388,9 +395,12 @@ def read(
     """
     name = "<bytes>" if isinstance(source, bytes) else os.fspath(source)
     try:
-        data = source if isinstance(source, bytes) else _bytes_of(name, max_pixels, ending)
+        data, permissions = (
+            (source, None) if isinstance(source, bytes) else _bytes_of(name, max_pixels, ending)
+        )
         _check_format(name, data)
-        return _parsed(name, data, max_pixels, salvage)
+        file = _parsed(name, data, max_pixels, salvage)
+        return replace(file, permissions=permissions)
     except MemoryError as error:
         raise JpegError(f"{name}: is too large for this machine's memory") from error
 
