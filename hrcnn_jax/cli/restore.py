@@ -6,8 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -144,12 +143,12 @@ def run(flags: argparse.Namespace) -> int:
         write=partial(_write, flags=flags),
         weigh=lambda job: reader.claimed_pixels(job.source),
         threads=flags.jobs,
+        stop=ending.set,
     )
     failures, pixels, start = 0, 0, time.monotonic()
     hidden = None if len(jobs) > 1 else True  # None: shown on a terminal
     with (
-        closing(pipeline) as outcomes,  # ended by a signal, it finishes what it is writing,
-        _set_at_the_end(ending),  # but waits for no pipe
+        closing(pipeline) as outcomes,  # ended by a signal, it finishes what it is writing
         tqdm(total=len(jobs), unit="file", file=sys.stderr, disable=hidden) as bar,
     ):
         for job, error, result in outcomes:
@@ -172,14 +171,6 @@ def run(flags: argparse.Namespace) -> int:
 
 def _is_done(job: Job, suffixes: list[str]) -> bool:
     return job.problem is None and all(map(holds_something, batch.outputs_of(job.target, suffixes)))
-
-
-@contextmanager
-def _set_at_the_end(event: threading.Event) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        event.set()
 
 
 def _read(job: Job, *, flags: argparse.Namespace, ending: threading.Event) -> JpegFile:
