@@ -47,7 +47,7 @@ def write(
     Args:
       stream: where to, from its beginning on; seekable.
       picture: ``(H, W)`` gray, ``(H, W, 3)`` RGB or ``(H, W, 4)`` CMYK; uint8, uint16 or float32.
-      exif: an EXIF block with its signature; left out if damaged.
+      exif: an EXIF block with its signature; what is damaged in it is left out.
       icc: a colour profile.
       xmp: an XMP packet.
       resolution: pixels per inch, ``(horizontal, vertical)``; the EXIF block's if not given.
@@ -100,7 +100,7 @@ def write(
 
 
 def _beginning(exif: bytes | None) -> tuple[bytes, dict[int, bytes]]:
-    """The file's first bytes, and the entries to take over from them."""
+    """The file's first bytes, and the entries to take over from them: those that are sound."""
     block = (exif or b"").removeprefix(blocks.SIGNATURE)
     try:
         order = blocks.byte_order(block)
@@ -110,7 +110,7 @@ def _beginning(exif: bytes | None) -> tuple[bytes, dict[int, bytes]]:
     taken = {
         entry.tag: struct.pack(order + "HHI4s", entry.tag, entry.kind, entry.count, entry.value)
         for entry in found
-        if entry.tag not in _NOT_TAKEN_OVER
+        if entry.tag not in _NOT_TAKEN_OVER and blocks.is_sound(block, entry)
     }
     return block, taken
 
