@@ -30,8 +30,14 @@ _ENTRY = "HHI4s"  # tag, type, count, value or its offset
 _ENTRY_BYTES = 12
 
 _DIRECTORIES = {EXIF_DIRECTORY, 0x8825, 0xA005}  # EXIF's own, GPS, interoperability
-_SHAPES = {0x011A: (_RATIONAL, 1), 0x011B: (_RATIONAL, 1), RESOLUTION_UNIT: (3, 1), 0x0129: (3, 2)}
-"""Type and count of what tells densities, their unit, and a page's number."""
+_SHAPES = {
+    **dict.fromkeys((0x011A, 0x011B), (_RATIONAL, 1)),
+    RESOLUTION_UNIT: (3, 1),
+    0x0129: (3, 2),
+    0x013E: (_RATIONAL, 2),
+    0x013F: (_RATIONAL, 6),
+}
+"""Type and count of what tells densities, their unit, a page's number, white and primaries."""
 
 _PAIRS = ((0x0100, 0x0101), (0x011A, 0x011B), (0xA002, 0xA003))
 """Width and height: of the picture, of a pixel's density, of the picture once more. A quarter turn

@@ -166,6 +166,18 @@ def test_what_is_damaged_in_exif_keeps_nobody_from_the_picture(seeds: range) -> 
         np.testing.assert_array_equal(tifffile.imread(stream), PHOTO, err_msg=f"seed {seed}")
 
 
+def test_how_other_pictures_are_stored_stays_out_of_tiff(tmp_path: Path) -> None:
+    """Tags that EXIF should not have, one of which once made a TIFF unreadable."""
+    tags = Image.Exif()
+    tags[DESCRIPTION], tags[341], tags[301], tags[347] = "a description", 1, 1, b"tables"
+    file = reader.read(jpeg_bytes(PHOTO, exif=tags.tobytes()))
+    writer.write(tmp_path / "file", PHOTO, FORMATS["tiff"], file=file)
+    with Image.open(tmp_path / "file") as seen:
+        np.testing.assert_array_equal(np.asarray(seen), PHOTO)
+        assert seen.getexif()[DESCRIPTION] == "a description"
+        assert not {301, 341, 347} & set(seen.getexif())
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_viewers_agree(kind: str, orientation: int, tmp_path: Path) -> None:
