@@ -439,6 +439,26 @@ def test_steps_of_zero_decode_as_libjpeg_has_them() -> None:
     assert difference.max() <= 1.5  # rounding, and libjpeg's integers
 
 
+@pytest.mark.parametrize("step", [16, 40, 100])
+def test_codes_beyond_what_encoders_write_mean_what_libjpeg_takes_them_for(step: int) -> None:
+    """The transform of codes, clipped, is libjpeg's up to four times as bright as white.
+
+    Beyond that its 16-bit integers overflow and bright turns dark, otherwise in each of its builds,
+    and no encoder's codes lead there: here they do not follow it.
+    """
+    data = jpeg_bytes(make_photo(128, 128, step)[..., 1], quality=95)
+    altered = patched(data, after(data, DQT) + 1, *[step] * 64)
+    (part,) = reader.read(altered).components
+    samples = idctn(part.codes * part.table.astype(float), axes=(2, 3), norm="ortho")
+    with Image.open(io.BytesIO(altered)) as seen:
+        blocks = np.asarray(seen).reshape(16, 8, 16, 8).swapaxes(1, 2)
+    difference = np.abs(np.clip(samples + 128, 0, 255) - blocks).max((2, 3))
+    within = np.abs(samples).max((2, 3)) < 1023
+    beyond = np.abs(samples).max((2, 3)) > 255
+    assert (within & beyond).any()
+    assert difference[within].max() < 0.6  # half a level of rounding, and libjpeg's integers
+
+
 def test_what_others_print_meanwhile_is_handed_on(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
