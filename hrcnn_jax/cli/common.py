@@ -77,6 +77,13 @@ def add_max_pixels(flags: argparse.ArgumentParser) -> None:
     )
 
 
+def add_salvage(flags: argparse.ArgumentParser) -> None:
+    """Adds the flag that has damaged files read as far as they go."""
+    flags.add_argument(
+        "--salvage", action="store_true", help="take damaged files too, and tell what is missing"
+    )
+
+
 def complain(error: object) -> None:
     """Prints an error, a line, without disturbing a progress bar."""
     tqdm.write(f"hrcnn-jax: {printable(str(error))}", file=sys.stderr)

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from hrcnn_jax.cli.common import FAILED, add_max_pixels, complain
+from hrcnn_jax.cli.common import FAILED, add_max_pixels, add_salvage, complain
 from hrcnn_jax.files import reader
 from hrcnn_jax.files.reader import JpegError
 from hrcnn_jax.history import inspection
@@ -14,6 +14,7 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("inputs", nargs="+", metavar="FILE", help="JPEG files")
     flags.add_argument("--json", action="store_true", help="as a JSON list")
     add_max_pixels(flags)
+    add_salvage(flags)
 
 
 def run(flags: argparse.Namespace) -> int:
@@ -21,10 +22,16 @@ def run(flags: argparse.Namespace) -> int:
     found = []
     for name in flags.inputs:
         try:
-            facts = inspection.inspect(reader.read(name, max_pixels=flags.max_pixels))
+            file = reader.read(name, max_pixels=flags.max_pixels, salvage=flags.salvage)
+            facts = inspection.inspect(file)
         except JpegError as error:
             complain(error)
             continue
+        except MemoryError:
+            complain(f"{name}: is too large for this machine's memory")
+            continue
+        if file.damage is not None:
+            complain(f"{name}: is damaged: {file.damage}")
         found.append(facts)
         if not flags.json:
             print(inspection.text(facts))

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import os
 import sys
+import threading
 import time
 from contextlib import closing
 from functools import partial
@@ -17,12 +18,13 @@ from hrcnn_jax.cli.common import (
     FAILED,
     UsageError,
     add_max_pixels,
+    add_salvage,
     complain,
     output_folder,
     tell,
 )
 from hrcnn_jax.files import reader, writer
-from hrcnn_jax.files.atomic import is_file
+from hrcnn_jax.files.atomic import holds_something
 from hrcnn_jax.files.reader import JpegError, JpegFile
 from hrcnn_jax.files.writer import FORMATS, OutputError
 from hrcnn_jax.history import inspection
@@ -112,6 +114,7 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
         help="threads that read, and that write (default: %(default)s)",
     )
     add_max_pixels(flags)
+    add_salvage(flags)
 
 
 def run(flags: argparse.Namespace) -> int:
@@ -127,16 +130,18 @@ def run(flags: argparse.Namespace) -> int:
     folder = output_folder(flags.output)
     suffixes = [kind.suffix, *([COMPARED] if flags.compare else [])]
     jobs = batch.plan(flags.inputs, folder, suffixes=suffixes, recursive=flags.recursive)
-    skipped = [job for job in jobs if flags.skip_existing and _is_done(job, suffixes)]
+    skipped = {job for job in jobs if flags.skip_existing and _is_done(job, suffixes)}
     jobs = [job for job in jobs if job not in skipped]
 
+    ending = threading.Event()
     pipeline = batch.pipeline(
         jobs,
-        read=partial(_read, max_pixels=flags.max_pixels),
+        read=partial(_read, flags=flags, ending=ending),
         compute=partial(_restore, network=network, flags=flags),
         write=partial(_write, flags=flags),
         weigh=lambda job: reader.claimed_pixels(job.source),
         threads=flags.jobs,
+        stop=ending.set,
     )
     failures, pixels, start = 0, 0, time.monotonic()
     hidden = None if len(jobs) > 1 else True  # None: shown on a terminal
@@ -163,18 +168,20 @@ def run(flags: argparse.Namespace) -> int:
 
 
 def _is_done(job: Job, suffixes: list[str]) -> bool:
-    return job.problem is None and all(map(is_file, batch.outputs_of(job.target, suffixes)))
+    return job.problem is None and all(map(holds_something, batch.outputs_of(job.target, suffixes)))
 
 
-def _read(job: Job, *, max_pixels: int) -> JpegFile:
+def _read(job: Job, *, flags: argparse.Namespace, ending: threading.Event) -> JpegFile:
     if job.problem is not None:
         raise JpegError(job.problem)
-    return reader.read(job.source, max_pixels=max_pixels)
+    return reader.read(
+        job.source, max_pixels=flags.max_pixels, salvage=flags.salvage, ending=ending
+    )
 
 
 def _restore(job: Job, file: JpegFile, *, network: Restorer, flags: argparse.Namespace) -> Result:
     kind = FORMATS[flags.format]
-    told = []
+    told = [] if file.damage is None else [f"{file.name}: is damaged: {file.damage}"]
     if flags.verbose:
         told.append(inspection.summary(inspection.inspect(file)))
         if file.colour in ("cmyk", "ycck") and not kind.inks:

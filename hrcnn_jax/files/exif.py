@@ -24,8 +24,20 @@ EXIF_DIRECTORY = 0x8769
 _RATIONAL = 5
 _WHOLE = {3: "H", 4: "I"}
 """TIFF's types of whole numbers. Orientations should be of the first; some are of the second."""
+_BYTES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), start=1))
+"""Of a value, by TIFF's types, from bytes to doubles, and to directories (Adobe's type 13)."""
 _ENTRY = "HHI4s"  # tag, type, count, value or its offset
 _ENTRY_BYTES = 12
+
+_DIRECTORIES = {EXIF_DIRECTORY, 0x8825, 0xA005}  # EXIF's own, GPS, interoperability
+_SHAPES = {
+    **dict.fromkeys((0x011A, 0x011B), (_RATIONAL, 1)),
+    RESOLUTION_UNIT: (3, 1),
+    0x0129: (3, 2),
+    0x013E: (_RATIONAL, 2),
+    0x013F: (_RATIONAL, 6),
+}
+"""Type and count of what tells densities, their unit, a page's number, white and primaries."""
 
 _PAIRS = ((0x0100, 0x0101), (0x011A, 0x011B), (0xA002, 0xA003))
 """Width and height: of the picture, of a pixel's density, of the picture once more. A quarter turn
@@ -84,6 +96,24 @@ def directory(tiff: bytes, start: int) -> list[Entry]:
     whole = max(len(tiff) - first, 0) // _ENTRY_BYTES
     places = [first + _ENTRY_BYTES * index for index in range(min(_count(tiff, start), whole))]
     return [Entry(at, *_unpack(tiff, order + _ENTRY, at)) for at in places]
+
+
+def is_sound(tiff: bytes, entry: Entry) -> bool:
+    """Whether an entry has values, of a type that there is, all of them in the block.
+
+    What has a unit or a position gives it as it should, and a directory that is linked is there:
+    programs that read pictures stumble over these.
+    """
+    size = entry.count * _BYTES.get(entry.kind, 0)
+    (place,) = struct.unpack(byte_order(tiff) + "I", entry.value)
+    if size == 0 or (size > len(entry.value) and place + size > len(tiff)):
+        return False
+    if entry.tag in _DIRECTORIES:
+        try:
+            return entry.count == 1 and bool(directory(tiff, place))
+        except ValueError:
+            return False
+    return (entry.kind, entry.count) == _SHAPES.get(entry.tag, (entry.kind, entry.count))
 
 
 def _count(tiff: bytes, start: int) -> int:

@@ -1,8 +1,11 @@
 """Reads JPEG files down to their quantised DCT codes; the only module that touches them.
 
 Nothing is decoded to pixels here: a file is a picture's size, its colour space, and for each
-component a grid of codes with the table that scales them. Pillow first checks that a file is a
-whole JPEG, pyjpegio (libjpeg-turbo) then reads its codes. Safe to call from many threads.
+component a grid of codes with the table that scales them. A file's markers are walked first, which
+tells what it claims and whether it can be so; Pillow reads its metadata and tries to decode it,
+pyjpegio (libjpeg-turbo) then reads its codes. Safe to call from many threads.
+
+A damaged file is refused unless it is to be salvaged: libjpeg makes up what it cannot read.
 
 Source: ITU-T T.81 (JPEG), clauses A.1.1, A.2.4 and B.2; libjpeg for the colour space.
 """
@@ -10,17 +13,23 @@ Source: ITU-T T.81 (JPEG), clauses A.1.1, A.2.4 and B.2; libjpeg for the colour 
 import io
 import os
 import re
+import stat
+import struct
 import tempfile
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import jpegio
 import numpy as np
 from numpy.typing import NDArray
 from PIL.JpegImagePlugin import JpegImageFile
 
+from hrcnn_jax.files import libjpeg, markers
 from hrcnn_jax.files.atomic import is_file
+from hrcnn_jax.files.markers import Layout, MarkerError
 
 Colour = Literal["gray", "ycbcr", "rgb", "cmyk", "ycck"]
 
@@ -43,16 +52,29 @@ _OTHER_FORMATS = {
 """First bytes, as patterns, of what is commonly mistaken for a JPEG."""
 
 _START_OF_IMAGE = b"\xff\xd8\xff"  # and the first byte of the marker that has to follow
-_END_OF_IMAGE = b"\xff\xd9"
-_DEFINE_TABLES = b"\xff\xdb"
-_START_OF_SCAN = b"\xff\xda"
+_FIRST_BYTES = 64  # that tell formats apart
+_HEADER_BYTES = 4 << 20  # of a file, where its size is looked for
+_CHUNK = 1 << 20
 
-MOST_SCANS = 500
+MOST_SCANS = 100
 """Each of a progressive file's scans goes over the whole picture, however few bytes it has; real
 files have some ten."""
 
 MAX_PIXELS = 200_000_000
 """Larger pictures are refused unless asked for: a small file can claim to be enormous."""
+
+_MOST_BYTES_A_PIXEL = 4
+_ALWAYS_BYTES = 64 << 20
+"""Of a file, that are read whatever ``max_pixels`` is. No picture takes more than some three bytes
+a pixel, at quality 100 with all of its chroma; a film may follow it."""
+
+PATIENCE = 60.0
+"""Seconds that a pipe may stay silent..."""
+_PATIENCE_WITHOUT_WRITER = 3.0
+"""...and that it may have nobody who writes into it."""
+
+
+_BINARY = getattr(os, "O_BINARY", 0)
 
 
 class JpegError(ValueError):
@@ -99,6 +121,10 @@ class JpegFile:
       xmp: the XMP packet; its extensions beyond 64 KB are left out.
       resolution: pixels per inch, ``(horizontal, vertical)``, as JFIF states them.
       comment: the last comment.
+      damage: what is wrong with its codes, and how many of them there are, if it was salvaged;
+        None if nothing is.
+      permissions: of the file it was read from, as :func:`os.chmod` has them; None for bytes and
+        pipes.
     """
 
     name: str
@@ -114,6 +140,8 @@ class JpegFile:
     xmp: bytes | None
     resolution: tuple[float, float] | None
     comment: bytes | None
+    damage: str | None = None
+    permissions: int | None = None
 
 
 class _Picture(JpegImageFile):
@@ -121,17 +149,73 @@ class _Picture(JpegImageFile):
         """Not needed, and Pillow would warn of broken EXIF on the way."""
 
 
-def _bytes_of(name: str) -> bytes:
+def _bytes_of(
+    name: str, max_pixels: int | None, ending: threading.Event | None
+) -> tuple[bytes, int | None]:
+    """A file's content, of which no more is read than is needed to refuse it; its permissions."""
     try:
-        return Path(name).read_bytes()
+        # A pipe that nobody writes into would let no one open it.
+        number = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+        with open(number, "rb", buffering=0) as file:  # noqa: PTH123 (it is open already)
+            known = os.fstat(number)
+            if stat.S_ISDIR(known.st_mode):
+                raise IsADirectoryError
+            _check_bytes(name, known.st_size, max_pixels)
+            content = bytearray()
+            for chunk in _chunks(name, file, ending):
+                content += chunk
+                if len(content) - len(chunk) < _FIRST_BYTES <= len(content):
+                    _check_format(name, bytes(content[:_FIRST_BYTES]))
+                _check_bytes(name, len(content), max_pixels)
+            ordinary = stat.S_ISREG(known.st_mode)
+            return bytes(content), stat.S_IMODE(known.st_mode) & 0o777 if ordinary else None
     except FileNotFoundError:
         raise JpegError(f"{name}: no such file; check the path") from None
     except IsADirectoryError:
         raise JpegError(f"{name}: is a folder; give the JPEG files in it") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        if isinstance(error, JpegError):
+            raise
+        reason = getattr(error, "strerror", None) or error
         raise JpegError(
-            f"{name}: cannot be opened ({error.strerror}); check its name and its rights"
+            f"{name}: cannot be opened ({reason}); check its name and its rights"
         ) from error
+
+
+def _chunks(name: str, file: Any, ending: threading.Event | None) -> Iterator[bytes]:
+    """A file's bytes; of a pipe, as they come, for whom neither :data:`PATIENCE` nor a signal ends.
+
+    Raises:
+      JpegError: if nothing comes, or ``ending`` is set while waiting.
+    """
+    pipe, heard = stat.S_ISFIFO(os.fstat(file.fileno()).st_mode), time.monotonic()
+    silent = True
+    size = _FIRST_BYTES
+    while True:
+        chunk = file.read(size)  # None: nothing yet, from somebody who writes
+        if chunk:
+            yield chunk
+            silent, size, heard = False, _CHUNK, time.monotonic()
+            continue
+        if chunk is not None and not (pipe and silent):
+            return
+        waited = time.monotonic() - heard
+        if waited > (PATIENCE if chunk is None else _PATIENCE_WITHOUT_WRITER):
+            raise JpegError(f"{name}: is a pipe that nothing comes from; write a JPEG file into it")
+        if ending is not None and ending.is_set():
+            raise JpegError(f"{name}: is a pipe, and was not waited for any longer")
+        time.sleep(0.01)
+
+
+def _check_bytes(name: str, size: int, max_pixels: int | None) -> None:
+    if max_pixels is None:
+        return
+    most = max(_ALWAYS_BYTES, _MOST_BYTES_A_PIXEL * max_pixels)
+    if size > most:
+        raise JpegError(
+            f"{name}: has {size:,} bytes or more, more than a picture of max_pixels={max_pixels:,} "
+            "needs; raise it (--max-pixels) if you trust the file"
+        )
 
 
 def _check_format(name: str, data: bytes) -> None:
@@ -163,73 +247,86 @@ def claimed_pixels(source: str | os.PathLike[str]) -> int:
     if not is_file(Path(source)):
         return 0
     try:
-        with _Picture(source) as picture:
-            return picture.width * picture.height
-    except (OSError, SyntaxError):
+        with Path(source).open("rb") as file:
+            frame = markers.frame_of(file.read(_HEADER_BYTES))
+    except OSError:
         return 0
+    return 0 if frame is None else frame.width * frame.height
 
 
-def _check_decodes(
-    name: str, data: bytes, max_pixels: int | None
-) -> tuple[dict[int, list[int]], dict[Any, Any]]:
-    """Decodes the file once with Pillow, since pyjpegio takes truncated files for whole ones.
-
-    Returns:
-      The quantisation tables by slot, in natural order, and the metadata.
-    """
-    stream = io.BytesIO(data)
+def _layout(name: str, data: bytes) -> Layout:
     try:
-        picture = _Picture(stream)
-    except (OSError, SyntaxError) as error:
+        return markers.walk(data, most_scans=MOST_SCANS)
+    except MarkerError as error:
+        raise JpegError(f"{name}: {error}") from error
+
+
+def _damage_of_layout(layout: Layout) -> str | None:
+    """What a file's markers show to be wrong with it, before anything is decoded."""
+    if markers.too_few_bytes(layout):
+        size = sum(scan.size for scan in layout.scans)
+        return (
+            f"its {size:,} bytes of codes are too few for "
+            f"{layout.frame.width}×{layout.frame.height} pixels"
+        )
+    if not layout.ended and layout.frame.arithmetic:
+        return "it has no end"  # and only that tells, as zeros may be left out there
+    return markers.out_of_order(layout)
+
+
+def _header(name: str, data: bytes, layout: Layout) -> tuple[dict[int, list[int]], dict[Any, Any]]:
+    """The quantisation tables by slot, in natural order, and the metadata, by Pillow."""
+    try:
+        with _Picture(io.BytesIO(markers.header(data, layout))) as picture:
+            return picture.quantization, picture.info
+    except (OSError, SyntaxError, ValueError, LookupError, struct.error) as error:
         raise JpegError(
             f"{name}: has a damaged or unsupported header ({error}); "
             "fetch it again or save it as an ordinary 8-bit JPEG"
         ) from error
-    _check_size(name, picture.size, max_pixels)
-    scans = stream.tell()
-    end = data.find(_END_OF_IMAGE, scans)
-    if data.count(_START_OF_SCAN, scans, end) >= MOST_SCANS:
-        raise JpegError(f"{name}: has more than {MOST_SCANS} scans, as no honest file does")
-    if data.find(_DEFINE_TABLES, scans, end) >= 0:
-        # A table may then change from scan to scan, but only those of the first are told.
-        raise JpegError(f"{name}: defines tables between its scans; save it as an ordinary JPEG")
+
+
+def _check_decodes(name: str, codes: bytes) -> None:
+    """Has Pillow decode the means of blocks: where libjpeg gives up, pyjpegio loses its memory."""
     try:
-        picture.load()
+        with _Picture(io.BytesIO(codes)) as picture:
+            picture.draft(picture.mode, (1, 1))
+            picture.load()
+    except (OSError, SyntaxError) as error:
+        raise JpegError(
+            f"{name}: does not decode ({error}); it is truncated, damaged, or of a rare kind: "
+            "fetch it again or save it anew"
+        ) from error
+
+
+def _coefficients(name: str, codes: bytes) -> tuple[Any, str | None]:
+    """Codes as pyjpegio reads them, and libjpeg's remark if it found damage."""
+    try:
+        return libjpeg.read(codes)
+    except RuntimeError as error:
+        raise JpegError(f"{name}: its codes cannot be read ({error})") from error
     except OSError as error:
         raise JpegError(
-            f"{name}: does not decode ({error}); it is truncated, damaged, or of a rare kind "
-            "(lossless, hierarchical, fractional sampling): fetch it again or save it anew"
+            f"{name}: cannot be copied into {tempfile.gettempdir()} ({error.strerror}); "
+            "make room there, or set TMPDIR to a folder that has some"
         ) from error
-    return picture.quantization, picture.info
-
-
-def _coefficients(name: str, data: bytes) -> Any:
-    # pyjpegio reads from a path only. A copy holds the very bytes that were checked, under a name
-    # that any file system can spell.
-    with tempfile.TemporaryDirectory(prefix="hrcnn-jax-") as folder:
-        copy = Path(folder, "picture.jpg")
-        try:
-            copy.write_bytes(data)
-        except OSError as error:
-            raise JpegError(
-                f"{name}: cannot be copied into {tempfile.gettempdir()} ({error.strerror}); "
-                "make room there, or set TMPDIR to a folder that has some"
-            ) from error
-        try:
-            return jpegio.read(str(copy))
-        except RuntimeError as error:
-            raise JpegError(f"{name}: its codes cannot be read ({error})") from error
 
 
 def _component(name: str, coefficients: Any, index: int, tables: dict[int, list[int]]) -> Component:
     info = coefficients.comp_info[index]
-    if 0 in tables.get(info.quant_tbl_no, [0]):
-        raise JpegError(f"{name}: lacks a valid quantisation table for component {index}")
+    if info.quant_tbl_no not in tables:
+        raise JpegError(f"{name}: lacks a quantisation table for component {index}; fetch it again")
     plane = coefficients.coef_arrays[index]
     down, across = plane.shape[0] // 8, plane.shape[1] // 8
+    codes = plane.reshape(down, 8, across, 8).swapaxes(1, 2).astype(np.int16, order="C")
+    table = np.array(tables[info.quant_tbl_no], np.int32).reshape(8, 8)
+    if not table.all():
+        # Steps of zero are against T.81 B.2.4.1; libjpeg multiplies codes by them all the same.
+        codes[:, :, table == 0] = 0
+        table[table == 0] = 1
     return Component(
-        codes=plane.reshape(down, 8, across, 8).swapaxes(1, 2).astype(np.int16, order="C"),
-        table=np.array(tables[info.quant_tbl_no], np.int32).reshape(8, 8),
+        codes=codes,
+        table=table,
         sampling=(info.h_samp_factor, info.v_samp_factor),
         factor=(
             coefficients.max_v_samp_factor // info.v_samp_factor,
@@ -239,12 +336,40 @@ def _component(name: str, coefficients: Any, index: int, tables: dict[int, list[
     )
 
 
+def _what_is_there(layout: Layout, component: Component) -> str:
+    """How much of a damaged file could be read, by the codes of its first component.
+
+    libjpeg leaves blocks empty once it found no more data, in the order in which they are coded.
+    """
+    if layout.frame.progressive:
+        return f"of its scans {len(layout.scans)} are there, what they lack is made up"
+    across, down = component.sampling if len(layout.scans[0].numbers) > 1 else (1, 1)
+    rows, columns = np.nonzero(component.codes.any((2, 3)))
+    height, width = component.codes.shape[:2]
+    units_across, units_down = -(-width // across), -(-height // down)
+    units = rows // down * units_across + columns // across
+    reached = int(units.max(initial=-1)) + 1
+    share = 100 * reached // (units_across * units_down)
+    return f"{share} % of it are there, the rest is made up"
+
+
 def _resolution(density: tuple[float, float]) -> tuple[float, float] | None:
     return (float(density[0]), float(density[1])) if min(density) > 0 else None
 
 
+def _refused(name: str, damage: str) -> JpegError:
+    return JpegError(
+        f"{name}: is truncated or damaged ({damage}); fetch it again, or restore what is there "
+        "(--salvage)"
+    )
+
+
 def read(
-    source: str | os.PathLike[str] | bytes, *, max_pixels: int | None = MAX_PIXELS
+    source: str | os.PathLike[str] | bytes,
+    *,
+    max_pixels: int | None = MAX_PIXELS,
+    salvage: bool = False,
+    ending: threading.Event | None = None,
 ) -> JpegFile:
     """Reads a JPEG file's codes, tables and metadata, without loss.
 
@@ -254,28 +379,56 @@ def read(
 
     Args:
       source: a path, or the file's content.
-      max_pixels: refuse larger pictures before decoding them; None for no limit.
+      max_pixels: refuse larger pictures before decoding them, and files of many more bytes before
+        they are read; None for no limit.
+      salvage: whether a damaged file is read as far as it goes. What is missing is made up by
+        libjpeg, gray mostly; the result's ``damage`` says what is wrong.
+      ending: once it is set, a pipe is not waited for.
 
     Returns:
       The file as stored.
 
     Raises:
-      JpegError: if the file is missing, empty, of another format, truncated, damaged so that it
-        does not decode, of an unsupported kind (12 bits, lossless), or larger than ``max_pixels``.
+      JpegError: if the file is missing, empty, of another format, truncated or damaged so that
+        codes are lost, of an unsupported kind (12 bits, lossless), too large for this machine, or
+        larger than ``max_pixels``.
     """
     name = "<bytes>" if isinstance(source, bytes) else os.fspath(source)
-    data = source if isinstance(source, bytes) else _bytes_of(name)
-    _check_format(name, data)
-    tables, metadata = _check_decodes(name, data, max_pixels)
-    coefficients = _coefficients(name, data)
+    try:
+        data, permissions = (
+            (source, None) if isinstance(source, bytes) else _bytes_of(name, max_pixels, ending)
+        )
+        _check_format(name, data)
+        file = _parsed(name, data, max_pixels, salvage)
+        return replace(file, permissions=permissions)
+    except MemoryError as error:
+        raise JpegError(f"{name}: is too large for this machine's memory") from error
+
+
+def _parsed(name: str, data: bytes, max_pixels: int | None, salvage: bool) -> JpegFile:
+    layout = _layout(name, data)
+    _check_size(name, (layout.frame.width, layout.frame.height), max_pixels)
+    damage = _damage_of_layout(layout)
+    if damage is not None and not salvage:
+        raise _refused(name, damage)
+    tables, metadata = _header(name, data, layout)
+    codes = markers.codes_only(data, layout)
+    _check_decodes(name, codes)
+    coefficients, remark = _coefficients(name, codes)
+    damage = damage or remark
+    if damage is not None and not salvage:
+        raise _refused(name, damage)
+    components = tuple(
+        _component(name, coefficients, index, tables)
+        for index in range(coefficients.num_components)
+    )
+    if damage is not None:
+        damage = f"{damage}; {_what_is_there(layout, components[0])}"
     return JpegFile(
         name=name,
         height=coefficients.image_height,
         width=coefficients.image_width,
-        components=tuple(
-            _component(name, coefficients, index, tables)
-            for index in range(coefficients.num_components)
-        ),
+        components=components,
         colour=_COLOURS[coefficients.jpeg_color_space],
         progressive=bool(coefficients.progressive_mode),
         arithmetic=bool(coefficients.arith_code),
@@ -285,4 +438,5 @@ def read(
         xmp=metadata.get("xmp"),
         resolution=_resolution(metadata.get("dpi", (0, 0))),
         comment=metadata.get("comment"),
+        damage=damage,
     )

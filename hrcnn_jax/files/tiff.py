@@ -26,11 +26,10 @@ _PHOTOMETRIC = {1: 1, 3: 2, 4: 5}  # gray, RGB and inks, by their number of samp
 _DEFLATE, _HORIZONTAL, _NO_PREDICTOR = 8, 2, 1
 _SAMPLE_FORMAT = {"u": 1, "f": 3}
 
-_NOT_TAKEN_OVER = {
-    *(254, 255, 266, 317, 320, 322, 323, 324, 325, 330, 338),  # how pictures are stored
-    *(513, 514, 519, 520, 521),  # and thumbnails
-    *(529, 530, 531, 532),  # YCbCr, which this is no more
-}
+_TIFFS_OWN = range(254, 700)
+"""Tags of how pictures and their thumbnails are stored. Of these, EXIF's have new ones..."""
+_TAKEN_OVER = {269, 270, 271, 272, 282, 283, 285, 296, 297, 305, 306, 315, 316, 318, 319}
+"""...but for what tells where a picture comes from, its density, and its white and primaries."""
 
 
 def write(
@@ -47,7 +46,7 @@ def write(
     Args:
       stream: where to, from its beginning on; seekable.
       picture: ``(H, W)`` gray, ``(H, W, 3)`` RGB or ``(H, W, 4)`` CMYK; uint8, uint16 or float32.
-      exif: an EXIF block with its signature; left out if damaged.
+      exif: an EXIF block with its signature; what is damaged in it is left out.
       icc: a colour profile.
       xmp: an XMP packet.
       resolution: pixels per inch, ``(horizontal, vertical)``; the EXIF block's if not given.
@@ -100,7 +99,7 @@ def write(
 
 
 def _beginning(exif: bytes | None) -> tuple[bytes, dict[int, bytes]]:
-    """The file's first bytes, and the entries to take over from them."""
+    """The file's first bytes, and the entries to take over from them: those that are sound."""
     block = (exif or b"").removeprefix(blocks.SIGNATURE)
     try:
         order = blocks.byte_order(block)
@@ -110,7 +109,8 @@ def _beginning(exif: bytes | None) -> tuple[bytes, dict[int, bytes]]:
     taken = {
         entry.tag: struct.pack(order + "HHI4s", entry.tag, entry.kind, entry.count, entry.value)
         for entry in found
-        if entry.tag not in _NOT_TAKEN_OVER
+        if (entry.tag in _TAKEN_OVER or entry.tag not in _TIFFS_OWN)
+        and blocks.is_sound(block, entry)
     }
     return block, taken
 

@@ -77,13 +77,14 @@ def write(
 ) -> None:
     """Writes a picture under a temporary name, then renames it.
 
-    Inks become RGB, and their profile is left out, where the format cannot hold them.
+    It gets the permissions of the file it comes from: what was private stays so. Inks become RGB,
+    and their profile is left out, where the format cannot hold them.
 
     Args:
       path: where to.
       picture: ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)`` CMYK, of the format's depth, as stored.
       kind: the format.
-      file: the JPEG file it comes from, for its metadata and orientation.
+      file: the JPEG file it comes from, for its metadata, orientation and permissions.
       quality: of JPEG and WebP, 1-100.
 
     Raises:
@@ -97,7 +98,11 @@ def write(
         picture = inks_to_rgb(picture)
         metadata = replace(metadata, icc=None)
     try:
-        with written_whole(path) as partial, partial.open("wb") as stream:
+        permissions = None if file is None else file.permissions
+        with (
+            written_whole(path, permissions=permissions) as partial,
+            partial.open("wb") as stream,
+        ):
             kind.save(stream, picture, metadata, quality)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

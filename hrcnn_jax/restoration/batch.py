@@ -124,21 +124,32 @@ def _found(given: str, folder: Path, recursive: bool) -> Iterator[Job]:
 
 
 def _found_in_folder(path: Path, folder: Path, recursive: bool) -> Iterator[Job]:
-    """The JPEG files of a folder, but for the results of an earlier run in a folder below it."""
+    """The JPEG files of a folder, but for the results of an earlier run in a folder below it.
+
+    Links to files are followed. Links to folders are not, as they may lead anywhere: they are told,
+    unless what they lead to is part of the folder and found anyway.
+    """
     if not recursive:
         yield Job(path, path, f"{path}: is a folder; use -r for what it holds")
         return
-    results = _real(folder)
+    results, root = _real(folder), _real(path)
     unreadable: list[OSError] = []
     files: list[Path] = []
+    links: list[Path] = []
     for top, folders, names in os.walk(path, onerror=unreadable.append):
         folders[:] = [each for each in folders if _real(Path(top, each)) != results]
+        linked = (Path(top, each) for each in folders if Path(top, each).is_symlink())
+        links += [each for each in linked if not _real(each).is_relative_to(root)]
         files += [Path(top, name) for name in names]
     files = sorted(f for f in files if f.suffix.lower() in SUFFIXES and is_file(f))
     for error in unreadable:
         below = Path(error.filename)
         yield Job(below, below, f"{below}: cannot be opened ({error.strerror}); check its rights")
-    if not files and not unreadable:
+    for link in sorted(links):
+        yield Job(
+            link, link, f"{link}: is a link to a folder, not followed; give it as an input as well"
+        )
+    if not files and not unreadable and not links:
         yield Job(path, path, f"{path}: holds no JPEG files; check that it is the right folder")
     for file in files:
         yield Job(file, folder / file.relative_to(path))
@@ -158,6 +169,7 @@ def pipeline(
     weigh: Callable[[Job], int],
     threads: int,
     most: int = PIXELS_IN_FLIGHT,
+    stop: Callable[[], None] = lambda: None,
 ) -> Generator[Outcome, None, None]:
     """Reads, computes and writes jobs; reading ahead and writing back happen on threads.
 
@@ -172,6 +184,8 @@ def pipeline(
       weigh: how much memory a job takes, in any unit.
       threads: that read, and as many that write.
       most: no job is begun while the sum of the weights of those begun would exceed this.
+      stop: called at the end, however that comes, before what runs on threads is waited for: it
+        asks readers to wait for nothing any more.
 
     Yields:
       How each job ended.
@@ -211,5 +225,6 @@ def pipeline(
                 if ahead and not reading:
                     break  # there may be room for it now
     finally:
+        stop()
         readers.shutdown(cancel_futures=True)
         writers.shutdown(cancel_futures=True)

@@ -128,3 +128,31 @@ def test_damage_is_left_as_it_is() -> None:
         exif.resolution(changed)
     assert exif.orientation(io.BytesIO(b"no EXIF").getvalue()) == 1
     assert exif.upright(None) is None
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind", "count", "value", "sound"),
+    [
+        (0x010E, 2, 4, b"abc\0", True),
+        (0x010E, 2, 5, 8, True),
+        (0x010E, 2, 5, 34, False),  # of 38 bytes
+        (0x010E, 2, 0, 8, False),
+        (0x010E, 0, 1, 8, False),
+        (0x010E, 14, 1, 8, False),
+        (0x010E, 7, 2**32 - 1, 8, False),
+        (X_DENSITY, 5, 1, 8, True),
+        (X_DENSITY, 5, 1, 31, False),
+        (X_DENSITY, 3, 1, 300, False),
+        (UNIT, 3, 1, 2, True),
+        (UNIT, 2, 1, 2, False),
+        (EXIF_DIRECTORY, 4, 1, 8, True),  # itself, for want of another
+        (EXIF_DIRECTORY, 4, 1, 100, False),
+        (EXIF_DIRECTORY, 4, 2, 8, False),
+    ],
+)
+def test_sound_entries(tag: int, kind: int, count: int, value: int | bytes, sound: bool) -> None:
+    content = value if isinstance(value, bytes) else value.to_bytes(4, "little")
+    head = struct.pack("<2sHIHHHI4sI", b"II", 42, 8, 1, tag, kind, count, content, 0)
+    tiff = head + bytes(38 - len(head))
+    (entry,) = exif.directory(tiff, exif.first_directory(tiff))
+    assert exif.is_sound(tiff, entry) == sound

@@ -118,6 +118,24 @@ def test_folders_that_may_not_be_opened_are_told(
     assert good.source == tmp_path / "in" / "a.jpg"
 
 
+def test_links_to_folders_are_told_but_not_followed(tmp_path: Path) -> None:
+    touch(tmp_path, "in/a.jpg", "in/deep/b.jpg", "elsewhere/c.jpg", "out/d.jpg")
+    links = {"away": "../elsewhere", "up": "..", "here": "deep", "itself": ".", "results": "../out"}
+    for name, to in links.items():
+        (tmp_path / "in" / name).symlink_to(to)
+    (tmp_path / "in" / "file.jpg").symlink_to("../elsewhere/c.jpg")
+    jobs = plan([tmp_path / "in"], tmp_path / "out", recursive=True)
+    found = [str(job.source.relative_to(tmp_path / "in")) for job in jobs if job.problem is None]
+    assert found == ["a.jpg", "deep/b.jpg", "file.jpg"]
+    told = [job.problem for job in jobs if job.problem is not None]
+    assert told == [
+        f"{tmp_path}/in/{name}: is a link to a folder, not followed; give it as an input as well"
+        for name in ("away", "up")
+    ]
+    (job,) = plan([tmp_path / "in" / "away"], tmp_path / "out", recursive=True)
+    assert job.source == tmp_path / "in" / "away" / "c.jpg"
+
+
 def test_nothing_is_written_twice_or_over_an_input(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "a.jpeg", "other/a.jpg", "a.compare.jpg")
     out = tmp_path / "out"
@@ -245,3 +263,27 @@ def test_abandoning_starts_nothing_more() -> None:
     assert count < 12
     time.sleep(0.05)
     assert len(read) == count
+
+
+def test_readers_are_asked_to_stop_before_they_are_waited_for() -> None:
+    """A reader that waits for what never comes would be waited for, for ever."""
+    ending = threading.Event()
+
+    def compute(job: Job, value: object) -> None:
+        raise KeyboardInterrupt
+
+    def read(job: Job) -> None:
+        assert number(job) == 0 or ending.wait(60)
+
+    outcomes = pipeline(
+        JOBS,
+        read=read,
+        compute=compute,
+        write=lambda job, value: None,
+        weigh=lambda job: 1,
+        threads=2,
+        stop=ending.set,
+    )
+    with pytest.raises(KeyboardInterrupt):
+        next(outcomes)
+    assert ending.is_set()
