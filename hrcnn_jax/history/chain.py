@@ -175,29 +175,33 @@ def _interleaved(
     return np.stack(halves, axis=axis + 1).reshape(shape).astype(np.uint8)
 
 
-def shrink(samples: Samples, factor: Factor) -> Samples:
-    """Samples ``(h, w)`` shrunk to the means of boxes, as libjpeg's encoder does.
+def shrink(samples: Samples, factor: Factor, blocks: tuple[int, int]) -> Samples:
+    """Shrinks samples to the means of boxes and fills up blocks, as libjpeg's encoder does.
 
-    Sides that are not multiples of the factor are filled by repeating the last row or column.
+    Columns are repeated before boxes are averaged, rows mostly after.
+
+    Args:
+      samples: ``(h, w)``.
+      factor: whole numbers ``(down, across)``.
+      blocks: of the result, ``(down, across)``.
+
+    Returns:
+      ``(8*down, 8*across)`` of the blocks.
     """
     down, across = factor
-    if factor == (1, 1):
-        return samples
-    height, width = samples.shape
-    filled = np.pad(samples, ((0, -height % down), (0, -width % across)), mode="edge")
-    boxes = filled.reshape(filled.shape[0] // down, down, -1, across).astype(np.int32)
-    sums = boxes.sum((1, 3), dtype=np.int32)
-    area = down * across
-    if factor in ((1, 2), (2, 2)):  # dithered: halves go down and up in turn
-        bias = np.arange(sums.shape[1]) % 2 + (1 if down == 2 else 0)
-    else:
-        bias = np.full(1, area // 2)
-    return ((sums + bias) // area).astype(np.uint8)
-
-
-def filled(samples: Samples, blocks: tuple[int, int]) -> Samples:
-    """Samples ``(h, w)`` filled up to whole blocks, the last row and column repeated."""
-    missing = [(0, BLOCK * count - side) for count, side in zip(blocks, samples.shape, strict=True)]
+    height, width = (BLOCK * count for count in blocks)
+    if factor != (1, 1):
+        wider = ((0, -samples.shape[0] % down), (0, width * across - samples.shape[1]))
+        filled = np.pad(samples, wider, mode="edge")
+        boxes = filled.reshape(-1, down, width, across)
+        sums = boxes.sum((1, 3), dtype=np.int32)
+        area = down * across
+        if factor in ((1, 2), (2, 2)):  # halves go down and up in turn
+            sums += np.arange(width, dtype=np.int32) % 2 + (down == 2)
+        else:
+            sums += area // 2
+        samples = (sums // area).astype(np.uint8)
+    missing = (0, height - samples.shape[0]), (0, width - samples.shape[1])
     return np.pad(samples, missing, mode="edge")
 
 
