@@ -55,7 +55,7 @@ _SURE = 0.95
 _FACTORS: tuple[Factor, ...] = ((1, 1), (2, 2), (1, 2), (2, 1))
 """How many times coarser than luma chroma may have been."""
 
-_LUMA_ALONE = 0.35
+_LUMA_ALONE = 0.15
 """Share of a colour file's luma that has to come back before its chroma is told."""
 
 _FINE, _PROOF_FINE = 4.0, 0.9
