@@ -107,7 +107,9 @@ def clean(picture: Samples) -> Iterator[tuple[str, bytes | Samples]]:
         yield f"{kind}, once: {quality}", compress(picture, quality)
     small = [side * 3 // 4 for side in picture.shape[1::-1]]
     again = decompress(compress(picture, 20))
-    resized = np.asarray(Image.fromarray(again).resize((small[0], small[1]), Image.Resampling.BICUBIC))
+    resized = np.asarray(
+        Image.fromarray(again).resize((small[0], small[1]), Image.Resampling.BICUBIC)
+    )
     yield f"{kind}, resized, once: 85", compress(resized, 85)
     yield f"{kind}, resized, without loss", resized
     yield f"{kind}, without loss", picture
@@ -191,7 +193,10 @@ def main() -> int:
         chosen = np.linspace(0, len(source.names) - 1, given.count).round().astype(int)
         for index in tqdm(np.unique(chosen), unit="picture", disable=None):
             picture = np.asarray(source.load(int(index)))
-            pictures = {"gray": np.asarray(Image.fromarray(picture).convert("L")), "colour": picture}
+            pictures = {
+                "gray": np.asarray(Image.fromarray(picture).convert("L")),
+                "colour": picture,
+            }
             for kind in given.kind:
                 for name, after, file, quality, shift in cases(pictures[kind]):
                     truth = reader.read(file)
@@ -204,8 +209,10 @@ def main() -> int:
                     tally[0] += found is not None
                     tally[1] += 1
                     if found is not None:
-                        tqdm.write(f"{source.names[int(index)]}: {name}: {found.grid}, "
-                                   f"{found.encoder} {found.quality}, {found.proof}")
+                        tqdm.write(
+                            f"{source.names[int(index)]}: {name}: {found.grid}, "
+                            f"{found.encoder} {found.quality}, {found.proof}"
+                        )
     except DataError as error:
         print(f"benchmarks.history: {error}", file=sys.stderr)
         return 1
@@ -215,9 +222,7 @@ def main() -> int:
         exact, sure = (
             f"{100 * np.mean(each):.2f} %" if each else "" for each in (score.exact, score.sure)
         )
-        print(
-            f"| {name} | {score.looked} | {score.found} | {score.right} | {exact} | {sure} |"
-        )
+        print(f"| {name} | {score.looked} | {score.found} | {score.right} | {exact} | {sure} |")
     print("\n| no history | pictures | false alarms |\n|---|---|---|")
     for name, (times, looked) in alarms.items():
         print(f"| {name} | {looked} | {times} |")

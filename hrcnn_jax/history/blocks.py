@@ -35,9 +35,11 @@ def dct(blocks: Floats) -> Floats:
 
 def idct(coefficients: Floats) -> Floats:
     """Inverse of :func:`dct`; samples may leave 0-255."""
-    return BASIS.T @ coefficients @ BASIS + np.float32(LEVEL_SHIFT)
+    samples = BASIS.T @ coefficients @ BASIS
+    return np.asarray(samples + np.float32(LEVEL_SHIFT), np.float32)
 
 
 def decoded(codes: NDArray[np.int16], table: NDArray[np.int32]) -> Floats:
     """Samples ``(8*hb, 8*wb)`` of codes ``(hb, wb, 8, 8)``, neither clipped nor rounded."""
-    return from_blocks(idct(codes.astype(np.float32) * table.astype(np.float32)))
+    coefficients: Floats = codes.astype(np.float32) * table.astype(np.float32)
+    return from_blocks(idct(coefficients))

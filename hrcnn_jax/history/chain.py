@@ -84,7 +84,7 @@ def _descaled(values: NDArray[np.int32], bits: int) -> NDArray[np.int32]:
 
 
 def _inverse(x: NDArray[np.int32], bits: int) -> NDArray[np.int32]:
-    """One-dimensional inverse DCT along the first axis of ``(8, ...)``, descaled by so many bits."""
+    """One-dimensional inverse DCT along the first axis of ``(8, ...)``, descaled by bits."""
     z1 = (x[2] + x[6]) * _0_541
     low, high = z1 - x[6] * _1_847, z1 + x[2] * _0_765
     total, difference = (x[0] + x[4]) << _CONST_BITS, (x[0] - x[4]) << _CONST_BITS

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hrcnn_jax.history import blocks
 from hrcnn_jax.history.blocks import Floats
-from hrcnn_jax.jpeg.tables import BLOCK, LEVEL_SHIFT, MAX_SAMPLE
+from hrcnn_jax.jpeg.tables import BLOCK, MAX_SAMPLE
 
 Codes = NDArray[np.int16]
 Mask = NDArray[np.bool_]
@@ -75,7 +75,7 @@ class Layout:
         """Which blocks reach beyond the plane, ``(hb, wb)``."""
         outside = np.ones([BLOCK * count for count in self.blocks], bool)
         outside[self.inside] = False
-        return blocks.to_blocks(outside).any((2, 3))
+        return np.asarray(blocks.to_blocks(outside).any((2, 3)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,6 @@ made, is compared with them after it took the last step, too: the file's own enc
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +117,9 @@ class Observed:
         """
         if self.codes is None or self.tables is None:
             return self._compare_pixels(played, border)
-        components = [played] if played.ndim == 2 else list(np.moveaxis(chain.to_ycc(played), -1, 0))
+        components = (
+            [played] if played.ndim == 2 else list(np.moveaxis(chain.to_ycc(played), -1, 0))
+        )
         shares, rest = [], []
         for component, codes, table, factor, plane in zip(
             components, self.codes, self.tables, self.factors, self.planes, strict=True
@@ -139,9 +140,7 @@ class Observed:
             rest.append(missed[: plane.shape[0], : plane.shape[1]])
         return shares, rest
 
-    def _compare_pixels(
-        self, played: Samples, border: int
-    ) -> tuple[list[Shares], list[Floats]]:
+    def _compare_pixels(self, played: Samples, border: int) -> tuple[list[Shares], list[Floats]]:
         ours = _components(played)
         height, width = (side // BLOCK * BLOCK for side in self.size)
         shares, rest = [], []

@@ -26,13 +26,13 @@ from hrcnn_jax.jpeg.tables import BLOCK
 SMALLEST = 64
 """Rows and columns that a picture needs to tell something."""
 
-_CANDIDATES = 3
-"""Hypotheses on an earlier grid that are played again."""
+_CANDIDATES = 4
+"""Hypotheses on chroma that are played again: of luma's quality; half as many of others."""
 
-_EVIDENCE = 40.0
+_EVIDENCE = 150.0
 """Logarithm of the likelihood ratio below which a hypothesis is not played again."""
 
-_COARSER = 1.15
+_COARSER = 1.3
 """How coarse earlier steps on the last ones' grid have to be, in those, to matter."""
 
 _MUCH_COARSER = 1.5
@@ -41,13 +41,16 @@ _MUCH_COARSER = 1.5
 _COMPARABLE = 0.85
 """How coarse to be believed if their evidence stands out, too."""
 
-_STANDS_OUT, _ENOUGH = 1.3, 150.0
-"""How many times more evidence than for the next place, and how much: measured, the places of 150
-files compressed once have up to 1.22 times the next one's where they have over 100."""
+_STANDS_OUT = 1.3
+"""How many times more evidence than for the next place. Measured: the places of 150 files that
+were compressed once have up to 1.22 times the next one's, where they have over 100."""
 
 _PROOF = 0.68
-"""Share that has to come back when the chain is played again. Measured: of steps at least 1.5
-times as coarse at most 0.61 where there was nothing, at least 0.73 in photographs where there was."""
+"""Share that has to come back when the chain is played again. Measured, of steps at least 1.5
+times as coarse: mostly less than 0.61 where there was nothing, more than 0.73 where there was."""
+
+_PLAIN, _PROOF_COMPARABLE = 2.0, 0.72
+"""The share that has to come back of what is less than so many times as coarse."""
 
 _SURE = 0.95
 """Share beyond which no neighbouring quality is tried."""
@@ -150,9 +153,7 @@ def find(file: JpegFile) -> History | None:
     if factors[0] != (1, 1) or not set(factors) <= set(_FACTORS) or len(set(factors)) > 2:
         return None
     mcu = BLOCK * max(each[0] for each in factors), BLOCK * max(each[1] for each in factors)
-    views = [
-        observed.of_file(file, *spans) for spans in grid.parts((file.height, file.width), mcu)
-    ]
+    views = [observed.of_file(file, *spans) for spans in grid.parts((file.height, file.width), mcu)]
     luma = file.components[0]
     counted = _code_histograms(luma)
     return _find(views, table.by_reach(counted, table.corner(luma.table)))
@@ -211,9 +212,7 @@ def recover(source: JpegFile | Samples, history: History) -> Earlier:
     )
 
 
-def _component(
-    size: tuple[int, int], history: History, index: int, found: Recovered
-) -> Component:
+def _component(size: tuple[int, int], history: History, index: int, found: Recovered) -> Component:
     down, across = history.factors[index]
     steps = history.tables[index]
     assert steps is not None
@@ -229,9 +228,7 @@ def _component(
 def _check(picture: Any) -> None:
     fits = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)
     if picture.dtype != np.uint8 or not fits:
-        raise ValueError(
-            f"expected (H, W) or (H, W, 3) uint8, got {picture.shape} {picture.dtype}"
-        )
+        raise ValueError(f"expected (H, W) or (H, W, 3) uint8, got {picture.shape} {picture.dtype}")
 
 
 def _code_histograms(part: Component) -> NDArray[np.int64]:
@@ -268,35 +265,31 @@ def _least_proof(history: History, *, is_file: bool) -> float:
         return max(_PROOF, (1 + 1 / history.coarseness) / 2)
     if not is_file and history.coarseness < _FINE:
         return _PROOF_FINE
-    return _PROOF
+    return _PROOF if history.coarseness > _PLAIN else _PROOF_COMPARABLE
 
 
-def _hypotheses(
-    lumas: Sequence[Observed], reach: NDArray[np.float64] | None
-) -> list[History]:
+def _hypotheses(lumas: Sequence[Observed], reach: NDArray[np.float64] | None) -> list[History]:
     """What luma's coefficients suggest, without proof."""
     last = _last(lumas)
+    used = _used(lumas)
     evidence = table.by_phase(grid.histograms([each.planes[0] for each in lumas]))
     found: list[History] = []
     if reach is not None:
-        for strength, known in table.best_known(reach, 2, last=last, coarser=_COARSER):
-            found.append(_hypothesis((0, 0), known, strength, last))
+        for strength, known in table.best_known(reach, 2, last=last, used=used, coarser=_COARSER):
+            found.append(_hypothesis((0, 0), known, strength, last, used))
         evidence[0] = -np.inf
     for coarser, is_equal in ((_MUCH_COARSER, False), (_COMPARABLE, True)):
         ranked = []
         for place, each in enumerate(evidence):
             where = place // BLOCK, place % BLOCK
-            if reach is not None and is_equal and 0 in where:
+            if is_equal and (reach is None or 0 in where):
                 continue  # places where the last compression's own edges look like a grid
-            for strength, known in table.best_known(each, 1, last=last, coarser=coarser):
-                ranked.append(_hypothesis(where, known, strength, last))
+            for strength, known in table.best_known(each, 1, last=last, used=used, coarser=coarser):
+                ranked.append(_hypothesis(where, known, strength, last, used))
         ranked.sort(key=lambda each: -each.evidence)
-        if not is_equal:
-            found += ranked[:_CANDIDATES]
-        elif reach is not None and len(ranked) > 1:
-            first, second = ranked[:2]
-            if first.evidence > max(_STANDS_OUT * second.evidence, _ENOUGH):
-                found.append(first)
+        next_best = ranked[1].evidence if len(ranked) > 1 else 0.0
+        if ranked and ranked[0].evidence > _STANDS_OUT * next_best:
+            found.append(ranked[0])
     return [each for each in found if each.evidence > _EVIDENCE]
 
 
@@ -306,6 +299,19 @@ def _last(lumas: Sequence[Observed]) -> NDArray[np.int32]:
     return np.full((BLOCK, BLOCK), 2, np.int32) if tables is None else tables[0]
 
 
+def _used(lumas: Sequence[Observed]) -> NDArray[np.float64]:
+    """How often luma uses each frequency of the corner but the mean, ``(CORNER**2,)``."""
+    counts = np.zeros((table.CORNER, table.CORNER))
+    for each in lumas:
+        if each.codes is None:
+            counts += 1
+        else:
+            low = each.codes[0][:, :, : table.CORNER, : table.CORNER]
+            counts += np.count_nonzero(low, axis=(0, 1))
+    counts[0, 0] = 0
+    return counts.ravel() + 1e-6
+
+
 def _neighbours(history: History, lumas: Sequence[Observed]) -> list[History]:
     """The same with tables of qualities near by: evidence may miss by one or two."""
     found = []
@@ -313,13 +319,19 @@ def _neighbours(history: History, lumas: Sequence[Observed]) -> list[History]:
         if quality != history.quality:
             steps = table.of_quality(history.encoder, quality)
             known = table.Known(history.encoder, quality, steps)
-            found.append(_hypothesis(history.grid, known, history.evidence, _last(lumas)))
+            found.append(
+                _hypothesis(history.grid, known, history.evidence, _last(lumas), _used(lumas))
+            )
     least = _COARSER if history.coarseness > _COARSER else _COMPARABLE
     return [each for each in found if each.coarseness > least]
 
 
 def _hypothesis(
-    where: tuple[int, int], known: table.Known, strength: float, last: NDArray[np.int32]
+    where: tuple[int, int],
+    known: table.Known,
+    strength: float,
+    last: NDArray[np.int32],
+    used: NDArray[np.float64],
 ) -> History:
     return History(
         grid=where,
@@ -329,7 +341,7 @@ def _hypothesis(
         quality=known.quality,
         proof=(0.0,),
         evidence=strength,
-        coarseness=table.coarseness(known.steps, last),
+        coarseness=table.coarseness(known.steps, last, used),
     )
 
 
@@ -345,7 +357,7 @@ def _with_chroma(views: Sequence[Observed], luma: History) -> History:
     most = max(sum(each.proof) for each in played)
     return min(
         (each for each in played if sum(each.proof) > most - _ALIKE),
-        key=lambda each: np.sum(1 / each.tables[1]) / np.prod(each.factors[1]),
+        key=_freedom,
     )
 
 
@@ -356,6 +368,13 @@ def _played(views: Sequence[Observed], history: History) -> History:
         for total, part in zip(shares, _recovered(view, history, 0)[1], strict=True):
             total.add(part)
     return replace(history, proof=tuple(each.share for each in shares))
+
+
+def _freedom(history: History) -> float:
+    """How finely chroma was described: samples a pixel, and codes for each."""
+    steps = history.tables[1]
+    assert steps is not None
+    return float(np.sum(1 / steps)) / (history.factors[1][0] * history.factors[1][1])
 
 
 def _without_chroma(luma: History) -> History:
@@ -389,9 +408,9 @@ def _chroma_hypotheses(views: Sequence[Observed], luma: History) -> list[History
                 *rest, own = _chroma_tables(views, guess, finest)
                 usual.append(own)
                 others += rest
-    for each in (usual, others):
-        each.sort(key=lambda pair: -pair[0])
-    return [history for _, history in usual[:_CANDIDATES] + others[:_CANDIDATES]]
+    for each in (usual, others):  # by evidence a sample: coarser chroma has fewer
+        each.sort(key=lambda pair: -pair[0] * np.prod(pair[1].factors[1]))
+    return [history for _, history in usual[:_CANDIDATES] + others[: _CANDIDATES // 2]]
 
 
 def _chroma_tables(
@@ -405,8 +424,10 @@ def _chroma_tables(
         planes = [_samples(view, guess, index, view.planes) for index in (1, 2)]
         counted += grid.of_place(planes, start)
     evidence = table.by_phase(counted)
-    low = table.corner(np.arange(BLOCK * BLOCK).reshape(BLOCK, BLOCK))
-    ranked = table.best_known(evidence[low], 2, last=last, coarser=_COARSER, is_chroma=True)
+    low = table.corner(np.arange(BLOCK * BLOCK, dtype=np.int32).reshape(BLOCK, BLOCK))
+    ranked = table.best_known(
+        evidence[low], 2, last=last, used=np.ones(table.CORNER**2), coarser=_COARSER, is_chroma=True
+    )
     # Mostly it has luma's quality.
     own = table.of_quality(guess.encoder, guess.quality, is_chroma=True)
     strength = float(evidence[low, np.minimum(table.corner(own), table.STEPS[-1]) - 1].sum())
@@ -438,9 +459,7 @@ def _samples(view: Observed, history: History, index: int, planes: Sequence[Floa
     return full[top:, left:]
 
 
-def _picture(
-    found: Sequence[Recovered | None], history: History, view: Observed
-) -> Samples:
+def _picture(found: Sequence[Recovered | None], history: History, view: Observed) -> Samples:
     """The earlier file decoded and cropped, ``(H, W)`` or ``(H, W, 3)``.
 
     Components that have no history are taken as they are.

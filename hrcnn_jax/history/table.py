@@ -22,7 +22,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hrcnn_jax.jpeg.tables import BLOCK, CHROMINANCE, LUMINANCE, quality_table
+from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, quality_table
 
 ROBIDOUX = np.array(
     [
@@ -138,8 +138,9 @@ def _gathering(mean: NDArray[np.float64]) -> NDArray[np.float64]:
         ),
     )
     small = (np.minimum(concentration, 3.75) / 3.75) ** 2
-    near = np.log(np.polyval([0.0045813, 0.0360768, 0.2659732, 1.2067492, 3.0899424, 3.5156229, 1],
-                             small))
+    near = np.log(
+        np.polyval([0.0045813, 0.0360768, 0.2659732, 1.2067492, 3.0899424, 3.5156229, 1], small)
+    )
     large = np.maximum(concentration, 3.75)
     far = large - 0.5 * np.log(2 * np.pi * large) + 1 / (8 * large)
     return concentration * mean - np.where(concentration < 3.75, near, far)
@@ -162,7 +163,7 @@ def by_reach(histograms: NDArray[np.int64], last: NDArray[np.int32]) -> NDArray[
         if total == 0:
             continue
         smooth = _smoothed(counts)
-        coarser = STEPS > step
+        coarser = step < STEPS
         values = int(step) * sizes
         off = np.abs(values - STEPS[coarser, None] * np.rint(values / STEPS[coarser, None]))
         reached = off <= step / 2 + _NOISE
@@ -188,6 +189,7 @@ def best_known(
     count: int,
     *,
     last: NDArray[np.int32],
+    used: NDArray[np.float64],
     coarser: float,
     is_chroma: bool = False,
 ) -> list[tuple[float, Known]]:
@@ -197,6 +199,7 @@ def best_known(
       evidence: by frequency of the corner and step, ``(CORNER**2, len(STEPS))``.
       count: of tables.
       last: the last compression's table, ``(8, 8)``.
+      used: how much each frequency counts in that, ``(CORNER**2,)``.
       coarser: how coarse a table has to be, as :func:`coarseness` tells.
       is_chroma: whether chroma's tables are meant.
 
@@ -206,7 +209,7 @@ def best_known(
     tables = known(is_chroma)
     steps = _corners(is_chroma)
     sums = evidence[np.arange(evidence.shape[0]), np.minimum(steps, STEPS[-1]) - 1].sum(-1)
-    enough = np.log(steps / corner(last)).mean(-1) >= np.log(coarser)
+    enough = np.log(steps / corner(last)) @ (used / used.sum()) >= np.log(coarser)
     sums = np.where(enough, sums, -np.inf)
     best = np.argsort(-sums, kind="stable")[:count]
     return [(float(sums[place]), tables[place]) for place in best if enough[place]]
@@ -217,13 +220,14 @@ def _corners(is_chroma: bool) -> NDArray[np.int32]:
     return corner(np.stack([each.steps for each in known(is_chroma)]))
 
 
-def coarseness(steps: NDArray[np.int32], last: NDArray[np.int32]) -> float:
-    """How coarse a table is, in the last one's steps: the geometric mean of low frequencies."""
-    return float(np.exp(np.log(corner(steps) / corner(last)).mean()))
+def coarseness(
+    steps: NDArray[np.int32], last: NDArray[np.int32], used: NDArray[np.float64]
+) -> float:
+    """How coarse a table is, in the last one's steps: the geometric mean of low frequencies.
 
-
-def nearest_quality(steps: NDArray[np.int32], is_chroma: bool = False) -> int:
-    """The libjpeg quality whose table is nearest in ratios of steps."""
-    tables = [each for each in known(is_chroma) if each.encoder == "libjpeg"]
-    distance = [np.abs(np.log(each.steps / steps)).sum() for each in tables]
-    return tables[int(np.argmin(distance))].quality
+    Args:
+      steps: of a table, ``(8, 8)``.
+      last: the last compression's, ``(8, 8)``.
+      used: how much each frequency of the corner counts, ``(CORNER**2,)``.
+    """
+    return float(np.exp(np.log(corner(steps) / corner(last)) @ (used / used.sum())))
