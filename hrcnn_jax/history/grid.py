@@ -1,97 +1,96 @@
-"""Signs in a file that its picture had been a JPEG of another block grid: cropped, then saved anew.
+"""Where the blocks of an earlier compression began: coefficients by grid, and what they tell.
 
-A quantised block has many frequencies that are exactly zero. Cut anywhere else, its pixels have
-hardly any; cut where it was, they have them again, but for what the second compression added. So
-the share of frequencies near zero is taken for each of the 64 places where a grid can begin, and
-the earlier grid's stands out. The file's own grid raises those in its row and its column of places,
-too; that is taken away by median polish (Tukey, "Exploratory Data Analysis", 1977).
+For each of the 64 places where a grid of blocks can begin, the coefficients of its blocks are
+counted by size; :mod:`hrcnn_jax.history.table` then says how well steps explain them. On the right
+grid, and on hardly any other, they gather at multiples.
 
-Measured by ``python -m benchmarks.recompression URBAN100 --count 30``, Pillow's encoder: of 30
-pictures compressed once one or two are suspected at quality 10 to 75, none at 85 to 100; of 270
-compressed, cropped at random and compressed again at a higher quality (the pairs of
-:mod:`hrcnn_jax.history.table`) 189 are noticed, 183 with the right place: nearly all if the second
-quality is 90 or more, but not if the first is 20; of 90 compressed again at a lower one one is.
-
-Grids of blocks as traces of earlier compression: Li, Yuan and Yu, "Passive detection of doctored
-JPEG image via block artifact grid extraction", 2009. The test is this package's own.
+Source: Bianchi and Piva, "Detection of nonaligned double JPEG compression based on integer
+periodicity maps", 2012; Li, Yuan and Yu, "Passive detection of doctored JPEG image via block
+artifact grid extraction", 2009.
 """
 
-import jax.numpy as jnp
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from hrcnn_jax.files.reader import Component
-from hrcnn_jax.jpeg import transform
-from hrcnn_jax.jpeg.tables import BLOCK, MAX_SAMPLE
-from hrcnn_jax.restoration.verification import BASIS
+from hrcnn_jax.history.blocks import BASIS, Floats
+from hrcnn_jax.history.table import CORNER, LARGEST
+from hrcnn_jax.jpeg.tables import BLOCK, LEVEL_SHIFT
 
-NEAR_ZERO = 3.0
-"""Of a coefficient: what compressing again at a good quality does to those that were zero."""
+WHOLE = 704
+"""Side in samples of the largest picture that is looked at as a whole."""
 
-LARGEST = 64
-"""Side in blocks of the part of a picture, its middle, that is looked at."""
-
-SMALLEST = 8
-"""Side in blocks of a picture that can tell something."""
-
-_BEYOND_NOISE = 8.0  # standard deviations of the other places
-_BEYOND_NEXT = 2.0  # times as far out as the next
+PART = 320
+"""Side of the parts that are looked at of a larger one: its middle, and that of each quarter."""
 
 
-def earlier_grid(part: Component) -> tuple[int, int] | None:
-    """Where a file's luma shows an earlier grid of blocks that is not its own.
+def parts(
+    size: tuple[int, int], mcu: tuple[int, int] = (BLOCK, BLOCK)
+) -> list[tuple[slice, slice]]:
+    """Which parts of a picture are looked at, as rows and columns.
 
     Args:
-      part: a component, best the first.
+      size: of the picture, ``(height, width)``.
+      mcu: rows and columns of what parts are made up of, but at the picture's edges.
+    """
+    height, width = size
+    if height * width <= WHOLE * WHOLE:
+        return [(slice(0, height), slice(0, width))]
+    chosen = []
+    for place in [(1, 1), (1, 3), (3, 1), (3, 3), (2, 2)]:
+        spans = []
+        for side, quarter, step in zip(size, place, mcu, strict=True):
+            start = max(0, side * quarter // 4 - PART // 2) // step * step
+            spans.append(slice(start, min(side, start + PART // step * step)))
+        chosen.append((spans[0], spans[1]))
+    return list({str(each): each for each in chosen}.values())
+
+
+def histograms(planes: Sequence[NDArray[Any]], corner: int = CORNER) -> NDArray[np.float32]:
+    """Coefficients counted by size, for each place where a grid can begin.
+
+    Args:
+      planes: samples ``(H, W)`` from 0 to 255, each beginning at a whole block of the own grid,
+        and at least 15 wide and high.
+      corner: frequencies that are counted, down and across.
 
     Returns:
-      Rows above and columns left of the earlier grid's first whole block, 0-7, not both 0; None if
-      there are no signs of one.
+      ``(64, corner**2, LARGEST)``: by place, ``8 * down + across``, and frequency.
     """
-    codes = _middle(part.codes)
-    if min(codes.shape[:2]) < SMALLEST:
-        return None
-    plane = np.asarray(transform.decode(jnp.asarray(codes), jnp.asarray(part.table))) * MAX_SAMPLE
-    standing_out = _polished(near_zero(np.clip(np.rint(plane), 0, MAX_SAMPLE)))
-    noise = 1.4826 * np.median(np.abs(standing_out))  # of a normal distribution, robustly
-    place = int(standing_out.argmax())
-    *_, next_best, best = np.sort(standing_out, axis=None)
-    if best < _BEYOND_NOISE * noise or best < _BEYOND_NEXT * next_best or best <= 0:
-        return None
-    return place // BLOCK, place % BLOCK
+    counted = np.zeros((BLOCK * BLOCK, corner * corner, LARGEST), np.float32)
+    for plane in planes:
+        samples = plane.astype(np.float32) - np.float32(LEVEL_SHIFT)
+        for top in range(BLOCK):
+            by_rows = _rows(samples[top:], corner)
+            for left in range(BLOCK):
+                counted[BLOCK * top + left] += _counted(by_rows[..., left:], corner)
+    return counted
 
 
-def near_zero(plane: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Share of frequencies near zero, by where the grid begins, ``(8, 8)``.
-
-    Args:
-      plane: samples ``(H, W)`` from 0 to 255. Frequencies of a row or a column alone are left out:
-        straight edges have none of the others.
-    """
-    plane = plane.astype(np.float32)
-    basis = BASIS.astype(np.float32)[1:]
-    down, across = ((side - BLOCK + 1) // BLOCK for side in plane.shape)
-    shares = np.empty((BLOCK, BLOCK))
-    for top in range(BLOCK):
-        rows = plane[top : top + down * BLOCK].reshape(down, BLOCK, -1)
-        by_rows = basis @ rows
-        for left in range(BLOCK):
-            cut = by_rows[..., left : left + across * BLOCK]
-            coefficients = cut.reshape(down, len(basis), across, BLOCK) @ basis.T
-            shares[top, left] = np.mean(np.abs(coefficients) < NEAR_ZERO)
-    return shares
+def of_place(planes: Sequence[NDArray[Any]], place: tuple[int, int]) -> NDArray[np.float32]:
+    """The same of all frequencies for one place, ``(64, LARGEST)``."""
+    top, left = place
+    counted = np.zeros((BLOCK * BLOCK, LARGEST), np.float32)
+    for plane in planes:
+        samples = plane[top:].astype(np.float32) - np.float32(LEVEL_SHIFT)
+        counted += _counted(_rows(samples, BLOCK)[..., left:], BLOCK)
+    return counted
 
 
-def _middle(codes: NDArray[np.int16]) -> NDArray[np.int16]:
-    tops = [max(0, (count - LARGEST) // 2) for count in codes.shape[:2]]
-    return codes[tops[0] : tops[0] + LARGEST, tops[1] : tops[1] + LARGEST]
+def _rows(samples: Floats, corner: int) -> Floats:
+    """The vertical DCT of rows of blocks from the first row on, ``(blocks, corner, W)``."""
+    down = len(samples) // BLOCK
+    return BASIS[:corner] @ samples[: down * BLOCK].reshape(down, BLOCK, -1)
 
 
-def _polished(shares: NDArray[np.float64], rounds: int = 4) -> NDArray[np.float64]:
-    """Less what places have in common with others of their row or column; 0 for the own grid."""
-    rest = shares.copy()
-    rest[0, 0] = np.nan
-    for _ in range(rounds):
-        rest -= np.nanmedian(rest, axis=1, keepdims=True)
-        rest -= np.nanmedian(rest, axis=0, keepdims=True)
-    return np.nan_to_num(rest)
+def _counted(by_rows: Floats, corner: int) -> NDArray[np.float32]:
+    down, _, width = by_rows.shape
+    across = width // BLOCK
+    cut = by_rows[..., : across * BLOCK].reshape(down, corner, across, BLOCK)
+    sizes = np.rint(np.abs(cut @ BASIS[:corner].T))
+    index = np.minimum(sizes, LARGEST - 1).astype(np.int32)
+    index += (np.arange(corner * corner, dtype=np.int32) * LARGEST).reshape(corner, 1, corner)
+    counts = np.bincount(index.ravel(), minlength=corner * corner * LARGEST)
+    return counts.reshape(corner * corner, LARGEST).astype(np.float32)

@@ -7,10 +7,8 @@ from numpy.typing import NDArray
 
 from hrcnn_jax.files import exif
 from hrcnn_jax.files.reader import JpegFile
-from hrcnn_jax.history.grid import earlier_grid
-from hrcnn_jax.history.table import detect
-from hrcnn_jax.jpeg import transform
-from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE
+from hrcnn_jax.history.search import History, find
+from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, quality_table
 from hrcnn_jax.text import printable
 
 _SAMPLINGS = {
@@ -27,8 +25,7 @@ _SAMPLINGS = {
 def inspect(file: JpegFile) -> dict[str, Any]:
     """Facts about a file, as JSON can hold them."""
     quality, exact = libjpeg_quality(file)
-    earlier = detect(file.components[0])
-    grid = earlier_grid(file.components[0])
+    earlier = find(file)
     return {
         "name": file.name,
         "width": file.width,
@@ -56,13 +53,23 @@ def inspect(file: JpegFile) -> dict[str, Any]:
             "xmp_bytes": len(file.xmp or b""),
             "comment": None if file.comment is None else file.comment.decode("utf-8", "replace"),
         },
-        "compressed_before": None
-        if earlier is None
-        else {
-            "quality": earlier.quality,
-            "steps": [{"v": v, "u": u, "step": step} for (v, u), step in earlier.steps.items()],
-        },
-        "cropped_from_jpeg": None if grid is None else {"down": grid[0], "across": grid[1]},
+        "history": None if earlier is None else history(earlier),
+    }
+
+
+def history(earlier: History) -> dict[str, Any]:
+    """Facts about the compression before, as JSON can hold them."""
+    chroma = earlier.factors[-1] if earlier.tables[-1] is not None else None
+    return {
+        "encoder": earlier.encoder,
+        "quality": earlier.quality,
+        "grid": list(earlier.grid),
+        "sampling": None
+        if len(earlier.factors) == 1 or chroma is None
+        else _SAMPLINGS.get(chroma, "{}×{}".format(*chroma)),
+        "tables": [None if each is None else each.tolist() for each in earlier.tables],
+        "proof": list(earlier.proof),
+        "coarseness": earlier.coarseness,
     }
 
 
@@ -90,7 +97,7 @@ def libjpeg_quality(file: JpegFile) -> tuple[int, bool]:
       The quality, 1-100, and whether its tables are exactly the file's.
     """
     scaled = np.arange(1, 101)
-    bases = {base: np.asarray(transform.quality_table(scaled, _BASES[base])) for base in _BASES}
+    bases = {base: np.asarray(quality_table(scaled, _BASES[base])) for base in _BASES}
     distance = np.zeros(len(scaled))
     for index, part in enumerate(file.components):
         is_chroma = file.colour in ("ycbcr", "ycck") and index in (1, 2)
@@ -116,18 +123,24 @@ def summary(facts: dict[str, Any]) -> str:
         facts["coding"],
         quality,
     ]
-    if facts["compressed_before"]:
-        before = facts["compressed_before"]["quality"]
-        parts.append(f"was compressed before, at quality about {before}")
-    if facts["cropped_from_jpeg"]:
-        parts.append("was cropped from a JPEG")
+    if facts["history"]:
+        parts.append(told(facts["history"]))
     return f"{facts['name']}: {', '.join(parts)}"
+
+
+def told(earlier: dict[str, Any]) -> str:
+    """A history in one line."""
+    place = "" if earlier["grid"] == [0, 0] else ", then cropped"
+    scale = "" if earlier["encoder"] == "libjpeg" else f" of {earlier['encoder']}"
+    return (
+        f"compressed before at quality {earlier['quality']}{scale}{place} "
+        f"({100 * earlier['proof'][0]:.1f} % of luma's codes come back)"
+    )
 
 
 def text(facts: dict[str, Any]) -> str:
     """All of the facts, over several lines."""
-    metadata, before = facts["metadata"], facts["compressed_before"]
-    grid = facts["cropped_from_jpeg"]
+    metadata, before = facts["metadata"], facts["history"]
     lines = {
         "size": f"{facts['width']}×{facts['height']} pixels",
         "colour": facts["colour"],
@@ -147,12 +160,10 @@ def text(facts: dict[str, Any]) -> str:
         )
         or "none",
         "comment": printable(metadata["comment"] or "none"),
-        "compressed before": f"signs of a quality about {before['quality']}"
+        "history": told(before) if before else "no earlier compression that can be proved",
+        "earlier grid": "blocks begin {} down, {} across".format(*before["grid"])
         if before
-        else "no signs",
-        "cropped": "from a JPEG whose blocks begin {down} down, {across} across".format(**grid)
-        if grid
-        else "no signs",
+        else "none",
     }
     tables: dict[str, list[int]] = {}
     for index, part in enumerate(facts["components"]):

@@ -1,179 +1,233 @@
-"""Signs in a file's codes that its picture had been a JPEG of another table before.
+"""Which table an earlier compression had: of the well-known ones.
 
-Coefficients that were quantised once with a step p lie at multiples of p. Decoding, rounding to
-8 bits and quantising again with the file's step q gathers them at some codes and leaves others
-(nearly) empty, in a comb that only p and q decide; a picture compressed once has no comb. For
-each low frequency the histogram of codes is fitted twice, as a smooth curve and as a smooth curve
-times the comb of each p, and the fits are compared: Poisson regression, the same number of
-parameters in all of them.
+Coefficients that were quantised with a step lie at its multiples, spread by what came after. How
+well they do is told for every step by one number, the logarithm of a likelihood ratio: of phases
+that gather at whole multiples, over phases that are spread evenly. Only coefficients that
+are nearer to another multiple than to zero count: near zero natural pictures gather anyway.
 
-Measured by ``python -m benchmarks.recompression URBAN100 --count 30``, Pillow's encoder: of 30
-pictures compressed once none is suspected at quality 10 and 30, one to seven at 50 to 100 (more the
-finer the file: some may have been JPEG files once); of 270 compressed again at a higher quality
-(50-75, 50-90, 60-80, 75-90, 75-95, 85-95, 30-50, 20-90, 90-95) 239 are, 237 with the right earlier
-quality to within two; of 90 compressed again at a lower one (90-75, 75-50, 85-75) ten are.
+Where the last compression had the same grid its step leaves phases in a regular pattern whatever
+came before. There, codes are counted that the earlier step can reach at all, over how many of
+them a smooth histogram would have there.
 
-What it cannot see: an earlier step that divides the file's, an earlier step much finer than the
-file's, and an earlier grid of blocks elsewhere, after cropping: see :mod:`hrcnn_jax.history.grid`.
-
-The effect: Popescu and Farid, "Statistical tools for digital forensics", 2004; Lukáš and Fridrich,
-"Estimation of primary quantization matrix in double compressed JPEG images", 2003. The test is
-this package's own.
+Source: Bianchi and Piva, "Detection of nonaligned double JPEG compression based on integer
+periodicity maps", 2012; Fan and de Queiroz, "Identification of bitmap compression history: JPEG
+detection and quantizer estimation", 2003; Lukáš and Fridrich, "Estimation of primary quantization
+matrix in double compressed JPEG images", 2003; Mardia and Jupp, "Directional statistics", 2000,
+for von Mises' distribution.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hrcnn_jax.files.reader import Component
-from hrcnn_jax.jpeg import transform
+from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, quality_table
 
-FREQUENCIES = ((0, 1), (1, 0), (2, 0), (1, 1), (0, 2), (0, 3), (1, 2), (2, 1), (3, 0))
-"""Looked at, ``(v, u)``: the lowest, whose codes are spread the widest."""
+ROBIDOUX = np.array(
+    [
+        [16, 16, 16, 18, 25, 37, 56, 85],
+        [16, 17, 20, 27, 34, 40, 53, 75],
+        [16, 20, 24, 31, 43, 62, 91, 135],
+        [18, 27, 31, 40, 53, 74, 106, 156],
+        [25, 34, 43, 53, 69, 94, 131, 189],
+        [37, 40, 62, 74, 94, 124, 169, 238],
+        [56, 53, 91, 106, 131, 169, 226, 311],
+        [85, 75, 135, 156, 189, 238, 311, 418],
+    ],
+    np.int32,
+)
+"""Nicolas Robidoux's table, for every component: mozjpeg's default (its ``jcparam.c``)."""
 
-NOISE = 0.45
-"""Standard deviation that rounding samples and colours to 8 bits gives a coefficient."""
+_BASES = {"libjpeg": (LUMINANCE, CHROMINANCE), "mozjpeg": (ROBIDOUX, ROBIDOUX)}
+"""Each encoder's tables at quality 50, of luma and of chroma."""
 
-MOST_CODES = 60
-"""Codes farther from zero are too rare to tell anything."""
+STEPS = np.arange(1, 256)
+"""Earlier steps that are looked for."""
 
-ENOUGH_CODES = 400
-"""Fewer codes that are not zero make no histogram."""
+FINEST = 3
+"""Steps that are finer are no damage to speak of, and cannot be told from rounding."""
 
-AGREEING = 3
-"""Frequencies that must each show a comb."""
+CORNER = 4
+"""Of each block, so many frequencies down and across are looked at: the others are mostly zero."""
 
-LARGEST_STEP = 120
+LARGEST = 1024
+"""Sizes of coefficients that are told apart, in steps of 1."""
 
-_FLOOR = 0.02  # of a comb: codes that should not be, and are
-_POOR_FIT = 4.0  # deviance per code of a curve that a histogram does not follow
-_BETTER = 0.25  # share of that deviance which a comb may leave
+_NOISE = 0.6
+"""By how much rounding to 8 bits can move a coefficient, but rarely more."""
 
-_ITERATIONS = 25
-_STEPS = np.array([1.0, 0.5, 0.2, 0.05, 0.0])  # of Newton's
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """What can be told of an earlier compression.
-
-    Attributes:
-      steps: quantisation steps by frequency ``(v, u)``, of those that show a comb.
-      quality: of libjpeg's luminance tables the one whose combs fit best, 1-100.
-    """
-
-    steps: dict[tuple[int, int], int]
-    quality: int
+_SPREAD = 1.5
+"""A histogram is smooth over codes up to so many times one another."""
 
 
 @dataclass(frozen=True, eq=False)
-class Fits:
-    """How well a frequency's histogram agrees with each earlier step.
+class Known:
+    """A table that encoders have by default.
 
     Attributes:
-      deviances: by earlier step, ``(LARGEST_STEP + 1,)``: less is better. Steps that leave no
-        comb have that of a smooth curve, as has step 1.
-      codes: that the histogram counts.
+      encoder: such as ``libjpeg``.
+      quality: on the encoder's scale, 1-100.
+      steps: ``(8, 8)`` int32.
     """
 
-    deviances: NDArray[np.float64]
-    codes: int
-
-    @property
-    def step(self) -> int | None:
-        """The step whose comb the histogram shows; None if it shows none."""
-        smooth, best = self.deviances[1], int(np.argmin(self.deviances))
-        is_comb = smooth > _POOR_FIT * self.codes and self.deviances[best] < _BETTER * smooth
-        return best if is_comb else None
+    encoder: str
+    quality: int
+    steps: NDArray[np.int32]
 
 
-def detect(part: Component) -> Earlier | None:
-    """Looks for the traces of an earlier table in a file's luma; None if there are none."""
-    found = {place: fits(part, place) for place in FREQUENCIES}
-    known = {place: each for place, each in found.items() if each is not None}
-    steps = {place: each.step for place, each in known.items()}
-    combs = {place: step for place, step in steps.items() if step is not None}
-    return Earlier(combs, _quality(known)) if len(combs) >= AGREEING else None
+@cache
+def known(is_chroma: bool = False) -> tuple[Known, ...]:
+    """Well-known tables, libjpeg's first, by falling quality; those that are equal only once."""
+    tables: dict[bytes, Known] = {}
+    for encoder in _BASES:
+        for quality in range(100, 0, -1):
+            steps = of_quality(encoder, quality, is_chroma)
+            tables.setdefault(steps.tobytes(), Known(encoder, quality, steps))
+    return tuple(tables.values())
 
 
-def fits(part: Component, place: tuple[int, int]) -> Fits | None:
-    """Compares one frequency's codes with every earlier step; None if they are too few."""
-    step = int(part.table[place])
-    codes = np.abs(part.codes[:, :, place[0], place[1]].astype(np.int32))
-    counts = np.bincount(codes.ravel(), minlength=2)[1 : MOST_CODES + 1].astype(np.float64)
-    if counts.sum() < ENOUGH_CODES:
-        return None
-    counts = counts[: int(np.flatnonzero(counts >= 3).max(initial=-1)) + 1]
-    if len(counts) < 2 * _parameters(1).shape[1]:
-        return None
-    earlier = np.arange(2, LARGEST_STEP + 1)
-    # A comb is seen if at least two of its teeth lie among the codes.
-    earlier = earlier[(step % earlier != 0) & (2 * earlier <= step * len(counts))]
-    combs = np.stack([np.ones(len(counts)), *(comb(len(counts), step, p) for p in earlier)])
-    smooth, *toothed = deviances(counts, combs)
-    by_step = np.full(LARGEST_STEP + 1, smooth)
-    by_step[earlier] = toothed
-    return Fits(by_step, len(counts))
+def of_quality(encoder: str, quality: int, is_chroma: bool = False) -> NDArray[np.int32]:
+    """An encoder's table ``(8, 8)`` of a quality, 1-100."""
+    base = _BASES[encoder][is_chroma]
+    return np.asarray(quality_table(quality, base), np.int32)
 
 
-def _quality(known: dict[tuple[int, int], Fits]) -> int:
-    """Of the libjpeg qualities whose steps fit best together, the one in the middle."""
-    tables = np.minimum(np.asarray(transform.quality_table(np.arange(1, 101))), LARGEST_STEP)
-    total = np.sum([each.deviances[tables[:, v, u]] for (v, u), each in known.items()], axis=0)
-    nearest = np.flatnonzero(total == total.min())
-    return int(nearest[len(nearest) // 2]) + 1
+def corner(steps: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Of tables ``(..., 8, 8)`` the frequencies that are looked at, ``(..., CORNER**2)``."""
+    return steps[..., :CORNER, :CORNER].reshape(*steps.shape[:-2], CORNER * CORNER)
 
 
-def comb(count: int, step: int, earlier: int) -> NDArray[np.float64]:
-    """How many times more often than by a smooth curve the codes 1 to ``count`` occur.
+@cache
+def _teeth() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Whether sizes of coefficients count for a step, and the cosine of their phase if they do."""
+    sizes = np.arange(LARGEST)[:, None]
+    counts = ((sizes > STEPS / 2) & (STEPS >= FINEST)).astype(np.float32)
+    return counts, (np.cos(2 * np.pi * sizes / STEPS) * counts).astype(np.float32)
+
+
+def by_phase(histograms: NDArray[np.float32]) -> NDArray[np.float64]:
+    """How much better than no step each step explains coefficients, as logarithms of likelihoods.
 
     Args:
-      count: of codes.
-      step: the file's.
-      earlier: the step before.
+      histograms: of sizes of coefficients, rounded, ``(..., LARGEST)``.
+
+    Returns:
+      By step, ``(..., len(STEPS))``; steps that coefficients shun are below 0.
     """
-    codes = np.arange(1, count + 1)[:, None]
-    teeth = earlier * np.arange(0, (count + 1) * step // earlier + 2)
-    upper, lower = (_normal(((codes + side) * step - teeth) / NOISE) for side in (0.5, -0.5))
-    return np.maximum((upper - lower).sum(1) * earlier / step, _FLOOR)
+    counts, cosines = _teeth()
+    number = histograms @ counts
+    mean = (histograms @ cosines) / np.maximum(number, 1)
+    return np.sign(mean) * number * _gathering(np.abs(mean).astype(np.float64))
 
 
-def deviances(counts: NDArray[np.float64], combs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Deviance that the best smooth curve leaves, times each comb ``(n, codes)``: ``(n,)``.
+def _gathering(mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean logarithm of von Mises' density over an even one, of phases of this mean cosine.
 
-    Poisson regression by Newton's method, its steps shortened where they would overshoot; a
-    curve's logarithm is a sum of a few powers.
+    Concentrations by Best and Fisher's approximation (Mardia and Jupp, 5.3.10); the normalising
+    constant by Abramowitz and Stegun, 9.8.1 and 9.8.2.
     """
-    features = _parameters(len(counts))
-    solved = np.zeros((len(combs), features.shape[1]))
-    solved[:, 0] = np.log(counts.sum() / combs.sum(1))
-    ridge = 1e-9 * counts.sum() * np.eye(features.shape[1])
-
-    def curves(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
-        return combs * np.exp(np.clip(parameters @ features.T, -50, 50))
-
-    def deviance(expected: NDArray[np.float64]) -> NDArray[np.float64]:
-        logs = counts * np.log(np.maximum(counts, 1) / np.maximum(expected, 1e-300))
-        return 2 * (logs - counts + expected).sum(-1)
-
-    for _ in range(_ITERATIONS):
-        expected = curves(solved)
-        slope = (counts - expected) @ features
-        curvature = np.einsum("cn,nf,ng->cfg", expected, features, features) + ridge
-        change = np.linalg.solve(curvature, slope[..., None])[..., 0]
-        tried = solved + _STEPS[:, None, None] * change
-        best = deviance(curves(tried)).argmin(0)
-        solved = tried[best, np.arange(len(combs))]
-    return deviance(curves(solved))
+    mean = np.minimum(mean, 0.9999)
+    concentration = np.where(
+        mean < 0.53,
+        2 * mean + mean**3 + 5 * mean**5 / 6,
+        np.where(
+            mean < 0.85,
+            -0.4 + 1.39 * mean + 0.43 / (1 - mean),
+            1 / np.maximum(mean**3 - 4 * mean**2 + 3 * mean, 1e-9),
+        ),
+    )
+    small = (np.minimum(concentration, 3.75) / 3.75) ** 2
+    near = np.log(
+        np.polyval([0.0045813, 0.0360768, 0.2659732, 1.2067492, 3.0899424, 3.5156229, 1], small)
+    )
+    large = np.maximum(concentration, 3.75)
+    far = large - 0.5 * np.log(2 * np.pi * large) + 1 / (8 * large)
+    return concentration * mean - np.where(concentration < 3.75, near, far)
 
 
-def _parameters(count: int) -> NDArray[np.float64]:
-    """Powers of the codes 1 to ``count``, ``(count, 4)``; generalised Gaussians are near."""
-    place = np.arange(1, count + 1) / count
-    return np.stack([np.ones(count), np.sqrt(place), place, place**2], axis=1)
+def by_reach(histograms: NDArray[np.int64], last: NDArray[np.int32]) -> NDArray[np.float64]:
+    """The same from codes of the last compression, whose grid the earlier one had.
+
+    Args:
+      histograms: of sizes of codes, ``(frequencies, codes)``.
+      last: steps of the last table, ``(frequencies,)``.
+
+    Returns:
+      By step, ``(frequencies, len(STEPS))``; 0 for steps that are not coarser than the last.
+    """
+    sizes = np.arange(1, histograms.shape[1])
+    found = np.zeros((len(last), len(STEPS)))
+    for place, (step, counts) in enumerate(zip(last, histograms[:, 1:], strict=True)):
+        total = int(counts.sum())
+        if total == 0:
+            continue
+        smooth = _smoothed(counts)
+        coarser = step < STEPS
+        values = int(step) * sizes
+        off = np.abs(values - STEPS[coarser, None] * np.rint(values / STEPS[coarser, None]))
+        reached = off <= step / 2 + _NOISE
+        share = np.clip(reached @ counts / total, 1e-3, 1 - 1e-3)
+        expected = np.clip(reached @ smooth / smooth.sum(), 1e-3, 1 - 1e-3)
+        gain = share * np.log(share / expected)
+        gain += (1 - share) * np.log((1 - share) / (1 - expected))
+        found[place, coarser] = np.sign(share - expected) * total * gain
+    return found
 
 
-def _normal(deviation: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The normal distribution function, near enough (to 0.01) by a logistic one."""
-    return 1 / (1 + np.exp(np.clip(-1.702 * deviation, -50, 50)))
+def _smoothed(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """A histogram of the codes from 1 on, each the mean of those around it."""
+    sums = np.concatenate([[0.0], np.cumsum(counts)])
+    sizes = np.arange(1, len(counts) + 1)
+    first = np.ceil(sizes / _SPREAD).astype(int) - 1
+    end = np.minimum(np.floor(sizes * _SPREAD).astype(int), len(counts))
+    return (sums[end] - sums[first]) / (end - first)
+
+
+def best_known(
+    evidence: NDArray[np.float64],
+    count: int,
+    *,
+    last: NDArray[np.int32],
+    used: NDArray[np.float64],
+    coarser: float,
+    is_chroma: bool = False,
+) -> list[tuple[float, Known]]:
+    """The well-known tables that explain most.
+
+    Args:
+      evidence: by frequency of the corner and step, ``(CORNER**2, len(STEPS))``.
+      count: of tables.
+      last: the last compression's table, ``(8, 8)``.
+      used: how much each frequency counts in that, ``(CORNER**2,)``.
+      coarser: how coarse a table has to be, as :func:`coarseness` tells.
+      is_chroma: whether chroma's tables are meant.
+
+    Returns:
+      Logarithms of likelihood ratios and tables, the best first.
+    """
+    tables = known(is_chroma)
+    steps = _corners(is_chroma)
+    sums = evidence[np.arange(evidence.shape[0]), np.minimum(steps, STEPS[-1]) - 1].sum(-1)
+    enough = np.log(steps / corner(last)) @ (used / used.sum()) >= np.log(coarser)
+    sums = np.where(enough, sums, -np.inf)
+    best = np.argsort(-sums, kind="stable")[:count]
+    return [(float(sums[place]), tables[place]) for place in best if enough[place]]
+
+
+@cache
+def _corners(is_chroma: bool) -> NDArray[np.int32]:
+    return corner(np.stack([each.steps for each in known(is_chroma)]))
+
+
+def coarseness(
+    steps: NDArray[np.int32], last: NDArray[np.int32], used: NDArray[np.float64]
+) -> float:
+    """How coarse a table is, in the last one's steps: the geometric mean of low frequencies.
+
+    Args:
+      steps: of a table, ``(8, 8)``.
+      last: the last compression's, ``(8, 8)``.
+      used: how much each frequency of the corner counts, ``(CORNER**2,)``.
+    """
+    return float(np.exp(np.log(corner(steps) / corner(last)) @ (used / used.sum())))

@@ -1,6 +1,9 @@
 """What is told of files that Pillow and jpeglib wrote to order."""
 
+import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ from hrcnn_jax.files import reader
 from hrcnn_jax.history import inspection
 
 PHOTO = make_photo(61, 83)
+SAMPLE = Path(reader.__file__).parents[1] / "sample" / "parrots.webp"
+PARROTS = np.asarray(Image.open(SAMPLE).convert("RGB"))
 
 
 def inspected(**options: Any) -> dict[str, Any]:
@@ -86,12 +91,22 @@ def test_gray() -> None:
 
 
 def test_an_earlier_compression_is_told() -> None:
-    facts = inspected() | {"compressed_before": {"quality": 50, "steps": []}}
-    assert inspection.summary(facts).endswith("was compressed before, at quality about 50")
-    assert "signs of a quality about 50" in inspection.text(facts)
+    before = np.asarray(Image.open(io.BytesIO(jpeg_bytes(PARROTS, quality=20))))
+    facts = inspection.inspect(reader.read(jpeg_bytes(before, quality=90)))
+    assert json.loads(json.dumps(facts["history"])) == facts["history"]
+    told = {key: facts["history"][key] for key in ("encoder", "quality", "grid", "sampling")}
+    assert told == {"encoder": "libjpeg", "quality": 20, "grid": [0, 0], "sampling": "4:2:0"}
+    assert "compressed before at quality 20 (" in inspection.summary(facts)
+    assert "blocks begin 0 down, 0 across" in inspection.text(facts)
 
 
-def test_cropping_is_told() -> None:
-    facts = inspected() | {"cropped_from_jpeg": {"down": 5, "across": 3}}
-    assert inspection.summary(facts).endswith(", was cropped from a JPEG")
-    assert "from a JPEG whose blocks begin 5 down, 3 across" in inspection.text(facts)
+def test_no_history_is_told() -> None:
+    facts = inspected()
+    assert facts["history"] is None
+    assert "before" not in inspection.summary(facts)
+    assert "no earlier compression that can be proved" in inspection.text(facts)
+
+
+def test_no_compiler_is_loaded() -> None:
+    program = "import sys, hrcnn_jax.history.inspection; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

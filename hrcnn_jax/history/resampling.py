@@ -1,0 +1,100 @@
+"""From chroma as it was enlarged, and perhaps shrunk again, back to the samples that were coded.
+
+A decoder's enlarging is linear and works along rows and columns alike, as is an encoder's
+shrinking. Along each, the samples that explain best what came out are least squares' (with a
+slight ridge, where some detail was lost); far from the ends they are always the same weighted sum.
+
+Source: libjpeg, ``jdsample.c`` (a triangle filter) and ``jcsample.c`` (means of boxes).
+"""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrcnn_jax.history.blocks import Floats
+
+_RIDGE = 1e-3
+"""Of the least squares, in squares of a sample's weight."""
+
+_REACH = 24
+"""Earlier samples to each side that the weights are worked out with."""
+
+_NEGLIGIBLE = 2e-4
+"""Weights that are left out."""
+
+
+def restored(
+    plane: Floats,
+    earlier: tuple[int, int],
+    last: tuple[int, int],
+    offset: tuple[int, int],
+    size: tuple[int, int],
+) -> Floats:
+    """A component's samples as they were when they were first coded.
+
+    Args:
+      plane: samples ``(h, w)`` that were observed.
+      earlier: how many times coarser than the picture the component was, ``(down, across)``,
+        each 1 or 2.
+      last: how many times coarser the plane is, 1 or 2, at most ``earlier``.
+      offset: rows and columns of the earlier picture that were cut away above and left, at the
+        picture's resolution.
+      size: of the result, ``(height, width)``, beginning with the earlier picture's first sample.
+
+    Returns:
+      ``size``; beyond the plane its edges count as repeated.
+    """
+    for axis in (0, 1):
+        plane = _along(
+            np.moveaxis(plane, axis, 0), earlier[axis], last[axis], offset[axis], size[axis]
+        )
+        plane = np.moveaxis(plane, 0, axis)
+    return np.ascontiguousarray(plane)
+
+
+def _along(plane: Floats, earlier: int, last: int, offset: int, length: int) -> Floats:
+    """The same along the first axis."""
+    first, weights = _weights(earlier, last, offset % (earlier * last))
+    first -= offset // (earlier * last) * earlier
+    result = np.zeros((length, *plane.shape[1:]), np.float32)
+    starts = np.arange(length) * earlier // last + first
+    for place, weight in enumerate(weights):
+        result += weight * plane[np.clip(starts + place, 0, len(plane) - 1)]
+    return result
+
+
+@cache
+def _weights(earlier: int, last: int, offset: int) -> tuple[int, NDArray[np.float32]]:
+    """Weights of observed samples that make an earlier one, and the first one's distance.
+
+    The distance is counted from the place ``index * earlier / last`` among the observed.
+    """
+    if earlier == last == 1:
+        return -offset, np.ones(1, np.float32)
+    count = 2 * _REACH + 1
+    made = _shrinking(_enlarging(count, earlier)[offset:], last)
+    inverse = np.linalg.solve(made.T @ made + _RIDGE * np.eye(count), made.T)[_REACH]
+    inverse /= (inverse @ made).sum()
+    used = np.flatnonzero(np.abs(inverse) > _NEGLIGIBLE)
+    weights = inverse[used[0] : used[-1] + 1]
+    return int(used[0]) - _REACH * earlier // last, weights.astype(np.float32)
+
+
+def _enlarging(count: int, factor: int) -> NDArray[np.float64]:
+    """The matrix that enlarges so many samples, ``(factor * count, count)``."""
+    if factor == 1:
+        return np.eye(count)
+    matrix = np.zeros((2 * count, count))
+    for index in range(count):
+        matrix[2 * index : 2 * index + 2, index] += 0.75
+        matrix[2 * index, max(index - 1, 0)] += 0.25
+        matrix[2 * index + 1, min(index + 1, count - 1)] += 0.25
+    return matrix
+
+
+def _shrinking(matrix: NDArray[Any], factor: int) -> NDArray[np.float64]:
+    """Means of so many rows of a matrix each."""
+    whole = len(matrix) // factor * factor
+    return matrix[:whole].reshape(-1, factor, matrix.shape[1]).mean(1)

@@ -1,0 +1,147 @@
+"""Histories of pictures that Pillow compressed, cropped and compressed again."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import jpeg_bytes
+from PIL import Image
+
+from hrcnn_jax import history
+from hrcnn_jax.files import reader
+from hrcnn_jax.files.reader import Component, JpegFile
+
+SAMPLE = Path(reader.__file__).parents[1] / "sample" / "parrots.webp"
+PHOTO = np.asarray(Image.open(SAMPLE).convert("RGB"))
+GRAY = PHOTO[..., 1]
+
+
+def saved(picture: np.ndarray, quality: int, **options: int) -> JpegFile:
+    return reader.read(jpeg_bytes(picture, quality=quality, **options))
+
+
+def shown(picture: np.ndarray, quality: int, **options: int) -> np.ndarray:
+    data = jpeg_bytes(picture, quality=quality, **options)
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def share(ours: Component | None, theirs: Component, inside: int = 0) -> float:
+    """Of the codes that are not zero in either those that are equal, border blocks left out."""
+    assert ours is not None
+    inner = (slice(inside, -inside or None),) * 2
+    a, b = ours.codes[inner], theirs.codes[inner]
+    return float(np.mean((a == b)[(a != 0) | (b != 0)]))
+
+
+@pytest.mark.parametrize("quality", [10, 30, 50, 75, 85, 95])
+@pytest.mark.parametrize("picture", [GRAY, PHOTO], ids=["gray", "colour"])
+def test_once_has_no_history(picture: np.ndarray, quality: int) -> None:
+    assert history.find(saved(picture, quality)) is None
+
+
+def test_a_picture_never_compressed_has_none() -> None:
+    assert history.find_in_pixels(PHOTO) is None
+    assert history.find_in_pixels(GRAY) is None
+
+
+@pytest.mark.parametrize(("first", "second"), [(10, 30), (10, 90), (30, 75), (50, 75)])
+def test_same_grid(first: int, second: int) -> None:
+    before = saved(GRAY, first)
+    file = saved(shown(GRAY, first), second)
+    found = history.find(file)
+    assert found is not None
+    assert (found.grid, found.encoder) == ((0, 0), "libjpeg")
+    np.testing.assert_array_equal(found.tables[0], before.components[0].table)
+    earlier = history.recover(file, found)
+    # A code goes wrong where samples were clipped, or rounding moved a coefficient across a half.
+    assert share(earlier.components[0], before.components[0]) > 0.99
+    assert earlier.history.proof[0] > 0.97
+
+
+@pytest.mark.parametrize(("first", "second"), [(10, 30), (30, 50)])
+@pytest.mark.parametrize("cut", [(4, 4), (0, 3)])
+def test_shifted_grid(first: int, second: int, cut: tuple[int, int]) -> None:
+    before = saved(GRAY, first)
+    file = saved(np.ascontiguousarray(shown(GRAY, first)[cut[0] :, cut[1] :]), second)
+    found = history.find(file)
+    assert found is not None
+    assert found.grid == (-cut[0] % 8, -cut[1] % 8)
+    assert found.offset == cut
+    np.testing.assert_array_equal(found.tables[0], before.components[0].table)
+    earlier = history.recover(file, found)
+    assert (earlier.height, earlier.width) == (before.height, before.width)
+    # The second table is half to two thirds as coarse: some codes are beyond telling.
+    assert share(earlier.components[0], before.components[0], inside=1) > 0.85
+    unsure = earlier.unsure[0]
+    assert unsure is not None
+    if cut[0]:
+        assert unsure[0].all()  # the crop cut these blocks
+    wrong = earlier.components[0].codes != before.components[0].codes  # type: ignore[union-attr]
+    assert unsure[wrong].mean() > 2 * unsure.mean()
+
+
+@pytest.mark.parametrize("quality", [10, 30])
+def test_kept_without_loss(quality: int) -> None:
+    before, picture = saved(GRAY, quality), shown(GRAY, quality)
+    found = history.find_in_pixels(picture)
+    assert found is not None
+    np.testing.assert_array_equal(found.tables[0], before.components[0].table)
+    assert share(history.recover(picture, found).components[0], before.components[0]) > 0.999
+
+
+@pytest.mark.parametrize("cut", [(0, 0), (3, 10)])
+@pytest.mark.parametrize("subsampling", [0, 2])
+@pytest.mark.parametrize("second", [None, 95])
+def test_colour(cut: tuple[int, int], subsampling: int, second: int | None) -> None:
+    before = saved(PHOTO, 20, subsampling=subsampling)
+    picture = shown(PHOTO, 20, subsampling=subsampling)
+    picture = np.ascontiguousarray(picture[cut[0] :, cut[1] :])
+    source = picture
+    if second is None:
+        found = history.find_in_pixels(picture)
+    else:
+        source = saved(picture, second, subsampling=subsampling)  # type: ignore[assignment]
+        found = history.find(source)  # type: ignore[arg-type]
+    assert found is not None
+    assert found.quality == 20
+    assert found.factors == tuple(part.factor for part in before.components)
+    assert found.offset == (cut[0] % found.mcu[0], cut[1] % found.mcu[1])
+    earlier = history.recover(source, found)
+    for ours, theirs in zip(earlier.components, before.components, strict=True):
+        top, left = cut[0] // found.mcu[0], cut[1] // found.mcu[1]
+        assert (top, left) == (0, 0) or found.mcu == (8, 8)
+        first = Component(
+            theirs.codes[top:, left:], theirs.table, theirs.sampling, theirs.factor, theirs.size
+        )
+        assert share(ours, first, inside=2) > 0.98
+
+
+def test_chroma_that_was_shrunk_since_has_no_history() -> None:
+    file = saved(shown(PHOTO, 20, subsampling=0), 90, subsampling=2)
+    found = history.find(file)
+    assert found is not None
+    assert found.tables[1:] == (None, None)
+    earlier = history.recover(file, found)
+    assert earlier.components[1:] == (None, None)
+    before = saved(PHOTO, 20, subsampling=0)
+    assert share(earlier.components[0], before.components[0]) > 0.95
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (64, 40), (64, 64)])
+def test_small_and_flat_pictures_tell_nothing(shape: tuple[int, int]) -> None:
+    flat = np.full(shape, 90, np.uint8)
+    assert history.find(saved(flat, 75)) is None
+    assert history.find_in_pixels(flat) is None
+
+
+def test_other_pixels_are_refused() -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        history.find_in_pixels(np.zeros((64, 64), np.float32))  # type: ignore[arg-type]
+
+
+def test_a_large_picture_is_looked_at_in_parts() -> None:
+    large = np.tile(GRAY, (3, 3))[:1000, :1200]
+    found = history.find(saved(shown(large, 10)[4:, 4:].copy(), 30))
+    assert found is not None
+    assert (found.grid, found.quality) == ((4, 4), 10)
