@@ -27,6 +27,7 @@ Every picture has a kernel of its own, since networks choose their kernels by it
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -87,63 +88,95 @@ C)`` each: the former without those of the blocks above, the latter without thos
 below, which do not touch the h by w."""
 
 
-class MirroredConv(nn.Module):
-    """Leaky ReLU and 3x3 convolution of cells, of planes continued by their mirror images.
+class Layer(NamedTuple):
+    """A convolution's parameters as they are used, for each of B pictures.
 
     Attributes:
-      features: output channels.
-      slope: of the ReLU below zero; 1, and there is none.
-      kernel_init: of ``kernel``, ``(3, 3, C, features)``: outer, self, inner, down and across.
+      factors: ``(B, 4, 4*C, D)``, as :func:`to_factors` makes them.
+      bias: ``(B, D)``.
+    """
+
+    factors: Array
+    bias: Array
+
+
+class MirroredConv(nn.Module):
+    """The parameters of a 3x3 convolution of cells, to be used by :func:`convolve`.
+
+    Apart from the cells, so that what they depend on is worked out once, not for every tile.
+
+    Attributes:
+      inputs: channels of the cells, C.
+      features: output channels, D.
+      kernel_init: of ``kernel``, ``(3, 3, C, D)``: outer, self, inner, down and across.
       dtype: computed in; parameters are float32.
     """
 
+    inputs: int
     features: int
-    slope: float = 1.0
     kernel_init: Callable[..., Array] = nn.initializers.he_normal()
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
         self,
-        cells: Array,
+        pictures: int,
         weights: Array | None = None,
         scale: Array | None = None,
-        residual: Array | float = 0.0,
-        *,
-        inside: bool = False,
-    ) -> Array:
-        """Convolves.
+        shift: Array | None = None,
+    ) -> Layer:
+        """The kernel and the bias of every picture.
 
         Args:
-          cells: ``(B, h, 2, 2, w, C)``.
+          pictures: how many, B.
           weights: ``(B, K)``, how much of each of K further kernels, ``deltas``, is added to the
             kernel of a picture; none if not given.
-          scale: ``(B, features)``, what the result is multiplied by; 1 if not given.
-          residual: added to the result: anything that broadcasts to it.
-          inside: leave out the blocks at the border, instead of continuing them.
-
-        Returns:
-          ``(B, h, 2, 2, w, features)``, or two less than h and w.
+          scale: ``(B, D)``, what the result is multiplied by; 1 if not given.
+          shift: ``(B, D)``, what is then added to it; 0 if not given.
         """
-        shape = (3, 3, cells.shape[-1], self.features)
+        shape = (3, 3, self.inputs, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        kernel = jnp.broadcast_to(kernel, (cells.shape[0], *shape))
+        kernel = jnp.broadcast_to(kernel, (pictures, *shape))
         if weights is not None:
             further = (weights.shape[1], *shape)
             deltas = self.param("deltas", nn.initializers.zeros, further, jnp.float32)
             kernel += jnp.einsum("bk,kyxcd->byxcd", weights, deltas)
-        bias = bias[None]
+        bias = jnp.broadcast_to(bias, (pictures, self.features))
         if scale is not None:
             kernel *= scale[:, None, None, None]
             bias *= scale
-        cells, kernel, bias, residual = (
-            jnp.asarray(each, self.dtype) for each in (cells, kernel, bias, residual)
-        )
-        residual += bias[:, None, None, None, None]
-        grid = (trimmed(cells) if inside else cells).shape[:-1]
-        residual = jnp.broadcast_to(residual, (*grid, self.features))
-        return convolve(cells, kernel, residual, self.slope, inside)
+        if shift is not None:
+            bias += shift
+        return Layer(to_factors(kernel).astype(self.dtype), bias.astype(self.dtype))
+
+
+def apply(
+    layer: Layer,
+    cells: Array,
+    residual: Array | float = 0.0,
+    *,
+    slope: float = 1.0,
+    inside: bool = False,
+) -> Array:
+    """Leaky ReLU and 3x3 convolution of cells, of planes continued by their mirror images.
+
+    Args:
+      layer: the parameters, in whose dtype it is computed.
+      cells: ``(B, h, 2, 2, w, C)``.
+      residual: added to the result: anything that broadcasts to it.
+      slope: of the ReLU below zero; 1, and there is none.
+      inside: leave out the blocks at the border, instead of continuing them.
+
+    Returns:
+      ``(B, h, 2, 2, w, D)``, or two less than h and w.
+    """
+    dtype, features = layer.bias.dtype, layer.bias.shape[-1]
+    cells, residual = (jnp.asarray(each, dtype) for each in (cells, residual))
+    residual += layer.bias[:, None, None, None, None]
+    grid = (trimmed(cells) if inside else cells).shape[:-1]
+    residual = jnp.broadcast_to(residual, (*grid, features))
+    return convolve(cells, layer.factors, residual, slope, inside)
 
 
 def trimmed(cells: Array) -> Array:
@@ -153,13 +186,13 @@ def trimmed(cells: Array) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def convolve(
-    cells: Array, kernel: Array, residual: Array, slope: float, inside: bool = False
+    cells: Array, factors: Array, residual: Array, slope: float, inside: bool = False
 ) -> Array:
     """Leaky ReLU, then mirrored convolution.
 
     Args:
       cells: ``(B, h, 2, 2, w, C)``; their mirror images are taken to surround them.
-      kernel: ``(B, 3, 3, C, D)``, its taps outer, self and inner, down and across.
+      factors: ``(B, 4, 4*C, D)``, as :func:`to_factors` makes them.
       residual: added to the result.
       slope: of the ReLU below zero, at most 1.
       inside: leave out the blocks at the border.
@@ -169,7 +202,7 @@ def convolve(
     """
     return jax.lax.platform_dependent(
         _rectified(cells, slope),
-        to_factors(kernel),
+        factors,
         residual,
         cpu=partial(convolve_in_bands, inside=inside),
         default=partial(convolve_whole, inside=inside),
@@ -206,25 +239,33 @@ def _convolve(cells: Surrounded, factors: Array) -> Array:
 
 
 def _forward(
-    cells: Array, kernel: Array, residual: Array, slope: float, inside: bool
+    cells: Array, factors: Array, residual: Array, slope: float, inside: bool
 ) -> tuple[Array, tuple[Array, Array]]:
-    return convolve(cells, kernel, residual, slope, inside), (cells, kernel)
+    return convolve(cells, factors, residual, slope, inside), (cells, factors)
 
 
 def _backward(
     slope: float, inside: bool, saved: tuple[Array, Array], of_result: Array
 ) -> tuple[Array, Array, Array]:
-    cells, kernel = saved
+    cells, factors = saved
     border = (1, 1) if inside else (0, 0)  # nothing depends on what was left out
     gradient = jnp.pad(of_result, [(0, 0), border, (0, 0), (0, 0), border, (0, 0)])
-    # If one cell is another's inner (or outer) neighbour, so is that one its own, at borders too:
-    # the transposed operator is the mirrored convolution with each tap's matrix transposed.
-    of_cells = convolve(gradient, kernel.swapaxes(3, 4), jnp.zeros_like(cells), 1.0)
+    of_cells = convolve(gradient, _transposed(factors), jnp.zeros_like(cells), 1.0)
     of_factors = jax.lax.platform_dependent(
         _rectified(cells, slope), gradient, cpu=contract_in_bands, default=contract_whole
     )
-    (of_kernel,) = jax.vjp(to_factors, kernel)[1](of_factors)
-    return jnp.where(cells > 0, of_cells, slope * of_cells), of_kernel, of_result
+    return jnp.where(cells > 0, of_cells, slope * of_cells), of_factors, of_result
+
+
+def _transposed(factors: Array) -> Array:
+    """The factors ``(B, 4, 4*D, C)`` of the transposed operator.
+
+    If one cell is another's inner (or outer) neighbour, so is that one its own, at borders too: it
+    is the mirrored convolution with the matrix of each tap, and so of each term, transposed.
+    """
+    batch, signs, rows, features = factors.shape
+    by_term = factors.reshape(batch, signs, 4, rows // 4, features).swapaxes(3, 4)
+    return by_term.reshape(batch, signs, 4 * features, rows // 4)
 
 
 convolve.defvjp(_forward, _backward)

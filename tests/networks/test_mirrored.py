@@ -80,7 +80,7 @@ def test_convolution(shape: tuple[int, ...], inside: bool, slope: float, band: N
         residual, expected = mirrored.trimmed(residual), expected[:, 2:-2, 2:-2]
     factors = mirrored.to_factors(kernel)
     for ours in (
-        jax.jit(mirrored.convolve, static_argnums=(3, 4))(cells, kernel, residual, slope, inside),
+        jax.jit(mirrored.convolve, static_argnums=(3, 4))(cells, factors, residual, slope, inside),
         jax.jit(mirrored.convolve_whole, static_argnums=3)(passed, factors, residual, inside),
         jax.jit(mirrored.convolve_in_bands, static_argnums=3)(passed, factors, residual, inside),
     ):
@@ -92,16 +92,16 @@ def test_convolution(shape: tuple[int, ...], inside: bool, slope: float, band: N
 def test_gradients_inside(dtype: Any) -> None:
     """What was left out has none."""
     cells = jax.random.normal(KEY, (1, 4, 2, 2, 5, 3), dtype)
-    kernel = jax.random.normal(KEY, (1, 3, 3, 3, 4), dtype)
+    factors = mirrored.to_factors(jax.random.normal(KEY, (1, 3, 3, 3, 4), dtype))
     residual = jax.random.normal(KEY, (1, 4, 2, 2, 5, 4), dtype)
 
-    def whole(cells: jax.Array, kernel: jax.Array, residual: jax.Array) -> jax.Array:
-        return mirrored.trimmed(mirrored.convolve(cells, kernel, residual, 0.1))
+    def whole(cells: jax.Array, factors: jax.Array, residual: jax.Array) -> jax.Array:
+        return mirrored.trimmed(mirrored.convolve(cells, factors, residual, 0.1))
 
-    def inside(cells: jax.Array, kernel: jax.Array, residual: jax.Array) -> jax.Array:
-        return mirrored.convolve(cells, kernel, mirrored.trimmed(residual), 0.1, True)
+    def inside(cells: jax.Array, factors: jax.Array, residual: jax.Array) -> jax.Array:
+        return mirrored.convolve(cells, factors, mirrored.trimmed(residual), 0.1, True)
 
-    arguments = cells, kernel, residual
+    arguments = cells, factors, residual
     expected, found = (
         jax.jit(lambda each=each: jax.vjp(each, *arguments)[1](whole(*arguments)))()
         for each in (whole, inside)
@@ -116,13 +116,13 @@ def test_gradients(slope: float, band: None) -> None:
     """Against finite differences, at cells that these do not take across zero."""
     cells = jax.random.normal(KEY, (2, 4, 2, 2, 3, 3))
     cells += 0.1 * jnp.sign(cells)
-    kernel = jax.random.normal(KEY, (2, 3, 3, 3, 4))
+    factors = mirrored.to_factors(jax.random.normal(KEY, (2, 3, 3, 3, 4)))
     residual = jax.random.normal(KEY, (2, 4, 2, 2, 3, 4))
     convolve = jax.jit(partial(mirrored.convolve, slope=slope))
-    check_grads(convolve, (cells, kernel, residual), order=1, modes=["rev"], eps=1e-2)
+    check_grads(convolve, (cells, factors, residual), order=1, modes=["rev"], eps=1e-2)
     gradient = jax.random.normal(jax.random.key(1), residual.shape)
     whole = jax.jit(mirrored.convolve_whole)
-    _, transpose = jax.vjp(whole, cells, mirrored.to_factors(kernel), residual)
+    _, transpose = jax.vjp(whole, cells, factors, residual)
     for ours in (mirrored.contract_whole, mirrored.contract_in_bands):
         found = jax.jit(ours)(cells, gradient)
         np.testing.assert_allclose(found, transpose(gradient)[1], atol=1e-5)
@@ -132,11 +132,12 @@ def test_gradients(slope: float, band: None) -> None:
 def test_mirroring(axis: int) -> None:
     """A plane's mirror image has the mirror image of its output."""
     plane = jax.random.normal(KEY, (1, 16, 24))
-    conv = mirrored.MirroredConv(16)
-    params = conv.init(KEY, mirrored.to_cells(plane))
+    conv = mirrored.MirroredConv(16, 16)
+    params = conv.init(KEY, 1)
 
     def apply(plane: jax.Array) -> jax.Array:
-        return mirrored.from_cells(conv.apply(params, mirrored.to_cells(plane)))
+        layer = conv.apply(params, 1)
+        return mirrored.from_cells(mirrored.apply(layer, mirrored.to_cells(plane)))
 
     turned = jnp.flip(apply(jnp.flip(plane, axis)), axis)
     np.testing.assert_allclose(turned, apply(plane), atol=1e-5)
@@ -145,26 +146,30 @@ def test_mirroring(axis: int) -> None:
 
 def test_16_bit_floats() -> None:
     """Computed in them; parameters stay float32."""
-    conv = mirrored.MirroredConv(4, dtype=jnp.bfloat16)
+    conv = mirrored.MirroredConv(3, 4, dtype=jnp.bfloat16)
     cells = jnp.ones((1, 2, 2, 2, 2, 3))
-    params = conv.init(KEY, cells)
-    assert conv.apply(params, cells).dtype == jnp.bfloat16
+    params = conv.init(KEY, 1)
+    assert mirrored.apply(conv.apply(params, 1), cells).dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.float32)}
 
 
 def test_every_picture_has_its_own_mixture() -> None:
-    """The kernel and what is mixed into it, as separate convolutions."""
-    conv, plain = mirrored.MirroredConv(4), mirrored.MirroredConv(4)
-    cells, weights = (
+    """The kernel and what is mixed into it, scaled and shifted, as separate convolutions."""
+    conv = mirrored.MirroredConv(3, 4)
+    cells, weights, scale, shift = (
         jax.random.normal(KEY, (2, 3, 2, 2, 4, 3)),
         jnp.array([[0.5, -1.0], [0.0, 2.0]]),
+        jnp.array([[1.0, 2.0, 0.5, -1.0], [3.0, 1.0, 0.0, 0.5]]),
+        jnp.array([[0.0, 1.0, -2.0, 3.0], [0.5, 0.0, 1.0, 0.0]]),
     )
-    params = conv.init(KEY, cells, weights)["params"]
+    params = conv.init(KEY, 2, weights)["params"]
     params["deltas"] = jax.random.normal(KEY, params["deltas"].shape)
-    mixed = conv.apply({"params": params}, cells, weights)
+    params["bias"] = jnp.arange(4.0)
+    mixed = mirrored.apply(conv.apply({"params": params}, 2, weights, scale, shift), cells)
     for picture in (0, 1):
         kernel = params["kernel"] + weights[picture, 0] * params["deltas"][0]
         kernel += weights[picture, 1] * params["deltas"][1]
         one = {"params": {"kernel": kernel, "bias": params["bias"]}}
-        expected = plain.apply(one, cells[picture : picture + 1])
+        plain = mirrored.apply(conv.apply(one, 1), cells[picture : picture + 1])
+        expected = scale[picture] * plain + shift[picture]
         np.testing.assert_allclose(mixed[picture : picture + 1], expected, atol=1e-5)
