@@ -20,7 +20,7 @@ from jax.typing import DTypeLike
 from hrcnn_jax.jpeg import transform
 from hrcnn_jax.jpeg.tables import BLOCK, MAX_SAMPLE
 from hrcnn_jax.networks import mirrored
-from hrcnn_jax.networks.mirrored import CELL, Layer, MirroredConv, trimmed
+from hrcnn_jax.networks.mirrored import CELL, GROUP, Layer, MirroredConv, trimmed
 
 MARGIN = 1e-3
 """How far inside its half step a coefficient stays, in steps: room for float rounding."""
@@ -155,14 +155,28 @@ def prepare(
 
 
 def run(layers: Layers, cells: Array, *, inside: bool) -> Array:
-    """From cells ``(B, h, 2, 2, w, C)`` to cells of other channels, float32.
+    """From cells ``(B, h, w, C)`` in a plane's order to cells of other channels, float32.
 
     Inside, every residual block leaves out a block on every side, as far as its two convolutions
     reach, and the tail another: ``halo`` blocks in all.
     """
-    features = mirrored.apply(layers.head, cells)
+    down, across = cells.shape[1:3]
+    reach = 2 * len(layers.residuals) + 2
+    margins = [_margin(length, 0 if inside else reach) for length in (down, across)]
+    if any(margins):
+        widths = [(0, 0), *((0, margin) for margin in margins), (0, 0)]
+        cells = jnp.pad(cells, widths, mode="symmetric")
+    features = mirrored.apply(layers.head, mirrored.to_groups(cells))
     for first, second in layers.residuals:
         detail = mirrored.apply(first, features, slope=0.0, inside=inside)
         shortcut = trimmed(features) if inside else features
         features = mirrored.apply(second, detail, shortcut, slope=SLOPE)
-    return mirrored.apply(layers.tail, features, slope=0.0, inside=inside).astype(jnp.float32)
+    result = mirrored.apply(layers.tail, features, slope=0.0, inside=inside)
+    left_out = 2 * reach if inside else 0  # a block is two cells, and lies on either side
+    kept = mirrored.from_groups(result)[:, : down - left_out, : across - left_out]
+    return kept.astype(jnp.float32)
+
+
+def _margin(length: int, reach: int) -> int:
+    """Cells that make whole groups of a length; if any, then as far as a result depends on them."""
+    return -length % GROUP and reach + -(length + reach) % GROUP

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Literal, NamedTuple, get_args
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from hrcnn_jax.files.reader import Colour, Component, JpegFile
 from hrcnn_jax.jpeg import color
+from hrcnn_jax.restoration import compilation
 from hrcnn_jax.restoration.tiles import Rows
 
 Depth = Literal["uint8", "uint16", "float32"]
@@ -110,7 +110,7 @@ def _reach(start: int, length: int, factor: int) -> NDArray[np.intp]:
     return np.arange((start - MARGIN) // factor, (start + length + MARGIN) // factor)
 
 
-@partial(jax.jit, static_argnums=(2, 3, 4, 5))
+@partial(compilation.program, static_argnums=(2, 3, 4, 5))
 def _finish(
     planes: tuple[Array, ...],
     guidance: float,

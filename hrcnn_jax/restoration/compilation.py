@@ -3,9 +3,13 @@
 import hashlib
 import os
 import platform
+from collections.abc import Callable
+from functools import cache, wraps
 from pathlib import Path
+from typing import Any
 
 import jax
+from jax import Array
 
 FOLDER = "hrcnn_jax"
 
@@ -27,6 +31,23 @@ def lean() -> dict[str, str] | None:
         "xla_backend_optimization_level": "1",
         "xla_cpu_experimental_ynn_fusion_type": "",
     }
+
+
+def program(function: Callable[..., Array], **options: Any) -> Callable[..., Array]:
+    """``jit`` with the options of :func:`lean`, which are asked for at the first call only.
+
+    Importing a module must not start JAX's back end: the user may yet choose one.
+
+    Args:
+      function: to be compiled; not to be called by another that is.
+      options: of ``jit``.
+    """
+
+    @cache
+    def compiled() -> Callable[..., Array]:
+        return jax.jit(function, compiler_options=lean(), **options)
+
+    return wraps(function)(lambda *arguments: compiled()(*arguments))
 
 
 def keep_programs() -> None:

@@ -356,7 +356,7 @@ def _plain(part: Component) -> Iterator[NDArray[np.float32]]:
     return tiles.strips(part.codes, lambda tile: _plain_tile(tile, steps), halo=0)
 
 
-@jax.jit
+@compilation.program
 def _plain_tile(codes: Array, table: Array) -> Array:
     """Pixels ``(8*h, 8*w)`` of codes ``(h, w, 8, 8)``, not clipped: faithful to them."""
     return transform.decode(codes, table, clip=False)
@@ -440,7 +440,7 @@ def restore_tile(
     halo = module.halo
     codes = codes.astype(jnp.float32)
     inside = codes[halo:-halo, halo:-halo]
-    plain = _plain_tile(inside, table)
+    plain = transform.decode(inside, table, clip=False)
     if strength == 0.0:
         return plain
     variables, layers = prepared
