@@ -1,6 +1,6 @@
 """Where the time of a network goes: ``python -m benchmarks.profile``.
 
-Runs it under JAX's own profiler and adds up what XLA's CPU back end says of its operations.
+Runs a tile under JAX's own profiler and adds up what XLA's CPU back end says of its operations.
 """
 
 import argparse
@@ -16,9 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hrcnn_jax.networks import folding, registry, zoo
-from hrcnn_jax.restoration import compilation
-from hrcnn_jax.restoration.tiles import TILE
+from hrcnn_jax.networks import cards, zoo
+from hrcnn_jax.restoration import compilation, restorer, tiles
 
 REPEATS = 3
 OPERATIONS = re.compile(r".*(fusion|dot|convolution|stack|copy|concatenate|broadcast)[._\d]*$")
@@ -26,23 +25,22 @@ OPERATIONS = re.compile(r".*(fusion|dot|convolution|stack|copy|concatenate|broad
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__)
-    parser.add_argument("--network", default=zoo.DEFAULT)
-    parser.add_argument("--blocks", type=int, default=TILE, help="side of the tile, in blocks")
+    parser.add_argument("--network", default=cards.DEFAULT)
     given = parser.parse_args()
     network = zoo.load(given.network)
-    apply = jax.jit(
-        partial(registry.restore, *folding.fold(network.module, network.params)),
-        compiler_options=compilation.lean(),
-    )
+    module, params = network.architecture.fold(network.module, network.params)
+    tile = partial(restorer.restore_tile, module, faithful=True, strength=1.0)
+    apply = jax.jit(tile, compiler_options=compilation.lean())
     random = np.random.default_rng(0)
-    shape = (1, given.blocks, given.blocks, 8, 8)
-    codes = jnp.asarray(random.integers(-2, 3, shape), jnp.float32)
-    table = jnp.full((1, 8, 8), 40)
-    jax.block_until_ready(apply(codes, table))
+    side = tiles.side_for(module.halo) + 2 * module.halo
+    codes = jnp.asarray(random.integers(-2, 3, (side, side, 8, 8)), jnp.int16)
+    table = jnp.full((8, 8), 40)
+    prepared = restorer.prepare(module, params, table)
+    jax.block_until_ready(apply(prepared, codes, table))
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder, create_perfetto_trace=True):
             for _ in range(REPEATS):
-                jax.block_until_ready(apply(codes, table))
+                jax.block_until_ready(apply(prepared, codes, table))
         (path,) = Path(folder).rglob("perfetto_trace.json.gz")
         events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
     spent: collections.Counter[str] = collections.Counter()

@@ -7,10 +7,8 @@ computed tap by tap, which is how networks are compared, and those that are comp
 """
 
 import argparse
-import datetime
 import io
 import itertools
-import json
 import statistics
 import sys
 import time
@@ -18,7 +16,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -27,15 +24,16 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from benchmarks import pictures
+from benchmarks import pictures, results
 from hrcnn_jax.files import reader
-from hrcnn_jax.files.atomic import written_whole
-from hrcnn_jax.networks import folding, registry, zoo
+from hrcnn_jax.networks import cards, folding, zoo
+from hrcnn_jax.networks.base import Architecture
+from hrcnn_jax.networks.chroma import Chroma
+from hrcnn_jax.networks.compact import Compact
 from hrcnn_jax.networks.hrcnn import HRCNN
-from hrcnn_jax.networks.zoo import Network
-from hrcnn_jax.restoration import compilation
+from hrcnn_jax.restoration import compilation, restorer, tiles
 from hrcnn_jax.restoration.restorer import Restorer
-from hrcnn_jax.restoration.tiles import THREADS, TILE
+from hrcnn_jax.restoration.tiles import THREADS
 
 QUALITY = 10
 """Of the files: one that every network serves."""
@@ -58,15 +56,15 @@ class Cost:
         return Cost(self.direct + other.direct, self.computed + other.computed)
 
 
-def cost_of(network: Network) -> Cost:
-    """A mirrored convolution computes 16 products for four cells, where taps would be 36."""
-    computed = network.card["multiply_adds_per_pixel"]
-    pixels = {"compact": 16, "chroma": 64}.get(network.card["architecture"])
+def cost_of(architecture: Architecture, module: Any, params: Any) -> Cost:
+    """A mirrored convolution computes 36 products for 16 cells, where taps would be 144."""
+    computed = architecture.multiply_adds(module)
+    pixels = {Compact: 16, Chroma: 64}.get(type(module))
     if pixels is None:
         return Cost(computed, computed)
-    kernels = (leaf for leaf in jax.tree.leaves(network.params) if leaf.ndim == 4)
+    kernels = (leaf for leaf in jax.tree.leaves(params) if leaf.ndim == 4)
     products = sum(leaf.shape[2] * leaf.shape[3] for leaf in kernels) / pixels
-    spared = 5 * products * network.card["options"].get("orientations", 1)
+    spared = (9 - 36 / 16) * products * getattr(module, "orientations", 1)
     return Cost(computed + spared, computed)
 
 
@@ -83,8 +81,9 @@ class Alone:
 def versions_of(name: str) -> list[Alone]:
     """A network as ``restore`` runs it; the paper's in half precision and to the letter, too."""
     network = zoo.load(name)
+    whole = cost_of(network.architecture, network.module, network.params)
     if not isinstance(network.module, HRCNN):
-        return [Alone(name, network.module, network.params, cost_of(network))]
+        return [Alone(name, network.module, network.params, whole)]
     modules = {
         name: network.module,
         f"{name} in bfloat16": network.module.clone(dtype=jnp.bfloat16),
@@ -93,7 +92,8 @@ def versions_of(name: str) -> list[Alone]:
     versions = []
     for label, module in modules.items():
         folded, params = folding.fold(module, network.params)
-        cost = Cost(cost_of(network).direct, registry.multiply_adds(folded))
+        computed = network.architecture.multiply_adds(folded)
+        cost = Cost(whole.direct, computed)
         versions.append(Alone(label, folded, params, cost))
     return versions
 
@@ -125,22 +125,23 @@ def yardstick(dtype: str, repeats: int) -> float:
     return SIDE**3 / first_and_median(jax.jit(jnp.matmul), matrix, matrix, repeats=repeats)[1]
 
 
-def network_alone(given: Alone, batch: int, threads: int, repeats: int) -> tuple[float, float]:
-    """Seconds a pixel on tiles as ``restore`` cuts them, and of the first call.
+def network_alone(given: Alone, threads: int, repeats: int) -> tuple[float, float]:
+    """Seconds a pixel on tiles as ``restore`` cuts them, halos not counted, and of the first call.
 
     Args:
       given: the network.
-      batch: tiles in one array.
-      threads: arrays at once; ``restore`` has one tile on each of ``tiles.THREADS``.
+      threads: tiles at once; ``restore`` has one on each of ``tiles.THREADS``.
       repeats: measurements.
     """
-    apply = jax.jit(
-        partial(registry.restore, given.module, given.params),
-        compiler_options=compilation.lean(),
-    )
+    tile = partial(restorer.restore_tile, given.module, faithful=True, strength=1.0)
+    compiled = jax.jit(tile, compiler_options=compilation.lean())
     random = np.random.default_rng(0)
-    codes = jnp.asarray(random.integers(-2, 3, (batch, TILE, TILE, 8, 8)), jnp.float32)
-    table = jnp.full((batch, 8, 8), 40)
+    halo = given.module.halo
+    inside = tiles.side_for(halo)
+    side = inside + 2 * halo
+    codes = jnp.asarray(random.integers(-2, 3, (side, side, 8, 8)), jnp.int16)
+    table = jnp.full((8, 8), 40)
+    apply = partial(compiled, restorer.prepare(given.module, given.params, table))
     first = median_seconds(apply, codes, table, repeats=1)
     with ThreadPoolExecutor(threads) as pool:
 
@@ -149,16 +150,20 @@ def network_alone(given: Alone, batch: int, threads: int, repeats: int) -> tuple
 
         calls = range(threads if threads == 1 else 2 * threads)
         seconds = median_seconds(all_at_once, repeats=repeats)
-    return seconds / (codes.size * len(calls)), first
+    return seconds / (64 * inside**2 * len(calls)), first
 
 
-def network_on_file(restorer: Restorer, file: bytes, repeats: int) -> dict[str, float]:
+def network_on_file(files: Restorer, file: bytes, repeats: int) -> dict[str, float]:
     """Seconds from a file's bytes to the finished array, and those of its parts."""
-    restore = partial(restorer.restore, max_pixels=sys.maxsize)
+    restore = partial(files.restore, max_pixels=sys.maxsize)
     first, seconds = first_and_median(restore, file, repeats=repeats)
     read = partial(reader.read, max_pixels=sys.maxsize)
     reading = median_seconds(read, file, repeats=repeats)
-    return {"seconds": seconds, "first_seconds": first, "reading_seconds": reading}
+    began = time.process_time()
+    restore(file)
+    cpu_seconds = time.process_time() - began
+    found = {"seconds": seconds, "cpu_seconds": cpu_seconds, "first_seconds": first}
+    return found | {"reading_seconds": reading}
 
 
 def dncnn(repeats: int) -> float:
@@ -187,8 +192,6 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     """All figures."""
     repeats = given.repeats
     found: dict[str, Any] = {
-        "hardware": zoo.hardware(),
-        "date": datetime.date.today().isoformat(),
         "jax": jax.__version__,
         "yardstick": {dtype: yardstick(dtype, repeats) for dtype in given.yardsticks},
         "alone": [],
@@ -205,29 +208,29 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     }
     for name in given.networks:
         versions = versions_of(name)
-        for version, batch, threads in itertools.product(versions, given.batches, given.threads):
-            seconds, first = network_alone(version, batch, threads, repeats)
-            row = {"network": version.label, "batch": batch, "threads": threads}
+        for version, threads in itertools.product(versions, given.threads):
+            seconds, first = network_alone(version, threads, repeats)
+            row = {"network": version.label, "threads": threads}
             row |= {"megapixels_per_second": 1e-6 / seconds, "first_seconds": first}
             row |= shares(version.cost, seconds, limit)
             found["alone"].append(row)
-            _say(f"{version.label} alone, batch {batch}, {threads} at once", row)
+            _say(f"{version.label} alone, {threads} at once", row)
             if version.label == name:
                 expected = seconds  # of a pixel of a file
-        restorer, cost = Restorer(name), versions[0].cost
+        whole_files, cost = Restorer(name), versions[0].cost
         for (size, colour), file in files.items():
             if size * 1e6 * expected > given.limit:
                 continue
             row = {"network": name, "megapixels": size, "colour": colour}
-            row |= network_on_file(restorer, file, repeats)
-            whole = cost if colour == "gray" else colour_cost(restorer, cost)
+            row |= network_on_file(whole_files, file, repeats)
+            whole = cost if colour == "gray" else colour_cost(whole_files, cost)
             row["megapixels_per_second"] = size / row["seconds"]
             row |= shares(whole, row["seconds"] / (size * 1e6), limit)
             row["times_pillow"] = row["seconds"] / pillow[size, colour]
             found["files"].append(row)
             _say(f"{name}, file of {size:g} MP, {colour}", row)
     seconds = dncnn(repeats)
-    row = {"network": "DnCNN-3's layers", "batch": 1, "threads": 1}
+    row = {"network": "DnCNN-3's layers", "threads": 1}
     row["megapixels_per_second"] = 1e-6 / seconds
     row |= shares(Cost(DNCNN_COST, DNCNN_COST), seconds, limit)
     found["alone"].append(row)
@@ -243,9 +246,11 @@ def shares(cost: Cost, seconds: float, limit: float) -> dict[str, float]:
     }
 
 
-def colour_cost(restorer: Restorer, cost: Cost) -> Cost:
+def colour_cost(files: Restorer, cost: Cost) -> Cost:
     """Of a pixel of a 4:2:0 file: luma's, and chroma's if a network restores it."""
-    return cost if restorer.network.table is not None else cost + cost_of(zoo.load("chroma"))
+    chroma = zoo.load(cards.CHROMA)
+    of_chroma = cost_of(chroma.architecture, chroma.module, chroma.params)
+    return cost if files.network.table is not None else cost + of_chroma
 
 
 def _say(what: str, row: dict[str, Any]) -> None:
@@ -257,9 +262,8 @@ def _say(what: str, row: dict[str, Any]) -> None:
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Flags."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
-    parser.add_argument("--networks", nargs="+", default=list(zoo.names()))
+    parser.add_argument("--networks", nargs="+", default=cards.names())
     parser.add_argument("--megapixels", nargs="+", type=float, default=[0.1, 1, 12])
-    parser.add_argument("--batches", nargs="+", type=int, default=[1])
     parser.add_argument("--threads", nargs="+", type=int, default=sorted({1, THREADS}))
     parser.add_argument("--yardsticks", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--repeats", type=int, default=5)
@@ -276,9 +280,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     found = measure(given)
     for dtype, rate in found["yardstick"].items():
         print(f"matrix product, {dtype}: {rate / 1e9:.1f} billion multiply-adds a second")
-    if given.output:
-        with written_whole(Path(given.output)) as partial:
-            partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    results.write(given.output, found)
 
 
 if __name__ == "__main__":

@@ -5,19 +5,12 @@ with the programs that were kept on disk.
 """
 
 import argparse
-import datetime
-import json
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from benchmarks import pictures
-from benchmarks.memory import environment
-from hrcnn_jax.files.atomic import written_whole
-from hrcnn_jax.networks import zoo
+from benchmarks import pictures, results
 
 
 def main() -> None:
@@ -29,24 +22,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "photo.jpg")
         file.write_bytes(pictures.file(given.megapixels, quality=10))
-        first, *others = [seconds_of_start(file, folder) for _ in range(1 + given.repeats)]
-    again = statistics.median(others)
-    print(f"{given.megapixels:g} megapixels: first start {first:.1f} s, then {again:.1f} s")
-    if given.output:
-        found = {"hardware": zoo.hardware(), "date": datetime.date.today().isoformat()}
-        seconds = {"megapixels": given.megapixels, "first_seconds": first, "seconds": again}
-        with written_whole(Path(given.output)) as partial:
-            partial.write_text(json.dumps(found | seconds, indent=1) + "\n", encoding="utf-8")
+        command = [sys.executable, "-m", "hrcnn_jax", "restore", str(file), "-o", folder]
+        first, *others = [
+            results.run(command, with_programs_in(folder)) for _ in range(1 + given.repeats)
+        ]
+    again, cpu_again = (
+        statistics.median(getattr(each, name) for each in others)
+        for name in ("seconds", "cpu_seconds")
+    )
+    print(
+        f"{given.megapixels:g} megapixels: first start {first.seconds:.1f} s "
+        f"({first.cpu_seconds:.1f} CPU-s), then {again:.1f} s ({cpu_again:.1f} CPU-s)"
+    )
+    found = {"megapixels": given.megapixels, "first_seconds": first.seconds, "seconds": again}
+    found |= {"first_cpu_seconds": first.cpu_seconds, "cpu_seconds": cpu_again}
+    results.write(given.output, found)
 
 
-def seconds_of_start(file: Path, folder: str) -> float:
-    """Of a process that restores a file, programs being kept in the folder."""
-    variables = environment() | {"XDG_CACHE_HOME": folder}
+def with_programs_in(folder: str) -> dict[str, str]:
+    """The environment of a command that keeps its programs in a folder."""
+    variables = results.environment(XDG_CACHE_HOME=folder)
     variables.pop("JAX_COMPILATION_CACHE_DIR", None)
-    command = [sys.executable, "-m", "hrcnn_jax", "restore", str(file), "-o", folder]
-    began = time.monotonic()
-    subprocess.run(command, check=True, env=variables, capture_output=True)
-    return time.monotonic() - began
+    return variables
 
 
 if __name__ == "__main__":

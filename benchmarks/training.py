@@ -6,17 +6,14 @@ weights. The yardstick is that of ``benchmarks.speed``.
 """
 
 import argparse
-import datetime
-import json
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from benchmarks import results
 from benchmarks.speed import cost_of, first_and_median, shares, yardstick
-from hrcnn_jax.files.atomic import written_whole
-from hrcnn_jax.networks import registry, zoo
+from hrcnn_jax.networks import registry
 from hrcnn_jax.training import settings as configs
 from hrcnn_jax.training import tasks
 from hrcnn_jax.training.step import create_state, make_step
@@ -28,12 +25,11 @@ PASSES = 3
 def measure(preset: str, repeats: int, limit: float, **options: Any) -> dict[str, Any]:
     """Figures of one preset's step."""
     config = configs.from_preset(preset, data=("noise",), **options)
-    module = registry.build(config.architecture, config.network_options, dtype=config.dtype)
+    architecture = registry.get(config.architecture)
+    module = architecture.build(config.network_options, dtype=config.dtype)
     parallel = make_step(tasks.of(module, config), config)
     state = create_state(module, config)
-    card = zoo.describe(config, state.params, 0, 0.0)
-    network = zoo.Network(preset, module, state.params, card)
-    cost = cost_of(network)
+    cost = cost_of(architecture, module, state.params)
     channels = 1 if config.planes == "green" else 3
     noise = np.random.default_rng(0).integers(0, 256, (CROPS, config.crop, config.crop, channels))
     crops = parallel.place_crops(noise.astype(np.uint8))
@@ -68,11 +64,7 @@ def main() -> None:
             f"{row['computed_share']:10.0%}",
             flush=True,
         )
-    if given.output:
-        found = {"hardware": zoo.hardware(), "date": datetime.date.today().isoformat()}
-        with written_whole(Path(given.output)) as partial:
-            text = json.dumps(found | {"yardstick": limit, "rows": rows}, indent=1)
-            partial.write_text(text + "\n", encoding="utf-8")
+    results.write(given.output, {"yardstick": limit, "rows": rows})
 
 
 if __name__ == "__main__":

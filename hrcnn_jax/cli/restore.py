@@ -28,9 +28,8 @@ from hrcnn_jax.files.atomic import holds_something
 from hrcnn_jax.files.reader import JpegError, JpegFile
 from hrcnn_jax.files.writer import FORMATS, OutputError
 from hrcnn_jax.history import inspection
-from hrcnn_jax.jpeg.tables import BLOCK
 from hrcnn_jax.networks import zoo
-from hrcnn_jax.restoration import batch, restorer, tiles, verification
+from hrcnn_jax.restoration import batch, restorer, verification
 from hrcnn_jax.restoration.assembly import assemble
 from hrcnn_jax.restoration.batch import Job
 from hrcnn_jax.restoration.comparison import side_by_side
@@ -100,13 +99,6 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
         "-v", "--verbose", action="store_true", help="tell what each file is and becomes"
     )
     flags.add_argument(
-        "--tile",
-        type=int,
-        default=tiles.TILE * BLOCK,
-        metavar="N",
-        help="largest side of what is restored at once, a multiple of 64 (default: %(default)s)",
-    )
-    flags.add_argument(
         "--jobs",
         type=int,
         default=min(4, os.cpu_count() or 1),
@@ -123,9 +115,7 @@ def run(flags: argparse.Namespace) -> int:
         raise UsageError(f"--jobs must be 1 or more, got {flags.jobs}")
     if not 1 <= flags.quality <= 100:
         raise UsageError(f"--quality must be from 1 to 100, got {flags.quality}")
-    network = Restorer(
-        flags.model, faithful=flags.faithful, strength=flags.strength, tile=flags.tile
-    )
+    network = Restorer(flags.model, faithful=flags.faithful, strength=flags.strength)
     kind = FORMATS[flags.format]
     folder = output_folder(flags.output)
     suffixes = [kind.suffix, *([COMPARED] if flags.compare else [])]

@@ -61,6 +61,21 @@ class Chroma(nn.Module):
         return trunk.halo(self.blocks)
 
     @nn.compact
+    def prepare(self, tables: Array, luma_table: Array) -> trunk.Layers:
+        """What depends on the tables alone: ``(B, 2, 8, 8)``, and ``(B, 8, 8)`` of luma."""
+        tables, luma_table = (
+            jnp.minimum(each, trunk.LARGEST_STEP) for each in (tables, luma_table)
+        )
+        return trunk.prepare(
+            _describe(tables, luma_table),
+            width=self.width,
+            blocks=self.blocks,
+            kernels=self.kernels,
+            inputs=2 * CELL**2 + _LUMA_CELL**2,
+            outputs=2 * _LUMA_CELL**2,
+            dtype=self.dtype,
+        )
+
     def __call__(
         self,
         codes: Array,
@@ -69,6 +84,7 @@ class Chroma(nn.Module):
         luma_table: Array,
         *,
         inside: bool = False,
+        layers: trunk.Layers | None = None,
     ) -> Array:
         """Decodes, restores and enlarges chroma.
 
@@ -78,6 +94,7 @@ class Chroma(nn.Module):
           luma: ``(B, H, W)``, restored.
           luma_table: ``(B, 8, 8)`` quantisation steps of luma: how far it can be trusted.
           inside: leave out ``halo`` blocks on every side, which need not be computed.
+          layers: what :meth:`prepare` made of the tables; worked out if not given.
 
         Returns:
           Pixels ``(B, H, W, 2)`` float32, or 32 times ``halo`` less than H and W; the means of
@@ -94,10 +111,9 @@ class Chroma(nn.Module):
             )
         blocks = transform.to_blocks(jnp.moveaxis(codes, -1, 1).astype(jnp.float32))
         decoded = transform.decode(blocks, tables, clip=False)  # (B, 2, H/2, W/2)
-        tables, luma_table = (
-            jnp.minimum(each, trunk.LARGEST_STEP) for each in (tables, luma_table)
-        )
-        correction = self._correction(decoded, luma, _describe(tables, luma_table), inside)
+        layers = self.prepare(tables, luma_table) if layers is None else layers
+        correction = _correction(layers, decoded, luma, inside)
+        tables = jnp.minimum(tables, trunk.LARGEST_STEP)
         errors = trunk.usual_error(tables.reshape(-1, 8, 8)).reshape(batch, 2, 1, 1)
         correction *= errors / _CONTRAST
         guide = luma[:, None]
@@ -118,20 +134,14 @@ class Chroma(nn.Module):
         pixels += color.replicate(decoded + bounded - samples, FACTOR)
         return jnp.moveaxis(pixels, 1, -1)
 
-    def _correction(self, decoded: Array, luma: Array, conditioning: Array, inside: bool) -> Array:
-        """What the convolutions would add: ``(B, 2, H, W)``, of unit size or so."""
-        cells = [to_cells(_CONTRAST * (decoded[:, plane] - 0.5)) for plane in (0, 1)]
-        cells.append(to_cells(luma - 0.5, _LUMA_CELL))
-        run = trunk.make_trunk(
-            self.width,
-            self.blocks,
-            self.kernels,
-            2 * _LUMA_CELL**2,
-            inside=inside,
-            dtype=self.dtype,
-        )
-        planes = jnp.split(run(jnp.concatenate(cells, axis=-1), conditioning), 2, axis=-1)
-        return jnp.stack([from_cells(plane, _LUMA_CELL) for plane in planes], axis=1)
+
+def _correction(layers: trunk.Layers, decoded: Array, luma: Array, inside: bool) -> Array:
+    """What the convolutions would add: ``(B, 2, H, W)``, of unit size or so."""
+    cells = [to_cells(_CONTRAST * (decoded[:, plane] - 0.5)) for plane in (0, 1)]
+    cells.append(to_cells(luma - 0.5, _LUMA_CELL))
+    found = trunk.run(layers, jnp.concatenate(cells, axis=-1), inside=inside)
+    planes = jnp.split(found, 2, axis=-1)
+    return jnp.stack([from_cells(plane, _LUMA_CELL) for plane in planes], axis=1)
 
 
 def _describe(tables: Array, luma_table: Array) -> Array:

@@ -11,6 +11,7 @@ Codes ``(B, H, W, 1)``, tables ``(B, 8, 8)``, pixels ``(B, H, W, 1)`` float32 ne
 """
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
@@ -45,37 +46,71 @@ class Compact(nn.Module):
         return trunk.halo(self.blocks)
 
     @nn.compact
-    def __call__(self, codes: Array, table: Array, *, inside: bool = False) -> Array:
+    def prepare(self, table: Array) -> trunk.Layers:
+        """What depends on the tables ``(B, 8, 8)`` alone; for 2B readings if orientations are 2."""
+        tables = jnp.minimum(jnp.concatenate(self._readings(table)), trunk.LARGEST_STEP)
+        return trunk.prepare(
+            trunk.describe_table(tables),
+            width=self.width,
+            blocks=self.blocks,
+            kernels=self.kernels,
+            inputs=PIXELS,
+            outputs=PIXELS,
+            dtype=self.dtype,
+        )
+
+    def __call__(
+        self,
+        codes: Array,
+        table: Array,
+        *,
+        inside: bool = False,
+        layers: trunk.Layers | None = None,
+    ) -> Array:
         """Decodes and restores planes of codes.
 
         Args:
           codes: ``(B, H, W, 1)`` integers of any dtype, H and W multiples of 8.
           table: ``(B, 8, 8)`` quantisation steps of each plane.
           inside: leave out ``halo`` blocks on every side, which need not be computed.
+          layers: what :meth:`prepare` made of the tables; worked out if not given.
 
         Returns:
           Pixels ``(B, H, W, 1)`` float32, or 16 times ``halo`` less than H and W; each plane
           quantises to exactly its codes.
         """
         check_codes(codes)
+        layers = self.prepare(table) if layers is None else layers
         blocks = transform.to_blocks(codes[..., 0].astype(jnp.float32))
         decoded = transform.decode(blocks, table, clip=False)
+        correction = self._correction(layers, decoded, inside)
         table = jnp.minimum(table, trunk.LARGEST_STEP)
-        run = trunk.make_trunk(
-            self.width, self.blocks, self.kernels, PIXELS, inside=inside, dtype=self.dtype
-        )
-
-        def correct(decoded: Array, table: Array) -> Array:
-            """From decoded planes ``(B, H, W)`` to what they lack, in levels of 255."""
-            cells = run(to_cells(decoded - 0.5), trunk.describe_table(table))
-            return from_cells(cells) * trunk.usual_error(table) * MAX_SAMPLE
-
-        correction = correct(decoded, table)
-        if self.orientations == 2:
-            # The picture turned over its diagonal, as its codes and table would be.
-            turned = correct(decoded.swapaxes(1, 2), table.swapaxes(1, 2))
-            correction = 0.5 * (correction + turned.swapaxes(1, 2))
+        correction *= trunk.usual_error(table) * MAX_SAMPLE  # the same for both orientations
         if inside:
             decoded = transform.without_border(decoded, BLOCK * self.halo)
         steps = transform.per_block(table).astype(jnp.float32)
         return (decoded + trunk.bounded_correction(correction, steps))[..., None]
+
+    def _readings(self, planes: Array) -> list[Array]:
+        """Planes or tables ``(B, H, W)``; turned over their diagonals as well, if so asked."""
+        return [planes] if self.orientations == 1 else [planes, planes.swapaxes(1, 2)]
+
+    def _correction(self, layers: trunk.Layers, decoded: Array, inside: bool) -> Array:
+        """What planes lack, of unit size or so; the mean of both orientations."""
+
+        def correct(layers: trunk.Layers, planes: Array) -> Array:
+            return from_cells(trunk.run(layers, to_cells(planes - 0.5), inside=inside))
+
+        readings = self._readings(decoded)
+        if len(readings) == 1:
+            return correct(layers, decoded)
+        if decoded.shape[1] == decoded.shape[2]:  # as one batch: half the program to compile
+            upright, turned = jnp.split(correct(layers, jnp.concatenate(readings)), 2)
+        else:
+            halves = zip(*(jnp.split(leaf, 2) for leaf in jax.tree.leaves(layers)), strict=True)
+            tree = jax.tree.structure(layers)
+            upright, turned = (
+                correct(jax.tree.unflatten(tree, leaves), planes)
+                for leaves, planes in zip(halves, readings, strict=True)
+            )
+        return 0.5 * (upright + turned.swapaxes(1, 2))

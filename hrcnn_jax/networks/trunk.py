@@ -10,7 +10,7 @@ Corrections are bounded so that a result quantises to the codes it was made from
 parameters: it is faithful by construction.
 """
 
-from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -19,7 +19,8 @@ from jax.typing import DTypeLike
 
 from hrcnn_jax.jpeg import transform
 from hrcnn_jax.jpeg.tables import BLOCK, MAX_SAMPLE
-from hrcnn_jax.networks.mirrored import CELL, MirroredConv, trimmed
+from hrcnn_jax.networks import mirrored
+from hrcnn_jax.networks.mirrored import CELL, GROUP, Layer, MirroredConv, trimmed
 
 MARGIN = 1e-3
 """How far inside its half step a coefficient stays, in steps: room for float rounding."""
@@ -89,57 +90,93 @@ class KernelWeights(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """ReLU, 3x3, ReLU, 3x3, added to its input cells; conditioned by FiLM and kernel weights.
+    """The parameters of ReLU, 3x3, ReLU, 3x3; conditioned by FiLM and kernel weights."""
 
-    Inside, a block less on every side: as far as its two convolutions reach.
-    """
-
+    width: int
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, features: Array, conditioning: Array, weights: Array | None, *, inside: bool = False
-    ) -> Array:
-        width = features.shape[-1]
+    def __call__(self, conditioning: Array, weights: Array | None) -> tuple[Layer, Layer]:
         zeros = nn.initializers.zeros
-        film = nn.Dense(2 * width, kernel_init=zeros, name="film")(conditioning)
+        film = nn.Dense(2 * self.width, kernel_init=zeros, name="film")(conditioning)
         scale, shift = jnp.split(film, 2, axis=-1)
-        shift = shift[:, None, None, None, None]
-        conv1 = MirroredConv(width, slope=0.0, dtype=self.dtype, name="conv1")
-        conv2 = MirroredConv(width, slope=SLOPE, dtype=self.dtype, name="conv2")
-        detail = conv1(features, weights, 1 + scale, shift, inside=inside)
-        shortcut = trimmed(features) if inside else features
-        return conv2(detail, weights, residual=shortcut)
+        conv1 = MirroredConv(self.width, self.width, dtype=self.dtype, name="conv1")
+        conv2 = MirroredConv(self.width, self.width, dtype=self.dtype, name="conv2")
+        pictures = len(conditioning)
+        return conv1(pictures, weights, 1 + scale, shift), conv2(pictures, weights)
 
 
-Trunk = Callable[[Array, Array], Array]
-"""From cells ``(B, h, 2, 2, w, C)`` and conditioning ``(B, F)`` to cells of other channels."""
+class Layers(NamedTuple):
+    """What the convolutions between cells in and cells out work with; of every picture its own.
+
+    Attributes:
+      head: from cells to the width of the residual blocks.
+      residuals: both layers of each residual block.
+      tail: to the cells that come out.
+    """
+
+    head: Layer
+    residuals: tuple[tuple[Layer, Layer], ...]
+    tail: Layer
 
 
-def make_trunk(
-    width: int, blocks: int, kernels: int, outputs: int, *, inside: bool, dtype: DTypeLike
-) -> Trunk:
-    """The layers between cells in and cells out, to be called once or often by a Flax module.
+def prepare(
+    conditioning: Array,
+    *,
+    width: int,
+    blocks: int,
+    kernels: int,
+    inputs: int,
+    outputs: int,
+    dtype: DTypeLike,
+) -> Layers:
+    """All that depends on the conditioning alone; to be called once by a Flax module.
 
     Args:
+      conditioning: ``(B, F)``, what is known of each picture's tables.
       width: channels of the residual blocks.
       blocks: how many residual blocks.
       kernels: deltas of every residual convolution; 0 for none.
+      inputs: channels of the cells that go in.
       outputs: channels that come out, zero at first.
-      inside: leave out ``halo(blocks)`` blocks on every side.
       dtype: what convolutions compute in.
     """
     lecun, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
-    routing = KernelWeights(kernels, name="kernel_weights") if kernels else None
-    head = MirroredConv(width, kernel_init=lecun, dtype=dtype, name="head")
-    residuals = [ResidualBlock(dtype, name=f"residual{i + 1}") for i in range(blocks)]
-    tail = MirroredConv(outputs, slope=0.0, kernel_init=zeros, dtype=dtype, name="tail")
+    pictures = len(conditioning)
+    weights = KernelWeights(kernels, name="kernel_weights")(conditioning) if kernels else None
+    head = MirroredConv(inputs, width, kernel_init=lecun, dtype=dtype, name="head")
+    residuals = [ResidualBlock(width, dtype, name=f"residual{i + 1}") for i in range(blocks)]
+    tail = MirroredConv(width, outputs, kernel_init=zeros, dtype=dtype, name="tail")
+    return Layers(
+        head(pictures),
+        tuple(block(conditioning, weights) for block in residuals),
+        tail(pictures),
+    )
 
-    def run(cells: Array, conditioning: Array) -> Array:
-        weights = routing(conditioning) if routing else None
-        features = head(cells)
-        for block in residuals:
-            features = block(features, conditioning, weights, inside=inside)
-        return tail(features, inside=inside).astype(jnp.float32)
 
-    return run
+def run(layers: Layers, cells: Array, *, inside: bool) -> Array:
+    """From cells ``(B, h, w, C)`` in a plane's order to cells of other channels, float32.
+
+    Inside, every residual block leaves out a block on every side, as far as its two convolutions
+    reach, and the tail another: ``halo`` blocks in all.
+    """
+    down, across = cells.shape[1:3]
+    reach = 2 * len(layers.residuals) + 2
+    margins = [_margin(length, 0 if inside else reach) for length in (down, across)]
+    if any(margins):
+        widths = [(0, 0), *((0, margin) for margin in margins), (0, 0)]
+        cells = jnp.pad(cells, widths, mode="symmetric")
+    features = mirrored.apply(layers.head, mirrored.to_groups(cells))
+    for first, second in layers.residuals:
+        detail = mirrored.apply(first, features, slope=0.0, inside=inside)
+        shortcut = trimmed(features) if inside else features
+        features = mirrored.apply(second, detail, shortcut, slope=SLOPE)
+    result = mirrored.apply(layers.tail, features, slope=0.0, inside=inside)
+    left_out = 2 * reach if inside else 0  # a block is two cells, and lies on either side
+    kept = mirrored.from_groups(result)[:, : down - left_out, : across - left_out]
+    return kept.astype(jnp.float32)
+
+
+def _margin(length: int, reach: int) -> int:
+    """Cells that make whole groups of a length; if any, then as far as a result depends on them."""
+    return -length % GROUP and reach + -(length + reach) % GROUP

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -17,13 +16,12 @@ from numpy.typing import NDArray
 from hrcnn_jax.files.depths import LARGEST, Depth
 from hrcnn_jax.files.reader import Colour, Component, JpegFile
 from hrcnn_jax.jpeg import color
-from hrcnn_jax.restoration.tiles import Rows, tile_side
+from hrcnn_jax.restoration import compilation
+from hrcnn_jax.restoration.tiles import Rows
 
 TILE = 384
-"""Largest side of the tiles that colours are converted in, in pixels."""
-
-TILE_STEP = 96
-"""Their sides are multiples of this, so that there are few; 1, 2, 3 and 4 blocks divide it."""
+"""Side of the tiles that colours are converted in, in pixels: one size, so that one program serves
+all pictures of a kind; 1, 2, 3 and 4 blocks divide it."""
 
 MARGIN = 12
 """Pixels around a tile that upsampling may look at; the sampling factors 1 to 4 divide it."""
@@ -67,20 +65,33 @@ def assemble(
       ``(H, W)`` gray, ``(H, W, 3)`` RGB, or ``(H, W, 4)`` CMYK in which the largest value is full
       ink, as stored: not turned by an EXIF orientation.
     """
-    height, width = (tile_side(side, TILE, TILE_STEP) for side in (file.height, file.width))
     rows = [Rows(plane.size, plane.strips) for plane in planes]
     factors = tuple(plane.factor for plane in planes)
+    guided = guidance > 0.0 and any(factor != (1, 1) for factor in factors)
     picture = np.empty((file.height, file.width, len(rows)), depth)
-    for top in range(0, file.height, height):
-        for left in range(0, file.width, width):
+    if file.colour == "gray":
+        _finish_gray(picture[..., 0], rows[0])
+        return picture[..., 0]
+    for top in range(0, file.height, TILE):
+        for left in range(0, file.width, TILE):
             tiles = tuple(
-                each.take(_reach(top, height, down), _reach(left, width, across))
+                each.take(_reach(top, TILE, down), _reach(left, TILE, across))
                 for each, (down, across) in zip(rows, factors, strict=True)
             )
-            target = picture[top : top + height, left : left + width]
-            finished = np.asarray(_finish(tiles, factors, file.colour, depth, guidance))
-            target[:] = finished[: target.shape[0], : target.shape[1]]
-    return picture[..., 0] if file.colour == "gray" else picture
+            target = picture[top : top + TILE, left : left + TILE]
+            finished = _finish(tiles, guidance, factors, file.colour, depth, guided)
+            target[:] = np.asarray(finished)[: target.shape[0], : target.shape[1]]
+    return picture
+
+
+def _finish_gray(picture: NDArray[np.generic], rows: Rows) -> None:
+    """Fills a picture ``(H, W)``; nothing that would be worth a program."""
+    height, width = picture.shape
+    white = np.float32(LARGEST[picture.dtype.name])
+    for top in range(0, height, TILE):
+        pixels = rows.take(np.arange(top, min(top + TILE, height)), np.arange(width))
+        pixels = np.clip(pixels, 0.0, 1.0)
+        picture[top : top + TILE] = pixels if white == 1.0 else np.rint(pixels * white)
 
 
 def _reach(start: int, length: int, factor: int) -> NDArray[np.intp]:
@@ -88,13 +99,14 @@ def _reach(start: int, length: int, factor: int) -> NDArray[np.intp]:
     return np.arange((start - MARGIN) // factor, (start + length + MARGIN) // factor)
 
 
-@partial(jax.jit, static_argnums=(1, 2, 3, 4))
+@partial(compilation.program, static_argnums=(2, 3, 4, 5))
 def _finish(
     planes: tuple[Array, ...],
+    guidance: float,
     factors: tuple[tuple[int, int], ...],
     colour: Colour,
     depth: Depth,
-    guidance: float,
+    guided: bool,
 ) -> Array:
     """A tile of the picture from its components' pixels, those of the margin included."""
     # Every decoder clips here, and the samples that were encoded lay in this range.
@@ -103,7 +115,7 @@ def _finish(
     first = color.upsample(clipped[0], factors[0])
     full = [first]
     for index, (plane, factor) in enumerate(zip(clipped[1:], factors[1:], strict=True), 1):
-        if guidance and has_luma and index in (1, 2):
+        if guided and has_luma and index in (1, 2):
             full.append(color.upsample_guided(plane, first, factor, strength=guidance))
         else:
             full.append(color.upsample(plane, factor))

@@ -2,9 +2,12 @@
 
 import itertools
 import os
-from collections.abc import Iterator
-from functools import partial
-from typing import Any
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache, partial
+from typing import Any, BinaryIO, overload
 
 import flax.linen as nn
 import jax
@@ -12,21 +15,30 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike, NDArray
+from PIL.JpegImagePlugin import JpegImageFile
 
 from hrcnn_jax.files import reader
 from hrcnn_jax.files.depths import Depth, check_depth
 from hrcnn_jax.files.reader import Component, JpegError, JpegFile
 from hrcnn_jax.jpeg import color, transform
 from hrcnn_jax.jpeg.tables import BLOCK
-from hrcnn_jax.networks import base, cards, zoo
+from hrcnn_jax.networks import cards, zoo
 from hrcnn_jax.networks.chroma import FACTOR, MCU
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration import compilation, tiles
 from hrcnn_jax.restoration.assembly import Plane, assemble
 
-_CHROMA_TILE = 4 / 3
-"""Sides of chroma's tiles in those of luma's: with larger ones its memory would not stay in cache,
-with smaller ones their surroundings cost more."""
+Source = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | JpegImageFile | JpegFile
+)
+"""A JPEG file: its path, its content, a file object that is read from where it stands, what Pillow
+opened, or a file already read."""
+
+_KNOWN_TABLES = 8
+"""Tables of which we keep what networks make of them: a folder's files mostly share some."""
+
+_SHARED = 4
+"""Networks that :func:`restore` keeps."""
 
 
 class Restorer:
@@ -41,7 +53,6 @@ class Restorer:
         *,
         faithful: bool = True,
         strength: float = 1.0,
-        tile: int = tiles.TILE * BLOCK,
         chroma: str | os.PathLike[str] | Network | None = cards.CHROMA,
     ) -> None:
         """Prepares a network.
@@ -53,20 +64,16 @@ class Restorer:
             network that is faithful by construction cannot do without.
           strength: 0 gives the plain decode, 1 the restored picture, between them a mix; a
             faithful mix stays faithful. Subsampled chroma follows the detail of luma as far.
-          tile: largest side in pixels of what is restored at once, a multiple of 64. It changes
-            speed and memory, not the picture.
           chroma: the network that restores 4:2:0 chroma beside one that serves any table; None
             has each plane restored by itself.
 
         Raises:
           ModelError: if there is no such network, or one is of the other's kind.
-          ValueError: if the strength is outside 0-1, the tile no multiple of 64, or ``faithful``
-            off for a network that is faithful by construction.
+          ValueError: if the strength is outside 0-1, or ``faithful`` off for a network that is
+            faithful by construction.
         """
         if not 0.0 <= strength <= 1.0:
             raise ValueError(f"strength must be from 0 to 1, got {strength}")
-        if tile < tiles.STEP or tile % tiles.STEP:
-            raise ValueError(f"tile must be a multiple of {tiles.STEP} pixels, got {tile}")
         self.network = _load(network, for_chroma=False)
         if self.network.architecture.is_faithful and not faithful:
             raise ValueError(
@@ -74,23 +81,17 @@ class Restorer:
                 "leave --no-faithful out"
             )
         self.strength = strength
-        self._tile = tile
-        module, self._params = self.network.architecture.fold(
-            self.network.module, self.network.params
-        )
-        self._halo = module.halo
+        self._faithful = faithful
         mode: dict[str, Any] = {"faithful": faithful, "strength": strength}
-        options = compilation.lean()
-        self._restore_tile = jax.jit(
-            partial(restore_tile, module, **mode), compiler_options=options
-        )
+        self._luma = _Programs(self.network, restore_tile, mode)
         self._chroma = None
         if chroma is not None and self.network.table is None and strength > 0.0:
-            self._chroma = _load(chroma, for_chroma=True)
-            self._restore_chroma = jax.jit(
-                partial(restore_chroma_tile, self._chroma.module, **mode),
-                compiler_options=options,
-            )
+            self._chroma = _Programs(_load(chroma, for_chroma=True), restore_chroma_tile, mode)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled is what it was made from: programs are compiled again, or found on disk."""
+        chroma = self._chroma.network if self._chroma is not None else None
+        return _made_again, (self.network, self._faithful, self.strength, chroma)
 
     def serves(self, table: ArrayLike) -> bool:
         """Whether the network knows planes with this quantisation table ``(8, 8)``."""
@@ -158,50 +159,60 @@ class Restorer:
         y, cb, cr = file.components[:3]
         down, across = cb.codes.shape[:2]
         rows = tiles.Rows((BLOCK * y.codes.shape[0], BLOCK * y.codes.shape[1]), luma)
-        tables = jnp.asarray(np.stack([cb.table, cr.table]))
-        luma_table = jnp.asarray(y.table)
+        tables = np.stack([cb.table, cr.table])
         assert self._chroma is not None
-        params, halo = self._chroma.params, self._chroma.module.halo
+        side, halo = self._chroma.side, self._chroma.halo
+        restore_tile = self._chroma.of(tables, y.table)
 
-        def cut(corner: tuple[int, int], size: tuple[int, int]) -> tuple[NDArray, NDArray]:
+        def cut(corner: tuple[int, int]) -> tuple[NDArray, NDArray]:
+            size = (side, side)
             codes = [tiles.surrounded(part.codes, corner, size, halo) for part in (cb, cr)]
             guide = rows.take(
                 *(
-                    tiles.mirrored(MCU * count, MCU * (start - halo), MCU * (start + length + halo))
-                    for count, start, length in zip((down, across), corner, size, strict=True)
+                    tiles.mirrored(MCU * count, MCU * (start - halo), MCU * (start + side + halo))
+                    for count, start in zip((down, across), corner, strict=True)
                 )
             )
             return np.stack(codes), guide
 
-        def decode(tile: tuple[NDArray, NDArray]) -> Array:
-            codes, guide = tile
-            return self._restore_chroma(params, codes, tables, guide, luma_table)
-
-        largest = int(_CHROMA_TILE * self._tile) // tiles.STEP * tiles.STEP // MCU
-        return tiles.cover((down, across), cut, decode, largest=largest, block=MCU)
+        return tiles.cover(
+            (down, across), cut, lambda tile: restore_tile(*tile), side=side, block=MCU
+        )
 
     def _strips(self, codes: NDArray[np.int16], table: NDArray) -> Iterator[NDArray[np.float32]]:
-        steps = jnp.asarray(table, jnp.int32)
-        return tiles.strips(
-            codes,
-            lambda tile: self._restore_tile(self._params, tile, steps),
-            halo=self._halo,
-            largest=self._tile // BLOCK,
-        )
+        luma = self._luma
+        return tiles.strips(codes, luma.of(table), halo=luma.halo, side=luma.side)
+
+    @overload
+    def restore(
+        self,
+        source: list[Source] | tuple[Source, ...],
+        *,
+        max_pixels: int | None = ...,
+        depth: Depth = ...,
+    ) -> list[NDArray[Any]]: ...
+
+    @overload
+    def restore(
+        self, source: Source, *, max_pixels: int | None = ..., depth: Depth = ...
+    ) -> NDArray[Any]: ...
 
     def restore(
         self,
-        source: str | os.PathLike[str] | bytes | JpegFile,
+        source: Source | list[Source] | tuple[Source, ...],
         *,
         max_pixels: int | None = reader.MAX_PIXELS,
         depth: Depth = "uint8",
-    ) -> NDArray[Any]:
-        """Restores a JPEG file.
+    ) -> NDArray[Any] | list[NDArray[Any]]:
+        """Restores a JPEG file, or several.
 
         A network that knows one table only restores luma; chroma is then decoded plainly.
 
         Args:
-          source: a path, a file's content, or a file already read.
+          source: a path, a file's content, a binary file object, a picture that Pillow opened from
+            a JPEG file (whose file is restored, whatever was done to the picture), or a file
+            already read; or a list or tuple of them, of which each is read while the one before
+            it is restored.
           max_pixels: refuse larger pictures; None for no limit.
           depth: of the result's samples: ``uint8`` and ``uint16`` use the type's whole range,
             ``float32`` is in [0, 1].
@@ -209,15 +220,20 @@ class Restorer:
         Returns:
           ``(H, W)`` of a grayscale file, ``(H, W, 3)`` RGB of a colour file, ``(H, W, 4)`` of a
           CMYK file, the largest value being full ink; as stored: not turned by an EXIF
-          orientation.
+          orientation. Of a list or tuple, the list of them.
 
         Raises:
-          JpegError: if the file cannot be read, or the network does not know the table of its
-            luma.
+          JpegError: if a file cannot be read, or the network does not know the table of its luma.
+          TypeError: if a source is none of these.
           ValueError: if there is no such depth.
         """
         check_depth(depth)
-        file = _open(source, max_pixels)
+        read = partial(_open, max_pixels=max_pixels)
+        if isinstance(source, list | tuple):
+            return [self._restore(file, depth) for file in _ahead(read, source)]
+        return self._restore(read(source), depth)
+
+    def _restore(self, file: JpegFile, depth: Depth) -> NDArray[Any]:
         return assemble(file, self.planes(file), depth, guidance=self.strength)
 
     def _check_serves(self, file: JpegFile) -> None:
@@ -229,40 +245,105 @@ class Restorer:
             )
 
 
+def _made_again(
+    network: Network, faithful: bool, strength: float, chroma: Network | None
+) -> Restorer:
+    return Restorer(network, faithful=faithful, strength=strength, chroma=chroma)
+
+
+class _Programs:
+    """A network's two programs: what its tables make of it, and then tile by tile."""
+
+    def __init__(
+        self, network: Network, restore_tile: Callable[..., Array], mode: dict[str, Any]
+    ) -> None:
+        """Of a network and what restores its tiles, in a mode of :class:`Restorer`."""
+        self.network = network
+        module, self._params = network.architecture.fold(network.module, network.params)
+        self.halo: int = module.halo
+        self.side = tiles.side_for(self.halo)
+        options = compilation.lean()
+        self._prepare = jax.jit(partial(prepare, module), compiler_options=options)
+        self._tile = jax.jit(partial(restore_tile, module, **mode), compiler_options=options)
+        self._known: OrderedDict[bytes, tuple[Any, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, *tables: NDArray) -> Callable[..., Array]:
+        """What restores a tile of planes with these tables, given all that comes before them."""
+        tables = tuple(np.asarray(table, np.int32) for table in tables)
+        key = b"".join(table.tobytes() for table in tables)
+        with self._lock:
+            if key not in self._known:
+                self._known[key] = self._prepare(self._params, *tables)
+            self._known.move_to_end(key)
+            prepared = self._known[key]
+            while len(self._known) > _KNOWN_TABLES:
+                self._known.popitem(last=False)
+        return lambda *tile: self._tile(prepared, *tile, *tables)
+
+
+@overload
 def restore(
-    source: str | os.PathLike[str] | bytes,
+    source: list[Source] | tuple[Source, ...],
+    *,
+    model: str | os.PathLike[str] = ...,
+    depth: Depth = ...,
+) -> list[NDArray[Any]]: ...
+
+
+@overload
+def restore(
+    source: Source, *, model: str | os.PathLike[str] = ..., depth: Depth = ...
+) -> NDArray[Any]: ...
+
+
+def restore(
+    source: Source | list[Source] | tuple[Source, ...],
     *,
     model: str | os.PathLike[str] = cards.DEFAULT,
     depth: Depth = "uint8",
-) -> NDArray[Any]:
-    """Restores a JPEG file.
+) -> NDArray[Any] | list[NDArray[Any]]:
+    """Restores a JPEG file, or several.
+
+    The few networks asked for last stay loaded and compiled, and programs are kept on disk as the
+    commands keep them (:func:`hrcnn_jax.restoration.compilation.keep_programs`).
 
     Args:
-      source: a path or a file's content.
+      source: as that of :meth:`Restorer.restore`.
       model: a released network's name, a weights file, or the folder of a training run.
       depth: of the result's samples: ``uint8``, ``uint16`` or ``float32``.
 
     Returns:
       ``(H, W)`` of a grayscale file, ``(H, W, 3)`` RGB of a colour file, ``(H, W, 4)`` of a CMYK
-      file.
+      file; of a list or tuple, the list of them.
 
     Raises:
-      JpegError: if the file cannot be restored; the message says why.
+      JpegError: if a file cannot be restored; the message says why.
       ModelError: if there is no such network.
+      TypeError: if a source is none of these.
       ValueError: if there is no such depth.
     """
-    return Restorer(model).restore(source, depth=depth)
+    _, weights = zoo.find(os.fspath(model))
+    restorer = _shared(os.fspath(model), weights.stat().st_mtime_ns)
+    return restorer.restore(source, depth=depth)
 
 
-def decode(
-    source: str | os.PathLike[str] | bytes | JpegFile, *, depth: Depth = "uint8"
-) -> NDArray[Any]:
+@lru_cache(_SHARED)
+def _shared(model: str, changed: int) -> Restorer:
+    """The restorer of a network, and another once its weights have changed."""
+    del changed
+    compilation.keep_programs()
+    return Restorer(model)
+
+
+def decode(source: Source, *, depth: Depth = "uint8") -> NDArray[Any]:
     """Decodes a JPEG file plainly, with this package's own colour and upsampling.
 
-    Args and returns as :meth:`Restorer.restore`.
+    Args and returns as :meth:`Restorer.restore`, of one file.
 
     Raises:
       JpegError: if the file cannot be read.
+      TypeError: if the source is none.
       ValueError: if there is no such depth.
     """
     check_depth(depth)
@@ -276,7 +357,7 @@ def _plain(part: Component) -> Iterator[NDArray[np.float32]]:
     return tiles.strips(part.codes, lambda tile: _plain_tile(tile, steps), halo=0)
 
 
-@jax.jit
+@compilation.program
 def _plain_tile(codes: Array, table: Array) -> Array:
     """Pixels ``(8*h, 8*w)`` of codes ``(h, w, 8, 8)``, not clipped: faithful to them."""
     return transform.decode(codes, table, clip=False)
@@ -310,12 +391,34 @@ def restore_plane(
     down, across = codes.shape[:2]
     halo = module.halo
     surrounded = tiles.window(codes, (-halo, -halo), (down + 2 * halo, across + 2 * halo))
-    return restore_tile(module, params, surrounded, table, faithful=faithful, strength=strength)
+    prepared = prepare(module, params, table)
+    return restore_tile(module, prepared, surrounded, table, faithful=faithful, strength=strength)
+
+
+Prepared = tuple[dict[str, Any], dict[str, Any]]
+"""The variables and further arguments of a network's call."""
+
+
+def prepare(module: nn.Module, params: Any, *tables: ArrayLike) -> Prepared:
+    """What a network is called with for all tiles of a picture; pure and jit-able.
+
+    Networks that serve every table have a method ``prepare``: it makes of parameters and tables the
+    ``layers`` that they compute with, which is worth doing once, not for every tile.
+
+    Args:
+      module: an architecture.
+      params: its parameters.
+      tables: quantisation steps, as its call takes them, without the batch.
+    """
+    if not hasattr(module, "prepare"):
+        return {"params": params}, {}
+    batches = [jnp.asarray(table)[None] for table in tables]
+    return {}, {"layers": module.apply({"params": params}, *batches, method="prepare")}
 
 
 def restore_tile(
     module: nn.Module,
-    params: Any,
+    prepared: Prepared,
     codes: Array,
     table: Array,
     *,
@@ -326,7 +429,7 @@ def restore_tile(
 
     Args:
       module: an architecture, of halo c.
-      params: its parameters.
+      prepared: by :func:`prepare`, for the table.
       codes: ``(h + 2c, w + 2c, 8, 8)`` integers: a tile and c blocks on every side.
       table: ``(8, 8)`` quantisation steps.
       faithful: whether to project onto the codes.
@@ -338,10 +441,13 @@ def restore_tile(
     halo = module.halo
     codes = codes.astype(jnp.float32)
     inside = codes[halo:-halo, halo:-halo]
-    plain = _plain_tile(inside, table)
+    plain = transform.decode(inside, table, clip=False)
     if strength == 0.0:
         return plain
-    restored = base.restore(module, params, codes[None], table[None], inside=True)[0]
+    variables, layers = prepared
+    plane = transform.from_blocks(codes)[None, ..., None]
+    pixels: Any = module.apply(variables, plane, table[None], inside=True, **layers)
+    restored = pixels[0, ..., 0]
     if faithful:
         restored = transform.project(restored, inside, table)
     return restored if strength == 1.0 else plain + strength * (restored - plain)
@@ -349,10 +455,10 @@ def restore_tile(
 
 def restore_chroma_tile(
     module: nn.Module,
-    params: Any,
+    prepared: Prepared,
     codes: Array,
-    tables: Array,
     luma: Array,
+    tables: Array,
     luma_table: Array,
     *,
     faithful: bool,
@@ -361,11 +467,11 @@ def restore_chroma_tile(
     """Restores the inside of a tile of 4:2:0 chroma at the picture's size; pure and jit-able.
 
     Args:
-      module: a :class:`hrcnn_jax.chroma.Chroma`, of halo c.
-      params: its parameters.
+      module: a :class:`hrcnn_jax.networks.chroma.Chroma`, of halo c.
+      prepared: by :func:`prepare`, for the tables.
       codes: ``(2, h + 2c, w + 2c, 8, 8)`` integers of Cb and Cr: a tile and c blocks around it.
-      tables: ``(2, 8, 8)`` quantisation steps.
       luma: ``(16*(h + 2c), 16*(w + 2c))``, restored.
+      tables: ``(2, 8, 8)`` quantisation steps.
       luma_table: ``(8, 8)``.
       faithful: whether a mix is made to agree with the codes, as the network's result does.
       strength: from 0, the plain decode, to 1.
@@ -374,9 +480,9 @@ def restore_chroma_tile(
       Pixels ``(16*h, 16*w, 2)`` float32, not clipped.
     """
     planes = jnp.moveaxis(transform.from_blocks(codes.astype(jnp.float32)), 0, -1)
-    pixels: Any = module.apply(
-        {"params": params}, planes[None], tables[None], luma[None], luma_table[None], inside=True
-    )
+    variables, layers = prepared
+    arguments = planes[None], tables[None], luma[None], luma_table[None]
+    pixels: Any = module.apply(variables, *arguments, inside=True, **layers)
     restored = jnp.moveaxis(pixels[0], -1, 0)
     if strength < 1.0:
         plain = transform.decode(codes, tables, clip=False)
@@ -403,7 +509,51 @@ def _load(network: str | os.PathLike[str] | Network, *, for_chroma: bool) -> Net
     return loaded
 
 
-def _open(source: str | os.PathLike[str] | bytes | JpegFile, max_pixels: int | None) -> JpegFile:
+def _open(source: Source, max_pixels: int | None) -> JpegFile:
+    """Reads a file, unless that has been done."""
     if isinstance(source, JpegFile):
         return source
-    return reader.read(source, max_pixels=max_pixels)
+    content: Any
+    if isinstance(source, str | os.PathLike):
+        content = source
+    elif isinstance(source, bytes | bytearray | memoryview):
+        content = bytes(source)
+    elif isinstance(source, JpegImageFile):
+        content = _file_of(source)
+    else:
+        content = source.read() if callable(getattr(source, "read", None)) else source
+        if not isinstance(content, bytes):
+            found = "a text file" if isinstance(content, str) else f"{type(content).__name__}"
+            raise TypeError(
+                "expected a JPEG file: its path, its content as bytes, a file opened in binary "
+                f"mode, or a picture that Pillow opened from one; got {found}"
+            )
+    return reader.read(content, max_pixels=max_pixels)
+
+
+def _file_of(image: JpegImageFile) -> str | bytes:
+    """What Pillow opened; it closes files once their pixels are loaded."""
+    if image.fp is not None:
+        place = image.fp.tell()
+        image.fp.seek(0)
+        content = image.fp.read()
+        image.fp.seek(place)
+        return content
+    if image.filename:
+        return os.fspath(image.filename)
+    raise JpegError(
+        "this picture's file is no longer at hand, since Pillow has loaded its pixels: give the "
+        "file's bytes instead"
+    )
+
+
+def _ahead(read: Callable[[Source], JpegFile], sources: Iterable[Source]) -> Iterator[JpegFile]:
+    """Files in order, each read while the caller works on the one before it."""
+    with ThreadPoolExecutor(1) as pool:
+        begun: deque[Future[JpegFile]] = deque()
+        for source in sources:
+            begun.append(pool.submit(read, source))
+            if len(begun) > 1:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()

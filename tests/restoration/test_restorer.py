@@ -1,36 +1,52 @@
 """From files and codes to pictures, with small networks of random weights."""
 
 import io
+import os
+import pickle
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import jpeg_bytes, make_photo
+from conftest import jpeg_bytes, make_photo, random_params
 from PIL import Image
 from scipy.fft import dctn
 
 import hrcnn_jax
 from hrcnn_jax.files import reader
 from hrcnn_jax.jpeg import transform
-from hrcnn_jax.networks import registry
+from hrcnn_jax.networks import registry, zoo
+from hrcnn_jax.networks.cards import Card
 from hrcnn_jax.networks.zoo import Network
+from hrcnn_jax.restoration import restorer as restorer_module
 from hrcnn_jax.restoration import tiles
 from hrcnn_jax.restoration.restorer import Restorer, restore_plane
 
 
-def network(architecture: str, **options: int) -> Network:
+def network(name: str, **options: int) -> Network:
     """A network whose every weight is random, so that it changes pictures much."""
-    module = registry.build(architecture, options)
-    params = registry.init(module, jax.random.key(0))
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    leaves = [
-        leaf + 0.05 * jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)
-    ]
-    card = {"architecture": architecture, "options": options}
-    return Network("random", module, jax.tree.unflatten(tree, leaves), card)
+    architecture = registry.get(name)
+    module = architecture.build(options)
+    fresh, noise = architecture.init(module, jax.random.key(0)), random_params(module, scale=0.05)
+    params = jax.tree.map(jnp.add, fresh, noise)
+    card = Card(
+        architecture=name,
+        kind=architecture.kind,
+        options=options,
+        parameters=0,
+        multiply_adds_per_pixel=0,
+        qualities=(1, 100),
+        data=(),
+        steps=0,
+        validation_gain_db=0.0,
+        hardware="",
+        date="",
+        training={},
+    )
+    return Network("random", architecture, module, params, card)
 
 
 @pytest.fixture(scope="module")
@@ -68,26 +84,31 @@ def test_gray_stays_gray(compact: Network) -> None:
     assert np.abs(hrcnn_jax.decode(data).astype(int) - pillow).max() <= 1
 
 
-def test_tiles_leave_no_seam(compact: Network, hrcnn: Network, gray_file: reader.JpegFile) -> None:
-    part = gray_file.components[0]
-    assert min(part.codes.shape[:2]) > 8, "so there are seams to look for"
-    for net in (compact, hrcnn):
-        whole = Restorer(net).restore_codes(part.codes, part.table)
-        tiled = Restorer(net, tile=64).restore_codes(part.codes, part.table)
-        np.testing.assert_allclose(tiled, whole, atol=1e-5)  # float32 sums in another order
-    with pytest.raises(ValueError, match="multiple of 64 pixels, got 100"):
-        Restorer(compact, tile=100)
-
-
-@pytest.mark.parametrize("options", [{}, {"strength": 0.3}, {"faithful": False}])
-def test_the_pure_function_is_the_restorer_without_tiles(
-    compact: Network, gray_file: reader.JpegFile, options: dict
+def test_tiles_leave_no_seam(
+    compact: Network,
+    hrcnn: Network,
+    gray_file: reader.JpegFile,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     part = gray_file.components[0]
-    pure = jax.jit(partial(restore_plane, compact.module, **options))
-    result = pure(compact.params, jnp.asarray(part.codes), jnp.asarray(part.table))
-    expected = Restorer(compact, tile=64, **options).restore_codes(part.codes, part.table)
-    np.testing.assert_allclose(result, expected, atol=1e-5)  # float32 sums in another order
+    for net in (compact, hrcnn):
+        whole = Restorer(net).restore_codes(part.codes, part.table)
+        monkeypatch.setattr(tiles, "TILE", 5)
+        tiled = Restorer(net).restore_codes(part.codes, part.table)
+        monkeypatch.undo()
+        np.testing.assert_allclose(tiled, whole, atol=1e-5)  # float32 sums in another order
+
+
+@pytest.mark.parametrize("options", [{}, {"strength": 0.3}])
+def test_the_pure_function_is_the_restorer_without_tiles(
+    compact: Network, hrcnn: Network, gray_file: reader.JpegFile, options: dict
+) -> None:
+    part = gray_file.components[0]
+    for net in (compact, hrcnn):
+        pure = jax.jit(partial(restore_plane, net.module, **options))
+        result = pure(net.params, jnp.asarray(part.codes), jnp.asarray(part.table))
+        expected = Restorer(net, **options).restore_codes(part.codes, part.table)
+        np.testing.assert_allclose(result, expected, atol=5e-5)  # float32 sums in another order
 
 
 def test_the_inside_is_what_the_network_says(hrcnn: Network, gray_file: reader.JpegFile) -> None:
@@ -160,11 +181,14 @@ def chroma_by_hand(
 
 
 @pytest.mark.parametrize("size", [(300, 185), (93, 122), (17, 33), (8, 199), (1, 1)])
-def test_chroma_of_420_files(compact: Network, chroma: Network, size: tuple[int, int]) -> None:
+def test_chroma_of_420_files(
+    compact: Network, chroma: Network, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In tiles as in one piece, at odd sizes and odd numbers of blocks too."""
     picture = np.dstack([make_photo(300, 200, seed)[..., 1] for seed in range(3)])
     file = reader.read(jpeg_bytes(picture[: size[0], : size[1]], quality=30, subsampling="4:2:0"))
-    restorer = Restorer(compact, chroma=chroma, tile=64)
+    monkeypatch.setattr(tiles, "TILE", 5)
+    restorer = Restorer(compact, chroma=chroma)
     expected = chroma_by_hand(restorer, chroma, file)
     for plane, ours in zip(restorer.planes(file)[1:], expected, strict=True):
         assert plane.factor == (1, 1)
@@ -261,3 +285,115 @@ def test_a_network_of_one_table_serves_that_table_only(hrcnn: Network) -> None:
 def test_wrong_shapes_are_refused(compact: Network) -> None:
     with pytest.raises(ValueError, match=r"codes \(hb, wb, 8, 8\).*\(16, 16\)"):
         Restorer(compact).restore_codes(np.zeros((16, 16)), np.ones((8, 8)))
+
+
+def test_a_handful_of_programs_serves_every_picture(compact: Network, chroma: Network) -> None:
+    """Of thirty sizes, qualities and samplings; nor does memory hold more than those few."""
+    compiled: list[str] = []
+
+    def note(event: str, _: float, **about: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(about.get("fun_name", ""))
+
+    random = np.random.default_rng(0)
+    photo = make_photo(200, 200)
+    kinds: list[dict[str, Any]] = [
+        {"subsampling": "4:2:0"},
+        {"subsampling": "4:4:4"},
+        {"subsampling": "4:2:2"},
+        {},
+    ]
+    restorer = Restorer(compact, chroma=chroma)
+    maps = []
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        for number in range(30):
+            height, width = random.integers(1, 200, 2)
+            picture = photo[:height, :width]
+            picture = picture[..., 1] if number % 4 == 3 else picture
+            quality = int(random.integers(5, 96))
+            file = jpeg_bytes(picture, quality=quality, **kinds[number % 4])
+            assert restorer.restore(file).shape == picture.shape
+            maps.append(len(Path("/proc/self/maps").read_text().splitlines()))
+    finally:
+        jax.monitoring.unregister_event_duration_listener(note)
+    assert 1 <= len(compiled) <= 6, compiled
+    assert maps[-1] - maps[9] < 100, "a compiled program takes over a hundred"
+
+
+def test_restorers_can_be_pickled(compact: Network, chroma: Network) -> None:
+    data = jpeg_bytes(make_photo(40, 50), quality=10)
+    for restorer in (
+        Restorer(compact, chroma=chroma, strength=0.5),
+        Restorer(compact, chroma=None),
+        Restorer("small"),
+    ):
+        again = pickle.loads(pickle.dumps(restorer))
+        np.testing.assert_array_equal(again.restore(data), restorer.restore(data))
+
+
+class Unreadable:
+    """What has no bytes to read."""
+
+    def read(self) -> str:
+        return "text"
+
+
+def test_whatever_holds_a_file(compact: Network, tmp_path: Path) -> None:
+    data = jpeg_bytes(make_photo(40, 50), quality=10)
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(data)
+    restorer = Restorer(compact, chroma=None)
+    expected = restorer.restore(reader.read(data))
+    loaded = Image.open(path)
+    loaded.load()
+    sources = [path, str(path), data, bytearray(data), memoryview(data), io.BytesIO(data)]
+    sources += [Image.open(path), Image.open(io.BytesIO(data)), loaded, reader.read(data)]
+    for source in sources:
+        np.testing.assert_array_equal(restorer.restore(source), expected)
+    for several in (sources, tuple(sources)):
+        restored = restorer.restore([*several[:5]])
+        assert len(restored) == 5
+        for picture in restored:
+            np.testing.assert_array_equal(picture, expected)
+    with path.open("rb") as file:
+        np.testing.assert_array_equal(restorer.restore(file), expected)
+
+
+def test_what_holds_no_file(compact: Network) -> None:
+    restorer = Restorer(compact, chroma=None)
+    photo = make_photo(40, 50)
+    for source, found in (
+        (photo, "ndarray"),
+        (Image.fromarray(photo), "Image"),
+        (None, "NoneType"),
+        (Unreadable(), "a text file"),
+    ):
+        with pytest.raises(TypeError, match=f"expected a JPEG file: its path.*got {found}"):
+            restorer.restore(source)
+    away = Image.open(io.BytesIO(jpeg_bytes(photo)))
+    away.load()
+    with pytest.raises(hrcnn_jax.JpegError, match=r"no longer at hand.*give the file's bytes"):
+        restorer.restore(away)
+    with pytest.raises(hrcnn_jax.JpegError, match="missing"):
+        restorer.restore(["missing.jpg"])
+
+
+def test_the_function_keeps_its_restorers(
+    compact: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "mine.safetensors"
+    zoo.write_weights(weights, compact.params, compact.card)
+    data = jpeg_bytes(make_photo(40, 50)[..., 1], quality=10)
+    kept: list[None] = []
+    monkeypatch.setattr(restorer_module.compilation, "keep_programs", lambda: kept.append(None))
+    first = hrcnn_jax.restore(data, model=weights)
+    np.testing.assert_array_equal(first, Restorer(compact).restore(data))
+    again = hrcnn_jax.restore([data, data], model=str(weights))
+    np.testing.assert_array_equal(again, [first, first])
+    assert len(kept) == 1, "programs are kept on disk, and the restorer is made once"
+    weaker = jax.tree.map(jnp.zeros_like, compact.params)
+    zoo.write_weights(weights, weaker, compact.card)
+    os.utime(weights, ns=(1, 1))
+    changed = hrcnn_jax.restore(data, model=weights)
+    assert (changed != first).any(), "other weights, another restorer"

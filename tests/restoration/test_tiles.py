@@ -30,26 +30,18 @@ def test_the_border_continues_as_a_mirror(part: reader.Component, size: tuple[in
     np.testing.assert_allclose(pixels(surrounded, part.table), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("largest", [8, 16, 96])
-def test_strips_are_the_plane(part: reader.Component, largest: int) -> None:
+@pytest.mark.parametrize("side", [1, 5, 8, 96])
+def test_strips_are_the_plane(part: reader.Component, side: int) -> None:
     table = jnp.asarray(part.table)
-    corners: list[tuple[int, ...]] = []
+    shapes: set[tuple[int, ...]] = set()
 
     def decode_inside(tile: np.ndarray) -> jnp.ndarray:
-        corners.append(tile.shape)
+        shapes.add(tile.shape)
         return transform.decode(jnp.asarray(tile), table)[8:-8, 8:-8]
 
-    strips = list(tiles.strips(part.codes, decode_inside, halo=1, largest=largest))
+    strips = list(tiles.strips(part.codes, decode_inside, halo=1, side=side))
     assert [strip.shape[1] for strip in strips] == [128] * len(strips)
-    assert len(set(corners)) == 1, "one shape, so one compiled program"
-    np.testing.assert_array_equal(np.concatenate(strips), pixels(part.codes, part.table))
-
-
-@pytest.mark.parametrize("blocks", [1, 8, 9, 95, 96, 97, 200, 1000])
-@pytest.mark.parametrize(("largest", "step"), [(72, 8), (48, 4)])
-def test_tiles_cover_with_little_waste(blocks: int, largest: int, step: int) -> None:
-    side = tiles.tile_side(blocks, largest, step)
-    count = -(-blocks // side)
-    assert side <= largest
-    assert side % step == 0
-    assert count * side - blocks < count * step
+    assert shapes == {(side + 2, side + 2, 8, 8)}, "one shape, so one compiled program"
+    # float32 sums in another order
+    whole = pixels(part.codes, part.table)
+    np.testing.assert_allclose(np.concatenate(strips), whole, atol=1e-6)
