@@ -39,7 +39,7 @@ def environment(**variables: str) -> dict[str, str]:
 def run(command: Sequence[str], variables: dict[str, str] | None = None) -> Usage:
     """Runs a program to its end; SystemExit if it fails."""
     start = time.monotonic()
-    process = os.posix_spawnp(command[0], command, variables or environment())
+    process = os.posix_spawnp(command[0], list(command), variables or environment())
     _, status, usage = os.wait4(process, 0)
     seconds = time.monotonic() - start
     if status:

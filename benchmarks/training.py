@@ -13,10 +13,11 @@ import numpy as np
 
 from benchmarks import results
 from benchmarks.speed import cost_of, first_and_median, shares, yardstick
+from hrcnn_jax.data.planes import PLANES
 from hrcnn_jax.networks import registry
-from hrcnn_jax.training import settings as configs
-from hrcnn_jax.training import tasks
+from hrcnn_jax.training.presets import from_preset
 from hrcnn_jax.training.step import create_state, make_step
+from hrcnn_jax.training.tasks import TASKS
 
 CROPS = 64
 PASSES = 3
@@ -24,14 +25,15 @@ PASSES = 3
 
 def measure(preset: str, repeats: int, limit: float, **options: Any) -> dict[str, Any]:
     """Figures of one preset's step."""
-    config = configs.from_preset(preset, data=("noise",), **options)
-    architecture = registry.get(config.architecture)
-    module = architecture.build(config.network_options, dtype=config.dtype)
-    parallel = make_step(tasks.of(module, config), config)
-    state = create_state(module, config)
+    settings = from_preset(preset).changed(pictures=("noise",), **options)
+    data, batch = settings.data, settings.optimisation.batch
+    architecture = registry.get(settings.architecture)
+    module = architecture.build(settings.options, dtype=settings.run.dtype)
+    parallel = make_step(TASKS[architecture.kind](module, settings), settings)
+    state = create_state(architecture, settings)
     cost = cost_of(architecture, module, state.params)
-    channels = 1 if config.planes == "green" else 3
-    noise = np.random.default_rng(0).integers(0, 256, (CROPS, config.crop, config.crop, channels))
+    channels = 3 if PLANES[data.planes].stored is None else 1
+    noise = np.random.default_rng(0).integers(0, 256, (CROPS, data.crop, data.crop, channels))
     crops = parallel.place_crops(noise.astype(np.uint8))
     holder = [parallel.place_state(state)]
 
@@ -40,9 +42,9 @@ def measure(preset: str, repeats: int, limit: float, **options: Any) -> dict[str
         return values["loss"]
 
     first, seconds = first_and_median(step, repeats=repeats)
-    pixels = config.batch * config.patch**2
-    found = {"preset": preset, "batch": config.batch, "patch": config.patch}
-    found |= {"first_seconds": first, "patches_per_second": config.batch / seconds}
+    pixels = batch * data.patch**2
+    found = {"preset": preset, "batch": batch, "patch": data.patch}
+    found |= {"first_seconds": first, "patches_per_second": batch / seconds}
     return found | shares(cost, seconds / (PASSES * pixels), limit)
 
 

@@ -117,6 +117,12 @@ def cost_of(name: str) -> int:
     return cards.released(name).multiply_adds_per_pixel
 
 
+def direct_cost(name: str) -> float:
+    """The same if each tap of a convolution were a product of its own."""
+    network = zoo.load(name)
+    return speed.cost_of(network.architecture, network.module, network.params).direct
+
+
 def our_row(label: str, cost: int, scores: Scores) -> list[str]:
     """PSNR in dB of one of ours at the literature's qualities."""
     psnr = (f"**{scores[quality]['psnr']:.2f}**" for quality in LITERATURE)
@@ -240,7 +246,7 @@ def run(given: argparse.Namespace) -> None:
         luma=table(head, luma_rows(luma)),
         rgb=table(head, rgb_rows(rgb, apart)),
         training=table(TRAINING_HEAD, training_rows()),
-        taps={name: speed.cost_of(zoo.load(name)).direct for name in TRAINED},
+        taps={name: direct_cost(name) for name in TRAINED},
     )
     with written_whole(ROOT / "docs" / "compact.md") as partial:
         partial.write_text(text, encoding="utf-8")

@@ -11,6 +11,7 @@ from hrcnn_jax.cli.common import output_folder
 from hrcnn_jax.files import reader, writer
 from hrcnn_jax.restoration import restorer
 from hrcnn_jax.restoration.comparison import side_by_side
+from hrcnn_jax.restoration.compilation import keep_programs
 from hrcnn_jax.restoration.restorer import Restorer
 
 SAMPLE = Path(__file__).parents[1] / "sample"
@@ -27,6 +28,7 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> int:
     """Restores the bundled photograph and compares both pictures with the original."""
+    keep_programs()
     folder = output_folder(flags.output)
     file = reader.read(SAMPLE / "parrots.jpg")
     original = np.asarray(Image.open(SAMPLE / "parrots.webp").convert("RGB"))

@@ -33,6 +33,7 @@ from hrcnn_jax.restoration import batch, restorer, verification
 from hrcnn_jax.restoration.assembly import assemble
 from hrcnn_jax.restoration.batch import Job
 from hrcnn_jax.restoration.comparison import side_by_side
+from hrcnn_jax.restoration.compilation import keep_programs
 from hrcnn_jax.restoration.restorer import Restorer
 
 COMPARED = ".compare.png"
@@ -115,6 +116,7 @@ def run(flags: argparse.Namespace) -> int:
         raise UsageError(f"--jobs must be 1 or more, got {flags.jobs}")
     if not 1 <= flags.quality <= 100:
         raise UsageError(f"--quality must be from 1 to 100, got {flags.quality}")
+    keep_programs()
     network = Restorer(flags.model, faithful=flags.faithful, strength=flags.strength)
     kind = FORMATS[flags.format]
     folder = output_folder(flags.output)

@@ -89,4 +89,5 @@ def _best_of(model: Path) -> tuple[Any, Card]:
         card = replace(describe(settings, step=step, gain=gain), hardware="not noted", date="")
         return params, card
     network = zoo.load(model)
-    return network.params, network.card
+    cost = network.architecture.multiply_adds(network.module)  # which may have become less
+    return network.params, replace(network.card, multiply_adds_per_pixel=cost)
