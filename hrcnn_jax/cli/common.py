@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -89,9 +90,9 @@ def complain(error: object) -> None:
     tqdm.write(f"hrcnn-jax: {printable(str(error))}", file=sys.stderr)
 
 
-def tell(line: str) -> None:
+def tell(line: str, stream: TextIO) -> None:
     """Prints a line of results without disturbing a progress bar."""
-    tqdm.write(printable(line), file=sys.stdout)
+    tqdm.write(printable(line), file=stream)
 
 
 def output_folder(name: str) -> Path:

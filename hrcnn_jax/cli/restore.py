@@ -2,12 +2,14 @@
 
 import argparse
 import dataclasses
+import io
 import os
 import sys
 import threading
 import time
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +26,7 @@ from hrcnn_jax.cli.common import (
     tell,
 )
 from hrcnn_jax.files import reader, writer
-from hrcnn_jax.files.atomic import holds_something
+from hrcnn_jax.files.atomic import holds_something, is_folder
 from hrcnn_jax.files.reader import JpegError, JpegFile
 from hrcnn_jax.files.writer import FORMATS, OutputError
 from hrcnn_jax.history import inspection
@@ -39,6 +41,13 @@ from hrcnn_jax.restoration.restorer import Restorer
 COMPARED = ".compare.png"
 
 
+STANDARD = "-"
+"""Names standard input or output."""
+
+SPELLINGS = {"jpg": "jpeg", "tif": "tiff"}
+"""Other names of formats."""
+
+
 class Result(NamedTuple):
     """What is to be written and told of a file."""
 
@@ -51,9 +60,18 @@ class Result(NamedTuple):
 def add_flags(flags: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     flags.add_argument(
-        "inputs", nargs="+", metavar="IN", help="JPEG files, patterns, or with -r folders"
+        "inputs",
+        nargs="+",
+        metavar="IN",
+        help="JPEG files, patterns, or with -r folders; - for standard input",
     )
-    flags.add_argument("-o", "--output", required=True, metavar="OUT", help="folder for results")
+    flags.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help="folder for results; for one input also the file's name, or - for standard output",
+    )
     flags.add_argument(
         "-r", "--recursive", action="store_true", help="all of a folder, its structure kept"
     )
@@ -62,9 +80,9 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
     )
     flags.add_argument(
         "--format",
+        type=lambda name: SPELLINGS.get(name, name),
         choices=FORMATS,
-        default="png",
-        help="default: png; 16: bits a sample, 32f: floats",
+        help="16: bits a sample, 32f: floats (default: what OUT's suffix says, or png)",
     )
     flags.add_argument(
         "--quality",
@@ -118,10 +136,11 @@ def run(flags: argparse.Namespace) -> int:
         raise UsageError(f"--quality must be from 1 to 100, got {flags.quality}")
     keep_programs()
     network = Restorer(flags.model, faithful=flags.faithful, strength=flags.strength)
+    alone = _names_a_picture(flags)
+    flags.format = _format(flags, alone)
     kind = FORMATS[flags.format]
-    folder = output_folder(flags.output)
     suffixes = [kind.suffix, *([COMPARED] if flags.compare else [])]
-    jobs = batch.plan(flags.inputs, folder, suffixes=suffixes, recursive=flags.recursive)
+    jobs = [_single(flags)] if alone else _plan(flags, suffixes)
     skipped = {job for job in jobs if flags.skip_existing and _is_done(job, suffixes)}
     jobs = [job for job in jobs if job not in skipped]
 
@@ -148,7 +167,7 @@ def run(flags: argparse.Namespace) -> int:
             else:
                 pixels += result.file.width * result.file.height
                 for line in result.told:
-                    tell(line)
+                    tell(line, sys.stderr if flags.output == STANDARD else sys.stdout)
             bar.update()
             bar.set_postfix_str(_rate(pixels, time.monotonic() - start))
     if len(jobs) + len(skipped) > 1:
@@ -159,6 +178,59 @@ def run(flags: argparse.Namespace) -> int:
     return FAILED if failures else 0
 
 
+def _names_a_picture(flags: argparse.Namespace) -> bool:
+    """Whether the output is a picture's own name, or standard output, instead of a folder."""
+    output = Path(flags.output)
+    named = flags.output == STANDARD or (
+        _format_of(output) is not None and not is_folder(output) and not flags.recursive
+    )
+    if named and len(flags.inputs) > 1:
+        raise UsageError(
+            f"--output {flags.output} is one picture, and there are {len(flags.inputs)} inputs: "
+            "give the name of a folder"
+        )
+    if flags.output == STANDARD and (flags.compare or flags.skip_existing):
+        raise UsageError("--compare and --skip-existing need files: give --output a name")
+    return named
+
+
+def _format_of(path: Path) -> str | None:
+    """The format that a name's suffix stands for."""
+    name = path.suffix.lower().removeprefix(".")
+    name = SPELLINGS.get(name, name)
+    return name if f".{name}" in {kind.suffix for kind in FORMATS.values()} | {".jpeg"} else None
+
+
+def _format(flags: argparse.Namespace, alone: bool) -> str:
+    named = _format_of(Path(flags.output)) if alone and flags.output != STANDARD else None
+    if flags.format is None:
+        return named or "png"
+    suffix = FORMATS[flags.format].suffix
+    if named is not None and FORMATS[named].suffix != suffix:
+        raise UsageError(f"--output {flags.output} and --format {flags.format} are not the same")
+    return flags.format
+
+
+def _single(flags: argparse.Namespace) -> Job:
+    """The job of one input whose output is named; its folder is made."""
+    source, target = Path(flags.inputs[0]), Path(flags.output)
+    if flags.output != STANDARD:
+        output_folder(str(target.parent))
+        if source.resolve() == target.resolve():
+            return Job(source, target, f"{source}: is its own output; give --output another name")
+    return Job(source, target)
+
+
+def _plan(flags: argparse.Namespace, suffixes: list[str]) -> list[Job]:
+    """A job for every file that is meant, its result below the output folder."""
+    folder = output_folder(flags.output)
+    files = [name for name in flags.inputs if name != STANDARD]
+    jobs = batch.plan(files, folder, suffixes=suffixes, recursive=flags.recursive)
+    if len(files) < len(flags.inputs):
+        jobs.append(Job(Path(STANDARD), folder / f"stdin{suffixes[0]}"))
+    return jobs
+
+
 def _is_done(job: Job, suffixes: list[str]) -> bool:
     return job.problem is None and all(map(holds_something, batch.outputs_of(job.target, suffixes)))
 
@@ -166,9 +238,8 @@ def _is_done(job: Job, suffixes: list[str]) -> bool:
 def _read(job: Job, *, flags: argparse.Namespace, ending: threading.Event) -> JpegFile:
     if job.problem is not None:
         raise JpegError(job.problem)
-    return reader.read(
-        job.source, max_pixels=flags.max_pixels, salvage=flags.salvage, ending=ending
-    )
+    source = sys.stdin.buffer.read() if job.source == Path(STANDARD) else job.source
+    return reader.read(source, max_pixels=flags.max_pixels, salvage=flags.salvage, ending=ending)
 
 
 def _restore(job: Job, file: JpegFile, *, network: Restorer, flags: argparse.Namespace) -> Result:
@@ -211,7 +282,14 @@ def _write(job: Job, result: Result, *, flags: argparse.Namespace) -> Result:
         compared = job.target.with_name(job.target.stem + COMPARED)
         writer.write(compared, result.compared, FORMATS["png"], file=_without_inks(result.file))
     kind = FORMATS[flags.format]
-    writer.write(job.target, result.picture, kind, file=result.file, quality=flags.quality)
+    if job.target == Path(STANDARD):
+        # Formats with offsets, such as TIFF, go back to write them: a pipe cannot.
+        stream = io.BytesIO()
+        writer.save(stream, result.picture, kind, file=result.file, quality=flags.quality)
+        sys.stdout.buffer.write(stream.getbuffer())
+        sys.stdout.buffer.flush()
+    else:
+        writer.write(job.target, result.picture, kind, file=result.file, quality=flags.quality)
     return result._replace(picture=np.empty(0), compared=None)
 
 

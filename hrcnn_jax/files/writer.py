@@ -67,6 +67,30 @@ class Format:
     save: Callable[[BinaryIO, NDArray[Any], Metadata, int], None]
 
 
+def save(
+    stream: BinaryIO,
+    picture: NDArray[Any],
+    kind: Format,
+    *,
+    file: JpegFile | None = None,
+    quality: int = QUALITY,
+) -> None:
+    """Writes a picture into a stream, upright; arguments as for :func:`write`.
+
+    Raises:
+      ValueError: if the format cannot hold it.
+      OSError: if the stream cannot be written to.
+    """
+    metadata = Metadata()
+    if file is not None:
+        metadata = metadata_of(file)
+        picture = turned(picture, exif.orientation(file.exif))
+    if picture.ndim == 3 and picture.shape[2] == 4 and not kind.inks:
+        picture = inks_to_rgb(picture)
+        metadata = replace(metadata, icc=None)
+    kind.save(stream, picture, metadata, quality)
+
+
 def write(
     path: Path,
     picture: NDArray[Any],
@@ -90,20 +114,13 @@ def write(
     Raises:
       OutputError: if it cannot be written.
     """
-    metadata = Metadata()
-    if file is not None:
-        metadata = metadata_of(file)
-        picture = turned(picture, exif.orientation(file.exif))
-    if picture.ndim == 3 and picture.shape[2] == 4 and not kind.inks:
-        picture = inks_to_rgb(picture)
-        metadata = replace(metadata, icc=None)
     try:
         permissions = None if file is None else file.permissions
         with (
             written_whole(path, permissions=permissions) as partial,
             partial.open("wb") as stream,
         ):
-            kind.save(stream, picture, metadata, quality)
+            save(stream, picture, kind, file=file, quality=quality)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"{path}: cannot be written ({reason})") from error

@@ -156,7 +156,7 @@ def test_flags_that_make_no_sense(
     arguments = ["restore", str(photo_file), "-o", str(tmp_path / "out")]
     assert main([*arguments, "--model", "enormous"]) == 2
     assert "no network 'enormous': choose from small" in capsys.readouterr().err
-    for flag, value in (("strength", "2"), ("jobs", "0"), ("quality", "101"), ("tile", "100")):
+    for flag, value in (("strength", "2"), ("jobs", "0"), ("quality", "101")):
         assert main([*arguments, f"--{flag}", value]) == 2
         assert f"{flag} must be" in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
@@ -419,3 +419,52 @@ def test_demo_gains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]
     gain = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("gain"))
     assert float(gain.split()[1]) >= 0.8
+
+
+def test_one_input_and_the_name_of_its_output(photo_file: Path, tmp_path: Path) -> None:
+    """The suffix says the format; --format may say it closer."""
+    assert main(["restore", str(photo_file), "-o", str(tmp_path / "new" / "a.tif")]) == 0
+    with Image.open(tmp_path / "new" / "a.tif") as picture:
+        assert (picture.format, picture.size) == ("TIFF", (80, 64))
+    named = ["-o", str(tmp_path / "b.png"), "--format", "png16"]
+    assert main(["restore", str(photo_file), *named]) == 0
+    assert (tmp_path / "b.png").read_bytes()[24] == 16  # the bit depth in PNG's header
+    assert main(["restore", str(photo_file), "-o", str(tmp_path), "--format", "jpg"]) == 1
+    assert main(["restore", str(photo_file), "-o", str(tmp_path / "c"), "--format", "jpg"]) == 0
+    assert (tmp_path / "c" / "photo.jpg").is_file()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["b.jpg", "-o", "out.png"], "--output out.png is one picture, and there are 2 inputs"),
+        (["-o", "out.png", "--format", "webp"], "out.png and --format webp are not the same"),
+        (["-o", "-", "--compare"], "--compare and --skip-existing need files"),
+    ],
+)
+def test_outputs_that_make_no_sense(
+    flags: list[str], message: str, photo_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["restore", str(photo_file), *flags]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_picture_is_not_written_over_itself(
+    photo_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = photo_file.read_bytes()
+    assert main(["restore", str(photo_file), "-o", str(photo_file)]) == 1
+    assert "is its own output" in capsys.readouterr().err
+    assert photo_file.read_bytes() == before
+
+
+def test_standard_input_and_output(photo_file: Path, tmp_path: Path) -> None:
+    """A pipe gives the very file that a name gives, and what is told goes elsewhere."""
+    assert main(["restore", str(photo_file), "-o", str(tmp_path / "a.png")]) == 0
+    command = [sys.executable, "-m", "hrcnn_jax", "restore", "-", "-o", "-", "--verify"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        command, input=photo_file.read_bytes(), cwd=root, capture_output=True, check=True
+    )
+    assert done.stdout == (tmp_path / "a.png").read_bytes()
+    assert b"codes that come back" in done.stderr
