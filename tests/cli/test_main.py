@@ -236,7 +236,13 @@ def test_verify_tells_what_came_back(
     assert f"{photo_file}: codes that come back: Y 100 %, Cb 100 %, Cr 100 % of the planes" in told
     assert "of the picture in uint8" in told
     arguments = ["restore", str(photo_file), "-o", str(tmp_path / "b"), "--verify", "--no-faithful"]
-    assert main(arguments) == 0, "not promised, so no failure"
+    assert main(arguments) == 2
+    assert "network small is faithful by construction" in capsys.readouterr().err
+    gray = tmp_path / "gray.jpg"
+    gray.write_bytes(jpeg_bytes(make_photo(24, 24)[..., 1], quality=10))
+    arguments[1] = str(gray)
+    assert main([*arguments, "--model", "hrcnn-q10"]) == 0, "not promised, so no failure"
+    assert "codes that come back: Y" in capsys.readouterr().out
 
 
 def test_verbose_tells_what_a_file_is_and_becomes(

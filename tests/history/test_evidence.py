@@ -22,9 +22,8 @@ def test_coefficients_are_counted_by_size() -> None:
         expected = np.bincount(sizes[:, :, v, u].ravel(), minlength=table.LARGEST)
         # A coefficient beside a half may be rounded either way; means are often at one.
         assert np.abs(counted[8 * 2 + 5, 4 * v + u] - expected).sum() <= 2
-    np.testing.assert_array_equal(
-        grid.of_place([PHOTO], (2, 5)).reshape(8, 8, -1)[:4, :4].reshape(16, -1), counted[21]
-    )
+    alone = grid.of_place([PHOTO], (2, 5)).reshape(8, 8, -1)[:4, :4].reshape(16, -1)
+    assert np.abs(alone - counted[21]).sum() <= 8  # so here, for all 16 frequencies
 
 
 def test_phases_at_multiples() -> None:

@@ -123,7 +123,9 @@ def test_context(blocks: int) -> None:
     after = restore(
         params, (codes.at[0, :8].add(9.0), steps, luma.at[0, :16].add(0.5), told), module
     )
-    changed = np.abs(after - before).max((0, 2, 3)).reshape(9, 16).max(1) > ROUNDING
+    # Random parameters make values of some tens: so much larger is what is rounded.
+    rounding = ROUNDING * np.abs(after).max()
+    changed = np.abs(after - before).max((0, 2, 3)).reshape(9, 16).max(1) > rounding
     assert changed[module.halo]
     assert not changed[module.halo + 1 :].any()
 

@@ -83,16 +83,18 @@ def test_convolution(shape: tuple[int, ...], inside: bool, slope: float) -> None
 def test_gradients_inside(dtype: Any) -> None:
     """What was left out has none."""
     groups = jax.random.normal(KEY, (1, 4, 4, 2, 3, 3), dtype)
-    factors = mirrored.to_factors(jax.random.normal(KEY, (1, 3, 3, 3, 4), dtype))
+    kernel = jax.random.normal(KEY, (1, 3, 3, 3, 4), dtype)
 
-    def whole(groups: jax.Array, factors: jax.Array) -> jax.Array:
-        return mirrored.trimmed(mirrored.convolve(groups, factors, 0.1))
+    def whole(groups: jax.Array, kernel: jax.Array) -> jax.Array:
+        return mirrored.trimmed(mirrored.convolve(groups, mirrored.to_factors(kernel), 0.1))
 
-    def inside(groups: jax.Array, factors: jax.Array) -> jax.Array:
-        return mirrored.convolve(groups, factors, 0.1, True)
+    def inside(groups: jax.Array, kernel: jax.Array) -> jax.Array:
+        return mirrored.convolve(groups, mirrored.to_factors(kernel), 0.1, True)
 
+    # Of the kernel, not of its 36 matrices: what one of these does, others can do for it, and how
+    # they share a gradient depends on where groups begin.
     expected, found = (
-        jax.jit(lambda each=each: jax.vjp(each, groups, factors)[1](each(groups, factors)))()
+        jax.jit(lambda each=each: jax.vjp(each, groups, kernel)[1](each(groups, kernel)))()
         for each in (whole, inside)
     )
     for ours, theirs in zip(found, expected, strict=True):

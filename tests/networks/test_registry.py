@@ -23,9 +23,9 @@ def test_cost_of_the_papers_network() -> None:
 
 @pytest.mark.parametrize(("width", "blocks"), [(8, 1), (12, 2), (48, 3)])
 def test_cost_of_the_compact_network(width: int, blocks: int) -> None:
-    """Convolutions on cells, 16 products for four of them; three 8x8 transforms of two products;
-    the table once a picture."""
-    on_cells = 4 * 16 * width + blocks * 2 * 4 * width**2 + 4 * width * 16
+    """Convolutions on cells, 36 products for 16 of them; three 8x8 transforms of two products; the
+    table once a picture."""
+    on_cells = 2.25 * (16 * width + blocks * 2 * width**2 + width * 16)
     table = blocks * 64 * 2 * width / 128**2
     by_hand = on_cells / 16 + 3 * 2 * 8 + table
     module = Compact(width=width, blocks=blocks)
@@ -36,7 +36,7 @@ def test_cost_of_the_compact_network(width: int, blocks: int) -> None:
 def test_cost_of_the_chroma_network(width: int, blocks: int) -> None:
     """A cell is 64 pixels: 16 + 16 + 64 samples in, twice 64 out; two planes of a quarter's size
     go through an inverse DCT, a DCT and an inverse DCT; the tables once a picture."""
-    on_cells = 4 * 96 * width + blocks * 2 * 4 * width**2 + 4 * width * 128
+    on_cells = 2.25 * (96 * width + blocks * 2 * width**2 + width * 128)
     tables = blocks * 128 * 2 * width / 128**2
     by_hand = on_cells / 64 + 3 * 2 * 8 / 2 + tables
     module = Chroma(width=width, blocks=blocks)

@@ -348,9 +348,11 @@ def test_whatever_holds_a_file(compact: Network, tmp_path: Path) -> None:
     loaded = Image.open(path)
     loaded.load()
     sources = [path, str(path), data, bytearray(data), memoryview(data), io.BytesIO(data)]
-    sources += [Image.open(path), Image.open(io.BytesIO(data)), loaded, reader.read(data)]
+    opened = Image.open(path)
+    sources += [opened, Image.open(io.BytesIO(data)), loaded, reader.read(data)]
     for source in sources:
         np.testing.assert_array_equal(restorer.restore(source), expected)
+    opened.close()
     for several in (sources, tuple(sources)):
         restored = restorer.restore([*several[:5]])
         assert len(restored) == 5
