@@ -10,7 +10,7 @@ import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from hrcnn_jax.restoration.assembly import assemble
 from hrcnn_jax.restoration.batch import Job
 from hrcnn_jax.restoration.comparison import side_by_side
 from hrcnn_jax.restoration.compilation import keep_programs
+from hrcnn_jax.restoration.earlier import HistoryMode
 from hrcnn_jax.restoration.restorer import Restorer
 
 COMPARED = ".compare.png"
@@ -110,6 +111,13 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
         help="let the result disagree with the file's codes",
     )
     flags.add_argument(
+        "--history",
+        choices=get_args(HistoryMode),
+        default="off",
+        help="auto: restore from an earlier compression's codes, if one did the damage and can be "
+        "proved; off: believe the file's own (default)",
+    )
+    flags.add_argument(
         "--verify",
         action="store_true",
         help="encode results again, and tell how many of the file's codes come back",
@@ -135,7 +143,9 @@ def run(flags: argparse.Namespace) -> int:
     if not 1 <= flags.quality <= 100:
         raise UsageError(f"--quality must be from 1 to 100, got {flags.quality}")
     keep_programs()
-    network = Restorer(flags.model, faithful=flags.faithful, strength=flags.strength)
+    network = Restorer(
+        flags.model, faithful=flags.faithful, strength=flags.strength, history=flags.history
+    )
     alone = _names_a_picture(flags)
     flags.format = _format(flags, alone)
     kind = FORMATS[flags.format]
@@ -249,20 +259,26 @@ def _restore(job: Job, file: JpegFile, *, network: Restorer, flags: argparse.Nam
         told.append(inspection.summary(inspection.inspect(file)))
         if file.colour in ("cmyk", "ycck") and not kind.inks:
             told.append(f"{file.name}: inks become RGB, without colour management")
-    planes = network.planes(file)
+    source = network.damaged(file)
+    if source.history is not None:
+        told.append(f"{file.name}: {inspection.told(inspection.history(source.history))}")
+    planes = network.planes(source.file)
     tallies = [verification.Tally() for _ in planes]
     if flags.verify:
         planes = [
             verification.watched(*each)
-            for each in zip(planes, file.components, tallies, strict=True)
+            for each in zip(planes, source.file.components, tallies, strict=True)
         ]
-    picture = assemble(file, planes, kind.depth, guidance=network.strength)
+    picture = assemble(source.file, planes, kind.depth, guidance=network.strength)
     if flags.verify:
-        written = verification.of_picture(file, picture)
-        report = verification.report(file, tallies, written, kind.depth)
+        written = verification.of_picture(source.file, picture)
+        report = verification.report(source.file, tallies, written, kind.depth)
+        if source.history is not None:
+            report = f"of the earlier compression, {report}"
         told.append(f"{file.name}: {report}")
         if flags.faithful and any(tally.equal < tally.total for tally in tallies):
             raise JpegError(f"{file.name}: the result is not faithful: {report}")
+    picture = source.cropped(picture)
     compared = None
     if flags.compare:
         before, after = writer.to_8_bits(restorer.decode(file)), writer.to_8_bits(picture)

@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
-from typing import Any, BinaryIO, overload
+from typing import Any, BinaryIO, get_args, overload
 
 import flax.linen as nn
 import jax
@@ -27,6 +27,7 @@ from hrcnn_jax.networks.chroma import FACTOR, MCU
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration import compilation, tiles
 from hrcnn_jax.restoration.assembly import Plane, assemble
+from hrcnn_jax.restoration.earlier import Damaged, HistoryMode, compressed_before
 
 Source = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | JpegImageFile | JpegFile
@@ -54,6 +55,7 @@ class Restorer:
         faithful: bool = True,
         strength: float = 1.0,
         chroma: str | os.PathLike[str] | Network | None = cards.CHROMA,
+        history: HistoryMode = "off",
     ) -> None:
         """Prepares a network.
 
@@ -66,14 +68,20 @@ class Restorer:
             faithful mix stays faithful. Subsampled chroma follows the detail of luma as far.
           chroma: the network that restores 4:2:0 chroma beside one that serves any table; None
             has each plane restored by itself.
+          history: ``auto`` looks for an earlier compression that did the damage, and restores from
+            its codes where it can be proved; ``off`` believes the file's own.
 
         Raises:
           ModelError: if there is no such network, or one is of the other's kind.
-          ValueError: if the strength is outside 0-1, or ``faithful`` off for a network that is
+          ValueError: if the strength is outside 0-1, there is no such history, or ``faithful`` is
+            off for a network that is
             faithful by construction.
         """
         if not 0.0 <= strength <= 1.0:
             raise ValueError(f"strength must be from 0 to 1, got {strength}")
+        if history not in get_args(HistoryMode):
+            modes = ", ".join(get_args(HistoryMode))
+            raise ValueError(f"history must be one of {modes}, got {history!r}")
         self.network = _load(network, for_chroma=False)
         if self.network.architecture.is_faithful and not faithful:
             raise ValueError(
@@ -81,6 +89,7 @@ class Restorer:
                 "leave --no-faithful out"
             )
         self.strength = strength
+        self.history = history
         self._faithful = faithful
         mode: dict[str, Any] = {"faithful": faithful, "strength": strength}
         self._luma = _Programs(self.network, restore_tile, mode)
@@ -91,7 +100,7 @@ class Restorer:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled is what it was made from: programs are compiled again, or found on disk."""
         chroma = self._chroma.network if self._chroma is not None else None
-        return _made_again, (self.network, self._faithful, self.strength, chroma)
+        return _made_again, (self.network, self._faithful, self.strength, chroma, self.history)
 
     def serves(self, table: ArrayLike) -> bool:
         """Whether the network knows planes with this quantisation table ``(8, 8)``."""
@@ -233,8 +242,15 @@ class Restorer:
             return [self._restore(file, depth) for file in _ahead(read, source)]
         return self._restore(read(source), depth)
 
+    def damaged(self, file: JpegFile) -> Damaged:
+        """The compression that a file is restored from: its own, or an earlier one."""
+        earlier = compressed_before(file) if self.history == "auto" else None
+        return earlier or Damaged(file, (0, 0), None)
+
     def _restore(self, file: JpegFile, depth: Depth) -> NDArray[Any]:
-        return assemble(file, self.planes(file), depth, guidance=self.strength)
+        source = self.damaged(file)
+        planes = self.planes(source.file)
+        return source.cropped(assemble(source.file, planes, depth, guidance=self.strength))
 
     def _check_serves(self, file: JpegFile) -> None:
         if not self.serves(file.components[0].table):
@@ -246,9 +262,13 @@ class Restorer:
 
 
 def _made_again(
-    network: Network, faithful: bool, strength: float, chroma: Network | None
+    network: Network,
+    faithful: bool,
+    strength: float,
+    chroma: Network | None,
+    history: HistoryMode,
 ) -> Restorer:
-    return Restorer(network, faithful=faithful, strength=strength, chroma=chroma)
+    return Restorer(network, faithful=faithful, strength=strength, chroma=chroma, history=history)
 
 
 class _Programs:
