@@ -12,7 +12,7 @@ demo: .venv/.light ## restore the bundled picture and print the gain
 	$(BIN)/python -m hrcnn_jax demo
 
 test: .venv/.dev ## run the tests; ARGS="-k jpeg" picks some
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: .venv/.dev ## check style, formatting and the order of imports
 	$(BIN)/ruff check

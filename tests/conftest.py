@@ -132,6 +132,13 @@ def made_card(architecture: str, options: dict[str, Any], **values: Any) -> Card
     return Card(**(known | values))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_programs_left() -> Iterator[None]:
+    """Compiled programs take memory for as long as they are kept; other files use others."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def photo() -> np.ndarray:
     """An RGB picture whose sides are no multiples of 8."""

@@ -74,8 +74,7 @@ class Restorer:
         Raises:
           ModelError: if there is no such network, or one is of the other's kind.
           ValueError: if the strength is outside 0-1, there is no such history, or ``faithful`` is
-            off for a network that is
-            faithful by construction.
+            off for a network that is faithful by construction.
         """
         if not 0.0 <= strength <= 1.0:
             raise ValueError(f"strength must be from 0 to 1, got {strength}")

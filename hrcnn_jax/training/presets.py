@@ -133,8 +133,8 @@ PRESETS = {
 
         Command: python train.py --preset large --warm-start small --data PICTURES --workdir
         runs/large: it begins with what small does, and grows. It takes 75 minutes of one CPU core
-        (EPYC). Expect +1.44 / +1.46 / +1.47 dB on LIVE1, green, at quality 10 / 30 / 50 of the
-        released one, which went on from there for 11,000 steps at a learning rate of 7e-4.""",
+        (EPYC). Expect +1.46 / +1.48 / +1.49 dB on LIVE1, green, at quality 10 / 30 / 50 of the
+        released one, which went on from there for 14,600 steps at a learning rate of 7e-4.""",
         _LARGE,
     ),
     "chroma": Preset(
