@@ -22,7 +22,7 @@ from reproduce.results import MEASURED, ROOT, table
 DNCNN_GAIN = 1.42
 """Of DnCNN-3 on LIVE1, luma, quality 10, as published; the speed of its layers is measured."""
 
-ALONE_HEAD = ["", "at once", "batch", "MP/s", "share, tap by tap", "computed", "first call (s)"]
+ALONE_HEAD = ["", "at once", "MP/s", "share, tap by tap", "computed", "first call (s)"]
 TRAINING_HEAD = ["preset", "patches a step", "patches/s", "share, tap by tap", "computed"]
 FILE_HEAD = ["", "MP", "", "MP/s", "share, tap by tap", "times Pillow's decode", "first call (s)"]
 
@@ -33,7 +33,6 @@ def alone_rows(found: Mapping[str, Any]) -> list[list[str]]:
         [
             f"`{row['network']}`" if row["network"] in cards.names() else row["network"],
             str(row["threads"]),
-            str(row["batch"]),
             f"{row['megapixels_per_second']:.2f}",
             f"{row['share']:.0%}",
             f"{row['computed_share']:.0%}",

@@ -139,8 +139,8 @@ def test_the_page_of_speeds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
         "jax": "0.1",
         "yardstick": {"float32": 80e9},
         "alone": [
-            {"network": "hrcnn-q10", "threads": 2, "batch": 1, "first_seconds": 1.5, **rates},
-            {"network": "DnCNN-3's layers", "threads": 1, "batch": 1, **rates},
+            {"network": "hrcnn-q10", "threads": 2, "first_seconds": 1.5, **rates},
+            {"network": "DnCNN-3's layers", "threads": 1, **rates},
         ],
         "files": [
             {
@@ -161,8 +161,8 @@ def test_the_page_of_speeds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (folder / "measured" / "start.json").write_text(json.dumps(started))
     performance.main([])
     page = (folder / "docs" / "performance.md").read_text(encoding="utf-8")
-    assert "| `hrcnn-q10` | 2 | 1 | 2.50 | 50% | 25% | 1.5 |" in page
-    assert "| DnCNN-3's layers | 1 | 1 | 2.50 | 50% | 25% | – |" in page
+    assert "| `hrcnn-q10` | 2 | 2.50 | 50% | 25% | 1.5 |" in page
+    assert "| DnCNN-3's layers | 1 | 2.50 | 50% | 25% | – |" in page
     assert "| `hrcnn-q10` | 12 | gray | 2.50 | 50% | 33 | 2.5 |" in page
     assert "| `small` | 16 of 96² | 40.0 | 60% | 30% |" in page
     assert "0.1 megapixels" in page
