@@ -36,7 +36,7 @@ megabytes() { du -sm "$work/env" | cut -f1; }
 before=$(megabytes)
 "$env" -m pip install -q --disable-pip-version-check "${wheel[0]}"
 echo "$(basename "${wheel[0]}"): $(list) packages, $(($(megabytes) - before)) MB installed, of which"
-du -sm "$work"/env/lib/python*/site-packages/{jaxlib,tensorstore,hrcnn_jax} | sed 's#/.*/# MB #'
+du -sm "$work"/env/lib/python*/site-packages/{jaxlib,tensorstore,hrcnn_jax} | sed 's#\t.*/# MB #'
 
 # Elsewhere, so that nothing is imported from this folder.
 cd "$work"
