@@ -22,22 +22,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, quality_table
-
-ROBIDOUX = np.array(
-    [
-        [16, 16, 16, 18, 25, 37, 56, 85],
-        [16, 17, 20, 27, 34, 40, 53, 75],
-        [16, 20, 24, 31, 43, 62, 91, 135],
-        [18, 27, 31, 40, 53, 74, 106, 156],
-        [25, 34, 43, 53, 69, 94, 131, 189],
-        [37, 40, 62, 74, 94, 124, 169, 238],
-        [56, 53, 91, 106, 131, 169, 226, 311],
-        [85, 75, 135, 156, 189, 238, 311, 418],
-    ],
-    np.int32,
-)
-"""Nicolas Robidoux's table, for every component: mozjpeg's default (its ``jcparam.c``)."""
+from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, ROBIDOUX, quality_table
 
 _BASES = {"libjpeg": (LUMINANCE, CHROMINANCE), "mozjpeg": (ROBIDOUX, ROBIDOUX)}
 """Each encoder's tables at quality 50, of luma and of chroma."""

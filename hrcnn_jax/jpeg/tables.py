@@ -1,6 +1,6 @@
 """Quantisation tables, and the DCT's basis, as NumPy arrays: nothing here needs a compiler.
 
-Source: ITU-T T.81 (JPEG), clause A.3.3 and Annex K; libjpeg for the quality scale.
+Source: ITU-T T.81 (JPEG), clause A.3.3 and Annex K; libjpeg for the quality scale; mozjpeg.
 """
 
 from typing import Any
@@ -46,6 +46,21 @@ CHROMINANCE = np.array(
     np.int32,
 )
 """Quantisation table K.2 (T.81 Annex K), ``(8, 8)`` int32, natural order."""
+
+ROBIDOUX = np.array(
+    [
+        [16, 16, 16, 18, 25, 37, 56, 85],
+        [16, 17, 20, 27, 34, 40, 53, 75],
+        [16, 20, 24, 31, 43, 62, 91, 135],
+        [18, 27, 31, 40, 53, 74, 106, 156],
+        [25, 34, 43, 53, 69, 94, 131, 189],
+        [37, 40, 62, 74, 94, 124, 169, 238],
+        [56, 53, 91, 106, 131, 169, 226, 311],
+        [85, 75, 135, 156, 189, 238, 311, 418],
+    ],
+    np.int32,
+)
+"""Nicolas Robidoux's table, for every component: mozjpeg's default (its ``jcparam.c``)."""
 
 _FREQUENCY, _SAMPLE = np.mgrid[:BLOCK, :BLOCK]
 DCT_BASIS: NDArray[np.float64] = np.cos(

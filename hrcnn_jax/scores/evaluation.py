@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from hrcnn_jax.data.planes import MEASURED
 from hrcnn_jax.jpeg import transform
-from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, MAX_SAMPLE, quality_table
+from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, MAX_SAMPLE, ROBIDOUX, quality_table
 from hrcnn_jax.restoration.restorer import Restorer
 from hrcnn_jax.scores import metrics
 from hrcnn_jax.scores.protocol import COLOUR
@@ -32,19 +32,7 @@ TABLES: dict[str, NDArray[np.int32]] = {
     "luminance": LUMINANCE,
     "chrominance": CHROMINANCE,
     "flat": np.full((8, 8), 16, np.int32),
-    "robidoux": np.array(
-        [
-            [16, 16, 16, 18, 25, 37, 56, 85],
-            [16, 17, 20, 27, 34, 40, 53, 75],
-            [16, 20, 24, 31, 43, 62, 91, 135],
-            [18, 27, 31, 40, 53, 74, 106, 156],
-            [25, 34, 43, 53, 69, 94, 131, 189],
-            [37, 40, 62, 74, 94, 124, 169, 238],
-            [56, 53, 91, 106, 131, 169, 226, 311],
-            [85, 75, 135, 156, 189, 238, 311, 418],
-        ],
-        np.int32,
-    ),
+    "robidoux": ROBIDOUX,
 }
 """Base tables that qualities scale: Annex K's two, and two of MozJPEG's: number 1, flat, and
 number 3, by N. Robidoux, its default and ImageMagick's choice for it."""
