@@ -84,11 +84,11 @@ def corner(steps: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 @cache
-def _teeth() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Whether sizes of coefficients count for a step, and the cosine of their phase if they do."""
+def _cosines() -> NDArray[np.float32]:
+    """Cosines of the phases of coefficients, by size and step; 0 for those that do not count."""
     sizes = np.arange(LARGEST)[:, None]
-    counts = ((sizes > STEPS / 2) & (STEPS >= FINEST)).astype(np.float32)
-    return counts, (np.cos(2 * np.pi * sizes / STEPS) * counts).astype(np.float32)
+    counts = (sizes > STEPS / 2) & (STEPS >= FINEST)
+    return (np.cos(2 * np.pi * sizes / STEPS) * counts).astype(np.float32)
 
 
 def by_phase(histograms: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -100,9 +100,9 @@ def by_phase(histograms: NDArray[np.float32]) -> NDArray[np.float64]:
     Returns:
       By step, ``(..., len(STEPS))``; steps that coefficients shun are below 0.
     """
-    counts, cosines = _teeth()
-    number = histograms @ counts
-    mean = (histograms @ cosines) / np.maximum(number, 1)
+    at_least = np.cumsum(histograms[..., ::-1], axis=-1)[..., ::-1]
+    number = at_least[..., STEPS // 2 + 1] * (STEPS >= FINEST)
+    mean = (histograms @ _cosines()) / np.maximum(number, 1)
     return np.sign(mean) * number * _gathering(np.abs(mean).astype(np.float64))
 
 

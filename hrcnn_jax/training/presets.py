@@ -69,6 +69,8 @@ _SMALL = Settings().changed(
     warmup=100,
 )
 
+_FAST = _SMALL.changed(steps=16_000, save_every=500, width=48, orientations=1, batch=16)
+
 _LARGE = _SMALL.changed(
     steps=3_400,
     eval_every=450,
