@@ -130,6 +130,13 @@ PRESETS = {
         anew.""",
         _SMALL,
     ),
+    "fast": Preset(
+        """The released fast: one compact network for every table, at a third of small's cost.
+
+        Command: python train.py --preset fast --crops 14000 --data PICTURES --workdir runs/fast. It
+        takes 35 minutes of one CPU core (EPYC).""",
+        _FAST,
+    ),
     "large": Preset(
         """The released large: the same, larger.
 
