@@ -155,37 +155,40 @@ def run(flags: argparse.Namespace) -> int:
     jobs = [job for job in jobs if job not in skipped]
 
     ending = threading.Event()
-    pipeline = batch.pipeline(
-        jobs,
-        read=partial(_read, flags=flags, ending=ending),
-        compute=partial(_restore, network=network, flags=flags),
-        write=partial(_write, flags=flags),
-        weigh=lambda job: reader.claimed_pixels(job.source),
-        threads=flags.jobs,
-        stop=ending.set,
-    )
     failures, pixels, start = 0, 0, time.monotonic()
     hidden = None if len(jobs) > 1 else True  # None: shown on a terminal
-    with (
-        closing(pipeline) as outcomes,  # ended by a signal, it finishes what it is writing
-        tqdm(total=len(jobs), unit="file", file=sys.stderr, disable=hidden) as bar,
-    ):
-        for job, error, result in outcomes:
-            if error is not None:
-                failures += 1
-                complain(_in_a_line(job, error))
-            else:
-                pixels += result.file.width * result.file.height
-                for line in result.told:
-                    tell(line, sys.stderr if flags.output == STANDARD else sys.stdout)
-            bar.update()
-            bar.set_postfix_str(_rate(pixels, time.monotonic() - start))
+    with tqdm(total=len(jobs), unit="file", file=sys.stderr, disable=hidden) as bar:
+        pipeline = batch.pipeline(
+            jobs,
+            read=partial(_read, flags=flags, ending=ending),
+            compute=partial(_restore, network=network, flags=flags),
+            write=partial(_write, flags=flags),
+            weigh=lambda job: reader.claimed_pixels(job.source),
+            threads=flags.jobs,
+            ended=partial(_count, bar),
+            stop=ending.set,
+        )
+        with closing(pipeline) as outcomes:  # ended by a signal, it finishes what it is writing
+            for job, error, result in outcomes:
+                if error is not None:
+                    failures += 1
+                    complain(_in_a_line(job, error))
+                else:
+                    pixels += result.file.width * result.file.height
+                    for line in result.told:
+                        tell(line, sys.stderr if flags.output == STANDARD else sys.stdout)
+                bar.set_postfix_str(_rate(pixels, time.monotonic() - start))
     if len(jobs) + len(skipped) > 1:
         complain(
             f"{len(jobs) - failures} of {len(jobs)} files restored, {failures} failed, "
             f"{len(skipped)} skipped: {_rate(pixels, time.monotonic() - start)}"
         )
     return FAILED if failures else 0
+
+
+def _count(bar: tqdm, job: Job) -> None:
+    with bar.get_lock():  # files are written on several threads
+        bar.update()
 
 
 def _names_a_picture(flags: argparse.Namespace) -> bool:

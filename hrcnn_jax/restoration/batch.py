@@ -169,6 +169,7 @@ def pipeline(
     weigh: Callable[[Job], int],
     threads: int,
     most: int = PIXELS_IN_FLIGHT,
+    ended: Callable[[Job], None] = lambda job: None,
     stop: Callable[[], None] = lambda: None,
 ) -> Generator[Outcome, None, None]:
     """Reads, computes and writes jobs; reading ahead and writing back happen on threads.
@@ -184,12 +185,21 @@ def pipeline(
       weigh: how much memory a job takes, in any unit.
       threads: that read, and as many that write.
       most: no job is begun while the sum of the weights of those begun would exceed this.
+      ended: called with each job the moment it is written or has failed, on the thread where that
+        was. Its outcome comes later, once nothing keeps the calling thread.
       stop: called at the end, however that comes, before what runs on threads is waited for: it
         asks readers to wait for nothing any more.
 
     Yields:
       How each job ended.
     """
+
+    def finish(job: Job, computed: _Computed) -> Any:
+        try:
+            return write(job, computed)
+        finally:
+            ended(job)
+
     ahead = deque(jobs)
     reading: deque[tuple[Job, int, Future[_Read]]] = deque()
     writing: deque[tuple[Job, int, Future[Any]]] = deque()
@@ -210,9 +220,10 @@ def pipeline(
                     computed = compute(job, future.result())
                 except Exception as error:
                     held -= weight
+                    ended(job)
                     yield Outcome(job, error, None)
                 else:
-                    writing.append((job, weight, writers.submit(write, job, computed)))
+                    writing.append((job, weight, writers.submit(finish, job, computed)))
                     del computed
             while writing and (writing[0][2].done() or len(writing) > threads or not reading):
                 job, weight, written = writing.popleft()

@@ -219,6 +219,27 @@ def test_the_next_is_read_while_this_is_computed() -> None:
     assert [error for _, error, _ in outcomes] == [None] * 12
 
 
+def test_a_job_has_ended_once_it_is_written_although_others_are_computed() -> None:
+    ended = [threading.Event() for _ in JOBS]
+
+    def compute(job: Job, value: None) -> None:
+        if number(job) == 4:
+            raise ValueError("no room")
+        assert number(job) == 0 or ended[number(job) - 1].wait(60)
+
+    outcomes = pipeline(
+        JOBS,
+        read=lambda job: None,
+        compute=compute,
+        write=lambda job, value: 1 / (number(job) - 7),
+        weigh=lambda job: 1,
+        threads=1,
+        ended=lambda job: ended[number(job)].set(),
+    )
+    assert [number(job) for job, error, _ in outcomes if error is not None] == [4, 7]
+    assert all(each.is_set() for each in ended)
+
+
 def test_what_is_begun_is_bounded() -> None:
     begun, lock, highest = 0, threading.Lock(), 0
 
