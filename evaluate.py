@@ -1,4 +1,4 @@
-"""Measures networks against plain JPEG decoding; see ``python evaluate.py --help``."""
+"""Measures networks against plain JPEG decoding; see `python evaluate.py --help`."""
 
 import sys
 

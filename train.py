@@ -1,4 +1,4 @@
-"""Trains a restoration network; see ``python train.py --help``."""
+"""Trains a restoration network; see `python train.py --help`."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""A folder of pictures of unlike sizes: ``python -m benchmarks.folder``.
+"""A folder of pictures of unlike sizes: `python -m benchmarks.folder`.
 
 Thirty JPEG files of 150 to 1,600 pixels a side, of mixed qualities and samplings, are restored by
-``hrcnn-jax restore``, first with nothing compiled yet, then with the programs that were kept; and,
-if its program is given, by jpeg-quantsmooth. With ``--many N`` pictures of N sizes are restored by
+`hrcnn-jax restore`, first with nothing compiled yet, then with the programs that were kept; and,
+if its program is given, by jpeg-quantsmooth. With `--many N` pictures of N sizes are restored by
 one process besides, whose memory maps and memory are told as it goes: they should stay as they are.
 """
 

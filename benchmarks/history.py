@@ -1,8 +1,8 @@
-"""How often a history is found, and found right: ``python -m benchmarks.history``.
+"""How often a history is found, and found right: `python -m benchmarks.history`.
 
 Compresses pictures by Pillow, once and twice, on the same grid and cropped in between, and keeps
 them without loss. Prints, by kind of picture, grid and qualities, how often
-:func:`hrcnn_jax.history.find` finds something, how often rightly (grid, quality to within one,
+`hrcnn_jax.history.find` finds something, how often rightly (grid, quality to within one,
 chroma's sampling), what share of the earlier codes that are not zero comes out exactly, and of
 those that are not marked as unsure; then false alarms, and CPU-seconds a megapixel of looking. Give
 it pictures that were never JPEG files: others are rightly suspected.

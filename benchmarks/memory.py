@@ -1,4 +1,4 @@
-"""Peak memory and time of ``restore`` by picture size: ``python -m benchmarks.memory``.
+"""Peak memory and time of `restore` by picture size: `python -m benchmarks.memory`.
 
 Makes colour 4:2:0 files out of the bundled photograph, restores each in a process of its own, and
 prints what the operating system says of that process (Linux and macOS).

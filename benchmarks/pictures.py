@@ -12,7 +12,7 @@ SAMPLE = Path(__file__).parents[1] / "hrcnn_jax" / "sample" / "parrots.webp"
 
 
 def picture(megapixels: float) -> NDArray[np.uint8]:
-    """An RGB picture of 3:2, ``(H, W, 3)``."""
+    """An RGB picture of 3:2, `(H, W, 3)`."""
     height = round(math.sqrt(megapixels * 1e6 / 1.5))
     width = round(megapixels * 1e6 / height)
     sample = np.asarray(Image.open(SAMPLE).convert("RGB"))

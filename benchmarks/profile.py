@@ -1,4 +1,4 @@
-"""Where the time of a network goes: ``python -m benchmarks.profile``.
+"""Where the time of a network goes: `python -m benchmarks.profile`.
 
 Runs a tile under JAX's own profiler and adds up what XLA's CPU back end says of its operations.
 """

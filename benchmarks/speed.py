@@ -1,4 +1,4 @@
-"""Megapixels a second beside the machine's own limits: ``python -m benchmarks.speed``.
+"""Megapixels a second beside the machine's own limits: `python -m benchmarks.speed`.
 
 Everything is measured in one run, warm, medians of repeats. The yardstick is the rate of a large
 matrix product in float32: what convolutions could reach at best. A network's share of it is its
@@ -79,7 +79,7 @@ class Alone:
 
 
 def versions_of(name: str) -> list[Alone]:
-    """A network as ``restore`` runs it; the paper's in half precision and to the letter, too."""
+    """A network as `restore` runs it; the paper's in half precision and to the letter, too."""
     network = zoo.load(name)
     whole = cost_of(network.architecture, network.module, network.params)
     if not isinstance(network.module, HRCNN):
@@ -126,11 +126,11 @@ def yardstick(dtype: str, repeats: int) -> float:
 
 
 def network_alone(given: Alone, threads: int, repeats: int) -> tuple[float, float]:
-    """Seconds a pixel on tiles as ``restore`` cuts them, halos not counted, and of the first call.
+    """Seconds a pixel on tiles as `restore` cuts them, halos not counted, and of the first call.
 
     Args:
       given: the network.
-      threads: tiles at once; ``restore`` has one on each of ``tiles.THREADS``.
+      threads: tiles at once; `restore` has one on each of `tiles.THREADS`.
       repeats: measurements.
     """
     tile = partial(restorer.restore_tile, given.module, faithful=True, strength=1.0)

@@ -1,4 +1,4 @@
-"""Seconds that the command line tool takes for one small picture: ``python -m benchmarks.start``.
+"""Seconds that the command line tool takes for one small picture: `python -m benchmarks.start`.
 
 The bundled photograph is restored by a process of its own: first with nothing compiled yet, then
 with the programs that were kept on disk.

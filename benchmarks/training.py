@@ -1,8 +1,8 @@
-"""Patches a second of the training step: ``python -m benchmarks.training``.
+"""Patches a second of the training step: `python -m benchmarks.training`.
 
-The step is the one that ``train.py`` runs for a preset, on crops of noise that lie on the device.
+The step is the one that `train.py` runs for a preset, on crops of noise that lie on the device.
 Its multiply-adds are counted as three times those of the network: there, and back to inputs and
-weights. The yardstick is that of ``benchmarks.speed``.
+weights. The yardstick is that of `benchmarks.speed`.
 """
 
 import argparse

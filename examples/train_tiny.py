@@ -29,7 +29,7 @@ FLAGS = shlex.split("""
 
 
 def made_up(seed: int) -> np.ndarray:
-    """A picture of overlapping discs with soft edges on a gradient, ``(SIDE, SIDE, 3)`` uint8."""
+    """A picture of overlapping discs with soft edges on a gradient, `(SIDE, SIDE, 3)` uint8."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:SIDE, :SIDE]
     picture = np.stack([x, y, x + y], axis=-1) / 2 + rng.uniform(40, 120)

@@ -3,10 +3,10 @@
 >>> import hrcnn_jax
 >>> picture = hrcnn_jax.restore("photo.jpg")  # (H, W, 3) uint8, or (H, W) if it is gray
 
-The data's way, room by room: ``files`` (file to codes, pictures to files), ``networks`` (codes to
-pixels), ``restoration`` (tiles, faithfulness, planes to picture), with the maths of JPEG in
-``jpeg`` and what was done to a picture before in ``history``. ``data`` and ``training`` make
-networks, ``scores`` measures them, ``cli`` is the command line.
+The data's way, room by room: `files` (file to codes, pictures to files), `networks` (codes to
+pixels), `restoration` (tiles, faithfulness, planes to picture), with the maths of JPEG in
+`jpeg` and what was done to a picture before in `history`. `data` and `training` make
+networks, `scores` measures them, `cli` is the command line.
 
 Names are loaded when they are first asked for: importing this package takes no compiler.
 """

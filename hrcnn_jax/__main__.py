@@ -1,4 +1,4 @@
-"""``python -m hrcnn_jax``: the command line without installing."""
+"""`python -m hrcnn_jax`: the command line without installing."""
 
 import sys
 

@@ -6,12 +6,12 @@ from typing import Any
 
 
 def find(name: str, known: Mapping[str, Any], kind: str) -> Any:
-    """An entry by its name, or an object by ``package.module:NAME``.
+    """An entry by its name, or an object by `package.module:NAME`.
 
     Args:
-      name: a key of ``known``, or where an object of one's own is.
+      name: a key of `known`, or where an object of one's own is.
       known: entries by name.
-      kind: what they are, for messages: ``loss``, ``architecture``.
+      kind: what they are, for messages: `loss`, `architecture`.
 
     Raises:
       ValueError: if there is no such entry or object.

@@ -1,9 +1,9 @@
-"""Trains variants of the paper's network on one small budget; see ``--help``.
+"""Trains variants of the paper's network on one small budget; see `--help`.
 
   python -m reproduce.ablations --data PICTURES --validation OTHERS
 
 Every variant sees the same patches in the same order. What is measured goes to
-``reproduce/measured/ablations.json``; ``reproduce.results`` draws and prints it. A run that was
+`reproduce/measured/ablations.json`; `reproduce.results` draws and prints it. A run that was
 interrupted goes on where it stopped.
 """
 

@@ -1,8 +1,8 @@
-"""Measures ``small`` and ``large`` on LIVE1 and writes docs/compact.md; see ``--help``.
+"""Measures `small` and `large` on LIVE1 and writes docs/compact.md; see `--help`.
 
   python -m reproduce.compact --live1 LIVE1
 
-Scores are measured by ``evaluate.py``, which keeps them in the networks' cards; what other networks
+Scores are measured by `evaluate.py`, which keeps them in the networks' cards; what other networks
 reach is as published.
 """
 
@@ -82,7 +82,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def find(name: str, qualities: Sequence[int], flags: Sequence[str], *, resume: bool) -> Scores:
-    """What ``evaluate.py`` finds out about a network, or found out before."""
+    """What `evaluate.py` finds out about a network, or found out before."""
     command = ["--model", name, "--card", *flags, "--quality", *map(str, qualities)]
     protocol = evaluate.protocol_of(evaluate.parse(command))
     if not (resume and known(name, protocol).keys() >= {*qualities}) and evaluate.main(command):
@@ -136,7 +136,7 @@ def luma_rows(found: Mapping[str, Scores]) -> list[list[str]]:
 
 
 def rgb_rows(found: Mapping[str, Scores], apart: Scores) -> list[list[str]]:
-    """PSNR in dB over RGB: with the chroma network, and each plane by itself (``apart``)."""
+    """PSNR in dB over RGB: with the chroma network, and each plane by itself (`apart`)."""
     chroma = cost_of(cards.CHROMA)
     ours = [
         our_row(f"`{name}` with `chroma`", cost_of(name) + chroma, found[name]) for name in NETWORKS
@@ -147,7 +147,7 @@ def rgb_rows(found: Mapping[str, Scores], apart: Scores) -> list[list[str]]:
 
 
 def published_rows(protocol: str) -> list[list[str]]:
-    """What is published under one of the literature's protocols, ``luma`` or ``rgb``."""
+    """What is published under one of the literature's protocols, `luma` or `rgb`."""
     rows = []
     for other in (PLAIN, *PUBLISHED):
         printed = getattr(other, protocol)

@@ -1,4 +1,4 @@
-"""Writes docs/performance.md and its picture from what the benchmarks measured; see ``--help``.
+"""Writes docs/performance.md and its picture from what the benchmarks measured; see `--help`.
 
 python -m benchmarks.speed --output reproduce/measured/speed.json
 python -m benchmarks.training --output reproduce/measured/training.json
@@ -59,7 +59,7 @@ def file_rows(found: Mapping[str, Any]) -> list[list[str]]:
 
 
 def training_rows(found: Mapping[str, Any]) -> list[list[str]]:
-    """The steps of ``train.py``."""
+    """The steps of `train.py`."""
     return [
         [
             f"`{row['preset']}`",

@@ -1,9 +1,9 @@
-"""Measures the released networks of the paper's kind and writes RESULTS.md; see ``--help``.
+"""Measures the released networks of the paper's kind and writes RESULTS.md; see `--help`.
 
   python -m reproduce.results --live1 LIVE1 --crops-of PICTURES
 
-Scores are measured anew each time, by ``evaluate.py``, and come out the same. Times do not: they
-are kept in ``reproduce/measured/times.json`` until ``--times`` asks for new ones.
+Scores are measured anew each time, by `evaluate.py`, and come out the same. Times do not: they
+are kept in `reproduce/measured/times.json` until `--times` asks for new ones.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def networks() -> list[str]:
 
 
 def measure(models: Sequence[str], folder: Path, *flags: str) -> dict[str, Any]:
-    """What ``evaluate.py`` finds out."""
+    """What `evaluate.py` finds out."""
     status = evaluate.main(["--model", *models, "--output-dir", str(folder), *flags])
     if status:
         raise ValueError("evaluate.py failed, as said above")

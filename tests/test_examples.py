@@ -1,4 +1,4 @@
-"""The scripts of ``examples/``, each in a process of its own, as a reader runs them."""
+"""The scripts of `examples/`, each in a process of its own, as a reader runs them."""
 
 import os
 import re

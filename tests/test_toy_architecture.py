@@ -1,6 +1,6 @@
 """An architecture of one's own: trained, evaluated, restored with and released by its name alone.
 
-Nothing of the package knows it: it is a Flax module with a halo, found by ``package.module:NAME``.
+Nothing of the package knows it: it is a Flax module with a halo, found by `package.module:NAME`.
 """
 
 import io

@@ -1,11 +1,11 @@
 """What the documentation site takes from elsewhere, so that nothing is written twice.
 
-RESULTS.md, CONTRIBUTING.md and CHANGELOG.md become pages. In a page of ``docs/``
+RESULTS.md, CONTRIBUTING.md and CHANGELOG.md become pages. In a page of `docs/`
 
     <!-- include: README.md # Released networks -->
     <!-- help: restore -->
 
-are replaced by a section of a file, without its heading, and by what ``hrcnn-jax restore --help``
+are replaced by a section of a file, without its heading, and by what `hrcnn-jax restore --help`
 prints. Links between files of the repository become links between pages.
 """
 
@@ -31,12 +31,11 @@ PAGES = {
 
 _INCLUDE = re.compile(r"^<!-- include: (\S+) # (.+?) -->$", re.MULTILINE)
 _HELP = re.compile(r"^<!-- help: ?(\S*) -->$", re.MULTILINE)
-_ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):(?=<code>)")
 _LINK = re.compile(r"(?<=\]\()([^)\s:#]+)(#[^)\s]*)?(?=\))")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Adds the pages that lie outside ``docs/``."""
+    """Adds the pages that lie outside `docs/`."""
     for source, page in PAGES.items():
         files.append(File.generated(config, page, content=_repository_links(source, page)))
     return files
@@ -50,11 +49,6 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     markdown = _relinked(markdown, posixpath.join("docs", source), source)
     markdown = _INCLUDE.sub(lambda match: _section(match[1], match[2], source), markdown)
     return _HELP.sub(lambda match: _help(match[1]), markdown)
-
-
-def on_page_content(html: str, **_: Any) -> str:
-    """Cross-references of docstrings, ``:meth:`x```, become plain names."""
-    return _ROLE.sub("", html)
 
 
 def _repository_links(source: str, page: str) -> str:
@@ -73,7 +67,7 @@ def _section(source: str, heading: str, page: str) -> str:
 
 
 def _help(command: str) -> str:
-    """What a command's ``--help`` prints."""
+    """What a command's `--help` prints."""
     environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "92", "TERM": "dumb"}
     ran = subprocess.run(
         [sys.executable, "-m", "hrcnn_jax", *command.split(), "--help"],

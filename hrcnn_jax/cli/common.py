@@ -40,7 +40,7 @@ class UsageError(ValueError):
 
 @contextmanager
 def raised_signals() -> Iterator[None]:
-    """The first signal that asks the program to end raises :class:`Ended`; others are ignored."""
+    """The first signal that asks the program to end raises `Ended`; others are ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -63,7 +63,7 @@ def raised_signals() -> Iterator[None]:
 
 
 def dashed(argv: Sequence[str]) -> list[str]:
-    """Arguments with their flags in today's spelling: ``--output_dir`` is ``--output-dir``."""
+    """Arguments with their flags in today's spelling: `--output_dir` is `--output-dir`."""
     return [re.sub(r"^--[a-z_-]+", lambda flag: flag[0].replace("_", "-"), each) for each in argv]
 
 

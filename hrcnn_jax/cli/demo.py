@@ -1,4 +1,4 @@
-"""``demo``: the bundled photograph restored, and the gain printed."""
+"""`demo`: the bundled photograph restored, and the gain printed."""
 
 import argparse
 from pathlib import Path

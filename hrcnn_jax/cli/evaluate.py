@@ -1,4 +1,4 @@
-"""``evaluate``: measures networks against plain JPEG decoding; ``python evaluate.py`` is the same.
+"""`evaluate`: measures networks against plain JPEG decoding; `python evaluate.py` is the same.
 
   hrcnn-jax evaluate --model small --data PICTURES --output-dir results --figures
 

@@ -1,4 +1,4 @@
-"""``inspect``: what JPEG files are."""
+"""`inspect`: what JPEG files are."""
 
 import argparse
 import json

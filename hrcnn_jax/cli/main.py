@@ -1,4 +1,4 @@
-"""The command line: ``hrcnn-jax COMMAND``, or ``python -m hrcnn_jax COMMAND``.
+"""The command line: `hrcnn-jax COMMAND`, or `python -m hrcnn_jax COMMAND`.
 
 A command is a module of this package. It is imported when it is asked for, so that none waits for
 what another needs.
@@ -22,13 +22,13 @@ COMMANDS = {
     "demo": "restore the bundled photograph, print the gain",
     "release": "write a training run's best weights and card",
 }
-"""Commands that have ``add_flags`` and ``run``, and what they do."""
+"""Commands that have `add_flags` and `run`, and what they do."""
 
 EXTRAS = {
     "train": "train a network",
     "evaluate": "measure networks against plain JPEG decoding",
 }
-"""Commands with a ``main`` of their own, which ``train.py`` and ``evaluate.py`` call."""
+"""Commands with a `main` of their own, which `train.py` and `evaluate.py` call."""
 
 
 def parser(command: str | None) -> argparse.ArgumentParser:

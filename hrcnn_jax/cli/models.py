@@ -1,4 +1,4 @@
-"""``models``: the released networks, listed."""
+"""`models`: the released networks, listed."""
 
 import argparse
 import dataclasses

@@ -1,4 +1,4 @@
-"""``release``: a training run's best weights and their card."""
+"""`release`: a training run's best weights and their card."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``restore``: JPEG files to restored pictures, many at a time."""
+"""`restore`: JPEG files to restored pictures, many at a time."""
 
 import argparse
 import dataclasses

@@ -1,4 +1,4 @@
-"""``train``: trains a network; ``python train.py`` is the same command.
+"""`train`: trains a network; `python train.py` is the same command.
 
   hrcnn-jax train --preset hrcnn --data PICTURES --workdir runs/q10
 

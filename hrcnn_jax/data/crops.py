@@ -1,4 +1,4 @@
-"""Crops of training pictures, cut once on the host into one uint8 array ``(N, S, S, C)``.
+"""Crops of training pictures, cut once on the host into one uint8 array `(N, S, S, C)`.
 
 JPEG codes are never stored: they are made from the crops inside the jitted step.
 """
@@ -40,14 +40,14 @@ def cut_crops(
       source: the pictures.
       count: how many crops.
       size: their side in pixels.
-      channel: the one plane that is stored, ``C`` = 1; RGB, ``C`` = 3, when None.
+      channel: the one plane that is stored, `C` = 1; RGB, `C` = 3, when None.
       scales: each crop is cut from its picture resized by one of these (Lanczos).
       seed: the same arguments give the same crops.
-      out: array ``(count, size, size, C)`` uint8 to fill; made when None.
+      out: array `(count, size, size, C)` uint8 to fill; made when None.
       label: of the progress bar.
 
     Returns:
-      ``(count, size, size, C)`` uint8, C = 1 or 3.
+      `(count, size, size, C)` uint8, C = 1 or 3.
 
     Raises:
       DataError: if a picture cannot be read or is smaller than the crop.
@@ -93,7 +93,7 @@ def cached_crops(
     label: str = "cutting crops",
     **options: Any,
 ) -> np.ndarray:
-    """:func:`cut_crops`, kept in a memory-mapped file below ``cache`` and found again there.
+    """`cut_crops`, kept in a memory-mapped file below `cache` and found again there.
 
     A file that is not whole is cut anew.
     """
@@ -126,14 +126,14 @@ def host_batches(
 ) -> Iterator[np.ndarray]:
     """Endless shuffled batches for crops that do not fit on the device, read ahead by grain.
 
-    Batch number ``n`` is the same whatever ``first_step`` the iteration starts from.
+    Batch number `n` is the same whatever `first_step` the iteration starts from.
 
     Args:
-      crops: ``(N, S, S, C)`` uint8, usually memory-mapped.
+      crops: `(N, S, S, C)` uint8, usually memory-mapped.
       batch: crops in a batch of this shard.
       seed: of the order, which is new in every epoch.
       first_step: the number of the first batch to give.
-      shard: which of ``shards`` equal parts of the crops to read (one a process).
+      shard: which of `shards` equal parts of the crops to read (one a process).
       shards: how many parts there are.
     """
     import grain

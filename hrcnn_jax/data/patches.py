@@ -23,14 +23,14 @@ class Augmentation:
     patch: int
 
     def __call__(self, key: Array, crop: Array) -> tuple[Array, Array]:
-        """One random patch of one crop; lift it over a batch with ``jax.vmap``.
+        """One random patch of one crop; lift it over a batch with `jax.vmap`.
 
         Args:
           key: a PRNG key.
-          crop: ``(S, S, C)`` uint8.
+          crop: `(S, S, C)` uint8.
 
         Returns:
-          The plane ``(patch, patch)`` float32 in [0, 1], and whether it is chroma (a bool).
+          The plane `(patch, patch)` float32 in [0, 1], and whether it is chroma (a bool).
         """
         place_key, plane_key, half_key, turn_key = jax.random.split(key, 4)
         channels = self.planes.channels
@@ -55,7 +55,7 @@ class Augmentation:
 
 
 def colour_patch(key: Array, crop: Array, patch: int) -> Array:
-    """One random patch ``(patch, patch, 3)`` float32 in [0, 1] of a crop ``(S, S, 3)`` uint8."""
+    """One random patch `(patch, patch, 3)` float32 in [0, 1] of a crop `(S, S, 3)` uint8."""
     place_key, turn_key = jax.random.split(key)
     top, left = jax.random.randint(place_key, (2,), 0, crop.shape[0] - patch + 1)
     window = jax.lax.dynamic_slice(crop, (top, left, 0), (patch, patch, 3))
@@ -63,7 +63,7 @@ def colour_patch(key: Array, crop: Array, patch: int) -> Array:
 
 
 def _turn(key: Array, plane: Array) -> Array:
-    """One of the eight flips and rotations of a square, ``(S, S)`` or ``(S, S, C)``."""
+    """One of the eight flips and rotations of a square, `(S, S)` or `(S, S, C)`."""
     transpose, down, across = jax.random.bernoulli(key, shape=(3,))
     plane = jnp.where(transpose, plane.swapaxes(0, 1), plane)
     plane = jnp.where(down, plane[::-1], plane)

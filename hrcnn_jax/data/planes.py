@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Channel(NamedTuple):
-    """One plane of an RGB picture: ``offset + weights . (R, G, B)``, samples from 0 to 255.
+    """One plane of an RGB picture: `offset + weights . (R, G, B)`, samples from 0 to 255.
 
     Attributes:
       weights: of red, green and blue.
@@ -28,7 +28,7 @@ LUMA = Channel((0.299, 0.587, 0.114))
 CB = Channel((-0.168736, -0.331264, 0.5), 128.0, is_chroma=True)
 CR = Channel((0.5, -0.418688, -0.081312), 128.0, is_chroma=True)
 STUDIO = Channel((65.481 / 255, 128.553 / 255, 24.966 / 255), 16.0)
-"""Luma from 16 to 235, MATLAB's ``rgb2ycbcr``, as the literature on JPEG artefacts reports it."""
+"""Luma from 16 to 235, MATLAB's `rgb2ycbcr`, as the literature on JPEG artefacts reports it."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Planes:
 
     Attributes:
       channels: each drawn equally often, or all at once.
-      at_once: whether a patch holds all channels, ``(H, W, 3)``, instead of one, ``(H, W)``.
+      at_once: whether a patch holds all channels, `(H, W, 3)`, instead of one, `(H, W)`.
       validated: the channel that validation measures; None for all at once.
     """
 
@@ -64,7 +64,7 @@ PLANES = {
     "any": Planes((RED, GREEN, BLUE, LUMA, LUMA, LUMA, CB, CR)),
     "colour": Planes((RED, GREEN, BLUE), at_once=True, validated=None),
 }
-"""What can be trained on, by the name that ``--planes`` knows it by."""
+"""What can be trained on, by the name that `--planes` knows it by."""
 
 MEASURED = {"green": GREEN, "luma": LUMA, "studio": STUDIO, "cb": CB, "cr": CR}
-"""What can be measured on, by the name that ``evaluate.py --planes`` knows it by."""
+"""What can be measured on, by the name that `evaluate.py --planes` knows it by."""

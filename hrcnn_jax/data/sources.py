@@ -1,6 +1,6 @@
 """Training pictures by index: folder trees, TensorFlow Datasets, and how they are split.
 
-A *source* is a sequence of colour pictures, ``(H, W, 3)`` uint8 each, with names.
+A *source* is a sequence of colour pictures, `(H, W, 3)` uint8 each, with names.
 """
 
 import os
@@ -28,7 +28,7 @@ class Source(Protocol):
         """A stable name for every picture."""
 
     def load(self, index: int) -> np.ndarray:
-        """Picture ``index`` as ``(H, W, 3)`` uint8."""
+        """Picture `index` as `(H, W, 3)` uint8."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class FolderSource:
         return [str(path) for path in self.paths]
 
     def load(self, index: int) -> np.ndarray:
-        """Picture ``index`` as ``(H, W, 3)`` uint8.
+        """Picture `index` as `(H, W, 3)` uint8.
 
         Raises:
           DataError: if the file cannot be read as a picture.
@@ -88,11 +88,11 @@ class TfdsSource:
 
     @classmethod
     def of(cls, dataset: str, split: str, data_dir: str | None = None) -> "TfdsSource":
-        """Opens ``dataset`` where it is already prepared as ``array_record``.
+        """Opens `dataset` where it is already prepared as `array_record`.
 
         Args:
-          dataset: for instance ``div2k``.
-          split: for instance ``train``.
+          dataset: for instance `div2k`.
+          split: for instance `train`.
           data_dir: where it was prepared; TFDS's default when None.
 
         Raises:
@@ -119,7 +119,7 @@ class TfdsSource:
         return [f"tfds:{self.dataset}/{self.split}/{i}" for i in range(len(self.pictures))]
 
     def load(self, index: int) -> np.ndarray:
-        """Picture ``index`` as ``(H, W, 3)`` uint8; DIV2K keeps the original under ``hr``."""
+        """Picture `index` as `(H, W, 3)` uint8; DIV2K keeps the original under `hr`."""
         example = self.pictures[index]
         return np.asarray(example["hr"] if "hr" in example else example["image"])
 
@@ -138,12 +138,12 @@ class Subset:
         return [names[i] for i in self.indices]
 
     def load(self, index: int) -> np.ndarray:
-        """Picture ``index`` of those kept."""
+        """Picture `index` of those kept."""
         return self.source.load(self.indices[index])
 
 
 def open_source(specs: Sequence[str], *, split: str = "train") -> Source:
-    """Opens folders, or one TFDS set named ``tfds:NAME`` or ``tfds:NAME@DATA_DIR``.
+    """Opens folders, or one TFDS set named `tfds:NAME` or `tfds:NAME@DATA_DIR`.
 
     Raises:
       DataError: if the pictures cannot be had.
@@ -161,7 +161,7 @@ def split_source(source: Source, shares: Sequence[float], *, seed: int = 0) -> l
 
     Args:
       source: at least as many pictures as parts.
-      shares: relative sizes, for instance ``(0.8, 0.1, 0.1)``; each part gets at least one.
+      shares: relative sizes, for instance `(0.8, 0.1, 0.1)`; each part gets at least one.
       seed: the same seed and names give the same parts.
 
     Raises:
@@ -185,12 +185,12 @@ def split_source(source: Source, shares: Sequence[float], *, seed: int = 0) -> l
 def open_split(specs: Sequence[str], split: str, *, seed: int = 0) -> Source:
     """The train, validation or test part of some pictures; no two parts share a picture.
 
-    Folders are split 8:1:1. A TFDS set brings its own test pictures, its split ``validation``
-    (DIV2K has no other with originals), and its split ``train`` is split 9:1.
+    Folders are split 8:1:1. A TFDS set brings its own test pictures, its split `validation`
+    (DIV2K has no other with originals), and its split `train` is split 9:1.
 
     Args:
-      specs: as for :func:`open_source`.
-      split: ``train``, ``validation`` or ``test``.
+      specs: as for `open_source`.
+      split: `train`, `validation` or `test`.
       seed: the same seed gives the same parts.
 
     Raises:
@@ -211,7 +211,7 @@ def open_training(
     """The training and validation pictures that a run's flags name; they share none.
 
     Raises:
-      DataError: if pictures cannot be had, or ``validation`` names pictures of ``data``.
+      DataError: if pictures cannot be had, or `validation` names pictures of `data`.
     """
     if not validation:
         training, held_out = (open_split(data, part, seed=seed) for part in ("train", "validation"))

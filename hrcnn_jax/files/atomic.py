@@ -56,9 +56,9 @@ def holds_something(path: Path) -> bool:
 
 @contextmanager
 def written_whole(path: Path, *, permissions: int | None = None) -> Iterator[Path]:
-    """Gives a temporary path beside ``path`` to write to, and renames it when all went well.
+    """Gives a temporary path beside `path` to write to, and renames it when all went well.
 
-    Whatever happens in between, ``path`` holds what it held before or all of the new content, on
+    Whatever happens in between, `path` holds what it held before or all of the new content, on
     the disk before it has its name, and the temporary file is gone. A killed process leaves the
     temporary file, a hidden one, until somebody writes into that folder again.
 
@@ -67,7 +67,7 @@ def written_whole(path: Path, *, permissions: int | None = None) -> Iterator[Pat
 
     Args:
       path: where to.
-      permissions: of the file, as :func:`os.chmod` has them; those of any new file if not given.
+      permissions: of the file, as `os.chmod` has them; those of any new file if not given.
     """
     clear(path.parent)
     # Not the whole name once more, which may be as long as names can be.
@@ -105,8 +105,8 @@ def _flush(path: Path) -> None:
 def clear(folder: Path) -> None:
     """Removes what killed processes left in a folder; looks there but once.
 
-    That is a file with a name of :func:`written_whole`, which nobody has written to for
-    :data:`LEFT_AFTER` seconds and whose lock is free: locks end with the process that holds them.
+    That is a file with a name of `written_whole`, which nobody has written to for
+    `LEFT_AFTER` seconds and whose lock is free: locks end with the process that holds them.
     """
     if fcntl is None:  # and so no telling whether it is still being written
         return

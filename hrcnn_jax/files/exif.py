@@ -64,7 +64,7 @@ class Entry:
 
 
 def byte_order(tiff: bytes) -> Order:
-    """Of all numbers in a block, as :mod:`struct` has it.
+    """Of all numbers in a block, as `struct` has it.
 
     Raises:
       ValueError: if the block does not start as a TIFF file.
@@ -135,7 +135,7 @@ def orientation(exif: bytes | None) -> int:
 
 
 def resolution(exif: bytes | None) -> tuple[float, float] | None:
-    """Pixels per inch, ``(horizontal, vertical)``; None if that is not told."""
+    """Pixels per inch, `(horizontal, vertical)`; None if that is not told."""
     try:
         tiff = _tiff(exif)
         order = byte_order(tiff)
@@ -149,7 +149,7 @@ def resolution(exif: bytes | None) -> tuple[float, float] | None:
 
 
 def upright(exif: bytes | None) -> bytes | None:
-    """The EXIF block of a picture after it was turned as :func:`orientation` says.
+    """The EXIF block of a picture after it was turned as `orientation` says.
 
     Orientations become 1, widths and heights change places in a quarter turn. The link to the
     thumbnail, which still lies as the picture lay, is cut.

@@ -25,7 +25,7 @@ _REMARK = re.compile(
     rb"(?:Corrupt JPEG data: .*|Premature end of .*|Invalid SOS parameters .*|"
     rb"Inconsistent progression .*|Warning: unknown JFIF .*|Unknown Adobe .*)\r?\n"
 )
-"""libjpeg's warnings about a file that it reads (its ``jerror.h``)."""
+"""libjpeg's warnings about a file that it reads (its `jerror.h`)."""
 
 
 def read(data: bytes) -> tuple[Any, str | None]:

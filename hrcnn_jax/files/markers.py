@@ -89,7 +89,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Segment:
-    """A marker with content, from ``start`` to ``end`` of the file, its length left out."""
+    """A marker with content, from `start` to `end` of the file, its length left out."""
 
     marker: int
     start: int

@@ -29,11 +29,11 @@ def write(
 
     Args:
       stream: where to.
-      picture: ``(H, W)`` gray or ``(H, W, 3)`` RGB, uint16.
+      picture: `(H, W)` gray or `(H, W, 3)` RGB, uint16.
       exif: an EXIF block with its signature.
       icc: a colour profile.
       xmp: an XMP packet.
-      resolution: pixels per inch, ``(horizontal, vertical)``.
+      resolution: pixels per inch, `(horizontal, vertical)`.
     """
     height, width = picture.shape[:2]
     colour_type = 0 if picture.ndim == 2 else 2
@@ -67,12 +67,12 @@ def filtered(rows: NDArray[np.uint8], above: NDArray[np.uint8], pixel: int) -> N
     rule of thumb.
 
     Args:
-      rows: ``(n, m)``, the bytes of n rows.
-      above: ``(1, m)``, the row before them.
+      rows: `(n, m)`, the bytes of n rows.
+      above: `(1, m)`, the row before them.
       pixel: bytes a pixel.
 
     Returns:
-      ``(n, 1 + m)``: in front of each row the number of its filter.
+      `(n, 1 + m)`: in front of each row the number of its filter.
     """
     up = np.concatenate([above, rows[:-1]])
     left, corner = _moved(rows, pixel), _moved(up, pixel)
@@ -95,7 +95,7 @@ def _moved(rows: NDArray[np.uint8], pixel: int) -> NDArray[np.uint8]:
 def _paeth(
     left: NDArray[np.uint8], up: NDArray[np.uint8], corner: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """Of three neighbours the one nearest to ``left + up - corner`` (clause 9.4)."""
+    """Of three neighbours the one nearest to `left + up - corner` (clause 9.4)."""
     a, b, c = (each.astype(np.int16) for each in (left, up, corner))
     to_left, to_up, to_corner = np.abs(b - c), np.abs(a - c), np.abs(a + b - 2 * c)
     nearest: Any = np.where(to_up <= to_corner, up, corner)

@@ -34,7 +34,7 @@ from hrcnn_jax.files.markers import Layout, MarkerError
 Colour = Literal["gray", "ycbcr", "rgb", "cmyk", "ycck"]
 
 _COLOURS: dict[int, Colour] = {1: "gray", 2: "rgb", 3: "ycbcr", 4: "cmyk", 5: "ycck"}
-"""libjpeg's ``J_COLOR_SPACE``, which it tells from JFIF and Adobe markers and component ids."""
+"""libjpeg's `J_COLOR_SPACE`, which it tells from JFIF and Adobe markers and component ids."""
 
 _OTHER_FORMATS = {
     "PNG": rb"\x89PNG",
@@ -65,7 +65,7 @@ MAX_PIXELS = 200_000_000
 
 _MOST_BYTES_A_PIXEL = 4
 _ALWAYS_BYTES = 64 << 20
-"""Of a file, that are read whatever ``max_pixels`` is. No picture takes more than some three bytes
+"""Of a file, that are read whatever `max_pixels` is. No picture takes more than some three bytes
 a pixel, at quality 100 with all of its chroma; a film may follow it."""
 
 PATIENCE = 60.0
@@ -86,12 +86,12 @@ class Component:
     """One colour component of a JPEG file, as stored.
 
     Attributes:
-      codes: quantised DCT coefficients ``(hb, wb, 8, 8)`` int16 in natural order, ``[v, u]``
-        (vertical, then horizontal frequency); ``hb, wb`` are ``size / 8`` rounded up.
-      table: quantisation steps ``(8, 8)`` int32, 1-65535, in the order of the codes.
-      sampling: the file's sampling factors ``(horizontal, vertical)``, 1-4.
-      factor: how many times coarser than the picture, ``(down, across)``, 1-4.
-      size: ``(height, width)`` in samples: the picture's, divided by the ratio of the largest
+      codes: quantised DCT coefficients `(hb, wb, 8, 8)` int16 in natural order, `[v, u]`
+        (vertical, then horizontal frequency); `hb, wb` are `size / 8` rounded up.
+      table: quantisation steps `(8, 8)` int32, 1-65535, in the order of the codes.
+      sampling: the file's sampling factors `(horizontal, vertical)`, 1-4.
+      factor: how many times coarser than the picture, `(down, across)`, 1-4.
+      size: `(height, width)` in samples: the picture's, divided by the ratio of the largest
         sampling factor to this component's, rounded up (T.81 A.1.1).
     """
 
@@ -107,23 +107,23 @@ class JpegFile:
     """A JPEG file, as stored: not rotated by its EXIF orientation, not colour-managed.
 
     Attributes:
-      name: its path as given, or ``<bytes>``.
+      name: its path as given, or `<bytes>`.
       height: rows of the picture.
       width: columns of the picture.
       components: in the file's order, such as Y, Cb, Cr.
-      colour: what the components mean. Inks of ``cmyk`` and ``ycck`` are taken as inverted, 0 for
+      colour: what the components mean. Inks of `cmyk` and `ycck` are taken as inverted, 0 for
         full ink, as all do that follow Adobe.
       progressive: whether it is coded in progressive scans.
       arithmetic: whether it is coded arithmetically, not by Huffman's method.
       restart_interval: MCUs between restart markers; 0 without any.
-      exif: the EXIF block with its ``Exif`` signature, as Pillow's ``save(exif=...)`` takes it.
+      exif: the EXIF block with its `Exif` signature, as Pillow's `save(exif=...)` takes it.
       icc: the ICC colour profile.
       xmp: the XMP packet; its extensions beyond 64 KB are left out.
-      resolution: pixels per inch, ``(horizontal, vertical)``, as JFIF states them.
+      resolution: pixels per inch, `(horizontal, vertical)`, as JFIF states them.
       comment: the last comment.
       damage: what is wrong with its codes, and how many of them there are, if it was salvaged;
         None if nothing is.
-      permissions: of the file it was read from, as :func:`os.chmod` has them; None for bytes and
+      permissions: of the file it was read from, as `os.chmod` has them; None for bytes and
         pipes.
     """
 
@@ -183,10 +183,10 @@ def _bytes_of(
 
 
 def _chunks(name: str, file: Any, ending: threading.Event | None) -> Iterator[bytes]:
-    """A file's bytes; of a pipe, as they come, for whom neither :data:`PATIENCE` nor a signal ends.
+    """A file's bytes; of a pipe, as they come, for whom neither `PATIENCE` nor a signal ends.
 
     Raises:
-      JpegError: if nothing comes, or ``ending`` is set while waiting.
+      JpegError: if nothing comes, or `ending` is set while waiting.
     """
     pipe, heard = stat.S_ISFIFO(os.fstat(file.fileno()).st_mode), time.monotonic()
     silent = True
@@ -382,7 +382,7 @@ def read(
       max_pixels: refuse larger pictures before decoding them, and files of many more bytes before
         they are read; None for no limit.
       salvage: whether a damaged file is read as far as it goes. What is missing is made up by
-        libjpeg, gray mostly; the result's ``damage`` says what is wrong.
+        libjpeg, gray mostly; the result's `damage` says what is wrong.
       ending: once it is set, a pipe is not waited for.
 
     Returns:
@@ -391,7 +391,7 @@ def read(
     Raises:
       JpegError: if the file is missing, empty, of another format, truncated or damaged so that
         codes are lost, of an unsupported kind (12 bits, lossless), too large for this machine, or
-        larger than ``max_pixels``.
+        larger than `max_pixels`.
     """
     name = "<bytes>" if isinstance(source, bytes) else os.fspath(source)
     try:

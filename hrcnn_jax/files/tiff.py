@@ -45,11 +45,11 @@ def write(
 
     Args:
       stream: where to, from its beginning on; seekable.
-      picture: ``(H, W)`` gray, ``(H, W, 3)`` RGB or ``(H, W, 4)`` CMYK; uint8, uint16 or float32.
+      picture: `(H, W)` gray, `(H, W, 3)` RGB or `(H, W, 4)` CMYK; uint8, uint16 or float32.
       exif: an EXIF block with its signature; what is damaged in it is left out.
       icc: a colour profile.
       xmp: an XMP packet.
-      resolution: pixels per inch, ``(horizontal, vertical)``; the EXIF block's if not given.
+      resolution: pixels per inch, `(horizontal, vertical)`; the EXIF block's if not given.
 
     Raises:
       ValueError: if the file would be larger than the 4 GiB that TIFF can address.

@@ -1,7 +1,7 @@
 """Pictures to files: upright, with the JPEG's EXIF, ICC profile, XMP and resolution.
 
 Pillow writes what it can; it knows no colour TIFF of more than 8 bits, and moves EXIF about.
-``tiff`` and ``png16`` are this package's own.
+`tiff` and `png16` are this package's own.
 """
 
 import re
@@ -41,7 +41,7 @@ class Metadata:
       exif: the EXIF block with its signature.
       icc: the colour profile.
       xmp: the XMP packet.
-      resolution: pixels per inch, ``(horizontal, vertical)``.
+      resolution: pixels per inch, `(horizontal, vertical)`.
     """
 
     exif: bytes | None = None
@@ -75,7 +75,7 @@ def save(
     file: JpegFile | None = None,
     quality: int = QUALITY,
 ) -> None:
-    """Writes a picture into a stream, upright; arguments as for :func:`write`.
+    """Writes a picture into a stream, upright; arguments as for `write`.
 
     Raises:
       ValueError: if the format cannot hold it.
@@ -106,7 +106,7 @@ def write(
 
     Args:
       path: where to.
-      picture: ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)`` CMYK, of the format's depth, as stored.
+      picture: `(H, W)`, `(H, W, 3)` or `(H, W, 4)` CMYK, of the format's depth, as stored.
       kind: the format.
       file: the JPEG file it comes from, for its metadata, orientation and permissions.
       quality: of JPEG and WebP, 1-100.
@@ -146,7 +146,7 @@ def _plausible(resolution: tuple[float, float] | None) -> tuple[float, float] | 
 
 
 def turned(picture: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """A view of a stored picture ``(H, W, ...)`` as its EXIF orientation, 1-8, wants it seen."""
+    """A view of a stored picture `(H, W, ...)` as its EXIF orientation, 1-8, wants it seen."""
     if orientation in (2, 3, 7, 8):
         picture = picture[:, ::-1]
     if orientation in (3, 4, 6, 7):
@@ -155,7 +155,7 @@ def turned(picture: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def inks_to_rgb(picture: NDArray[Any]) -> NDArray[Any]:
-    """CMYK ``(H, W, 4)`` to RGB ``(H, W, 3)`` of the same type, without colour management.
+    """CMYK `(H, W, 4)` to RGB `(H, W, 3)` of the same type, without colour management.
 
     The light that three inks and black let through, multiplied: Pillow's conversion.
     """
@@ -225,7 +225,7 @@ def _for_pillow(metadata: Metadata, *more: str) -> dict[str, Any]:
 
 
 def _ours(write: Callable[..., None]) -> Callable[[BinaryIO, NDArray[Any], Metadata, int], None]:
-    """A writer of this package as a format's ``save``; none of them has a quality."""
+    """A writer of this package as a format's `save`; none of them has a quality."""
 
     def save(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: int) -> None:
         del quality

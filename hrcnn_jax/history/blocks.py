@@ -34,7 +34,7 @@ def dct(blocks: Floats) -> Floats:
 
 
 def idct(coefficients: Floats) -> Floats:
-    """Inverse of :func:`dct`; samples may leave 0-255."""
+    """Inverse of `dct`; samples may leave 0-255."""
     samples = BASIS.T @ coefficients @ BASIS
     return np.asarray(samples + np.float32(LEVEL_SHIFT), np.float32)
 

@@ -1,7 +1,7 @@
 """Where the blocks of an earlier compression began: coefficients by grid, and what they tell.
 
 For each of the 64 places where a grid of blocks can begin, the coefficients of its blocks are
-counted by size; :mod:`hrcnn_jax.history.table` then says how well steps explain them. On the right
+counted by size; `hrcnn_jax.history.table` then says how well steps explain them. On the right
 grid, and on hardly any other, they gather at multiples.
 
 Source: Bianchi and Piva, "Detection of nonaligned double JPEG compression based on integer

@@ -1,12 +1,12 @@
 """Was a picture compressed before, so that the damage is that compression's? Found and proved.
 
-Statistics of coefficients (:mod:`hrcnn_jax.history.grid`, :mod:`hrcnn_jax.history.table`) only
+Statistics of coefficients (`hrcnn_jax.history.grid`, `hrcnn_jax.history.table`) only
 suggest where an earlier grid of blocks began and which table it had. What is believed is what can
 be played again: codes are recovered, decoded, cropped and compressed as the file was, to the
 integer, and the file's own codes, or the picture's own samples, have to come back.
 
 Looked at are the whole of a small picture and five parts of a large one; recovering the codes of
-all of it is :func:`recover`'s.
+all of it is `recover`'s.
 """
 
 from collections.abc import Sequence

@@ -185,7 +185,7 @@ def best_known(
       count: of tables.
       last: the last compression's table, ``(8, 8)``.
       used: how much each frequency counts in that, ``(CORNER**2,)``.
-      coarser: how coarse a table has to be, as :func:`coarseness` tells.
+      coarser: how coarse a table has to be, as `coarseness` tells.
       is_chroma: whether chroma's tables are meant.
 
     Returns:

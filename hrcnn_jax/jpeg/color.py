@@ -1,8 +1,8 @@
-"""Colour as JPEG files hold it: RGB to and from YCbCr, chroma resampling; pure ``jnp`` functions.
+"""Colour as JPEG files hold it: RGB to and from YCbCr, chroma resampling; pure `jnp` functions.
 
-Values are float32 in [0, 1], where 1.0 is the 8-bit sample 255. Colours come last, ``(..., 3)``;
-single planes are ``(..., H, W)``. Results are not clipped. Everything works under ``jit``, ``vmap``
-and ``grad``.
+Values are float32 in [0, 1], where 1.0 is the 8-bit sample 255. Colours come last, `(..., 3)`;
+single planes are `(..., H, W)`. Results are not clipped. Everything works under `jit`, `vmap`
+and `grad`.
 
 Source: ITU-T T.871 (JFIF), clause 7, for the colours; libjpeg for the resampling filters.
 """
@@ -32,7 +32,7 @@ def _split(pixels: Array) -> tuple[Array, Array, Array]:
 
 
 def luma(rgb: Array) -> Array:
-    """Luma Y of RGB pixels, ``(..., 3)`` to ``(...)``, full range (T.871 clause 7).
+    """Luma Y of RGB pixels, `(..., 3)` to `(...)`, full range (T.871 clause 7).
 
     Raises:
       ValueError: if the last axis is not 3 or the values are not floats.
@@ -42,7 +42,7 @@ def luma(rgb: Array) -> Array:
 
 
 def rgb_to_ycbcr(rgb: Array) -> Array:
-    """RGB to full-range YCbCr, ``(..., 3)`` to ``(..., 3)`` (T.871 clause 7).
+    """RGB to full-range YCbCr, `(..., 3)` to `(..., 3)` (T.871 clause 7).
 
     Raises:
       ValueError: if the last axis is not 3 or the values are not floats.
@@ -53,7 +53,7 @@ def rgb_to_ycbcr(rgb: Array) -> Array:
 
 
 def ycbcr_to_rgb(ycc: Array) -> Array:
-    """Full-range YCbCr to RGB, ``(..., 3)`` to ``(..., 3)`` (T.871 clause 7).
+    """Full-range YCbCr to RGB, `(..., 3)` to `(..., 3)` (T.871 clause 7).
 
     Not every YCbCr value is a colour: results may leave [0, 1].
 
@@ -111,12 +111,12 @@ def upsample(plane: Array, factor: tuple[int, int]) -> Array:
     nearest neighbour each way alone, so a plane may be cut or padded one sample further out.
 
     Args:
-      plane: ``(..., H, W)`` floats.
-      factor: whole numbers ``(down, across)``. JPEG can also state ratios such as 3:2, but
+      plane: `(..., H, W)` floats.
+      factor: whole numbers `(down, across)`. JPEG can also state ratios such as 3:2, but
         libjpeg decodes none of them.
 
     Returns:
-      ``(..., H*down, W*across)``.
+      `(..., H*down, W*across)`.
 
     Raises:
       ValueError: if a factor is not a whole number of 1 or more, or the plane is empty.
@@ -135,21 +135,21 @@ _RIDGE = 1e-3
 def upsample_guided(
     chroma: Array, luma: Array, factor: tuple[int, int], *, strength: float = 1.0
 ) -> Array:
-    """Enlarges chroma planes as :func:`upsample` does, and adds detail that follows luma's.
+    """Enlarges chroma planes as `upsample` does, and adds detail that follows luma's.
 
-    Around every sample, chroma is fitted by a line in luma (least squares over ``WINDOW`` squared
+    Around every sample, chroma is fitted by a line in luma (least squares over `WINDOW` squared
     samples, with a ridge); the detail of luma that a chroma sample cannot hold is added times the
     line's slope (guided upsampling). A sample depends on those up to 3 samples away.
 
     Args:
-      chroma: ``(..., h, w)`` floats.
-      luma: ``(..., h*down, w*across)`` floats, restored; one for several planes of chroma if its
+      chroma: `(..., h, w)` floats.
+      luma: `(..., h*down, w*across)` floats, restored; one for several planes of chroma if its
         other axes are 1.
-      factor: whole numbers ``(down, across)``.
-      strength: of what is added; 0 gives :func:`upsample`.
+      factor: whole numbers `(down, across)`.
+      strength: of what is added; 0 gives `upsample`.
 
     Returns:
-      ``(..., h*down, w*across)``.
+      `(..., h*down, w*across)`.
 
     Raises:
       ValueError: if a factor is not a whole number of 1 or more, or the shapes do not fit.
@@ -185,9 +185,9 @@ def _moving_mean(plane: Array, axis: Literal[-2, -1]) -> Array:
 
 
 def replicate(plane: Array, factor: tuple[int, int]) -> Array:
-    """Enlarges planes ``(..., H, W)`` by repeating samples: the inverse of :func:`downsample`.
+    """Enlarges planes `(..., H, W)` by repeating samples: the inverse of `downsample`.
 
-    Args and returns as :func:`upsample`.
+    Args and returns as `upsample`.
 
     Raises:
       ValueError: if a factor is not a whole number of 1 or more, or the plane is empty.
@@ -200,11 +200,11 @@ def downsample(plane: Array, factor: tuple[int, int]) -> Array:
     """Shrinks planes to the mean of each box, as libjpeg's encoder does.
 
     Args:
-      plane: ``(..., H, W)`` floats; edges are replicated to fill the last boxes.
-      factor: whole numbers ``(down, across)``.
+      plane: `(..., H, W)` floats; edges are replicated to fill the last boxes.
+      factor: whole numbers `(down, across)`.
 
     Returns:
-      ``(..., ceil(H/down), ceil(W/across))``.
+      `(..., ceil(H/down), ceil(W/across))`.
 
     Raises:
       ValueError: if a factor is not a whole number of 1 or more, or the plane is empty.

@@ -30,7 +30,7 @@ LUMINANCE = np.array(
     ],
     np.int32,
 )
-"""Quantisation table K.1 (T.81 Annex K), ``(8, 8)`` int32, natural order."""
+"""Quantisation table K.1 (T.81 Annex K), `(8, 8)` int32, natural order."""
 
 CHROMINANCE = np.array(
     [
@@ -45,7 +45,7 @@ CHROMINANCE = np.array(
     ],
     np.int32,
 )
-"""Quantisation table K.2 (T.81 Annex K), ``(8, 8)`` int32, natural order."""
+"""Quantisation table K.2 (T.81 Annex K), `(8, 8)` int32, natural order."""
 
 ROBIDOUX = np.array(
     [
@@ -60,25 +60,25 @@ ROBIDOUX = np.array(
     ],
     np.int32,
 )
-"""Nicolas Robidoux's table, for every component: mozjpeg's default (its ``jcparam.c``)."""
+"""Nicolas Robidoux's table, for every component: mozjpeg's default (its `jcparam.c`)."""
 
 _FREQUENCY, _SAMPLE = np.mgrid[:BLOCK, :BLOCK]
 DCT_BASIS: NDArray[np.float64] = np.cos(
     (2 * _SAMPLE + 1) * _FREQUENCY * np.pi / (2 * BLOCK)
 ) * np.sqrt(np.where(_FREQUENCY == 0, 1, 2) / BLOCK)
-"""Orthonormal DCT-II basis, ``(8, 8)`` float64: row = frequency, column = sample (T.81 A.3.3)."""
+"""Orthonormal DCT-II basis, `(8, 8)` float64: row = frequency, column = sample (T.81 A.3.3)."""
 
 
 def quality_table(quality: Any, base: Any = LUMINANCE, *, xp: Any = np) -> Any:
-    """Scales a base table to libjpeg's quality 1-100 (``jpeg_quality_scaling``, baseline).
+    """Scales a base table to libjpeg's quality 1-100 (`jpeg_quality_scaling`, baseline).
 
     Args:
       quality: integer or integer array of any shape; clipped to 1-100 as libjpeg does.
-      base: the table at quality 50, ``(8, 8)``; Annex K luminance by default.
-      xp: the array library, ``numpy`` or ``jax.numpy``; the latter takes traced qualities.
+      base: the table at quality 50, `(8, 8)`; Annex K luminance by default.
+      xp: the array library, `numpy` or `jax.numpy`; the latter takes traced qualities.
 
     Returns:
-      Quantisation steps 1-255, int32, shape ``quality.shape + (8, 8)``.
+      Quantisation steps 1-255, int32, shape `quality.shape + (8, 8)`.
     """
     quality = xp.clip(xp.asarray(quality, xp.int32), 1, 100)[..., None, None]
     percent = xp.where(quality < 50, 5000 // quality, 200 - 2 * quality)

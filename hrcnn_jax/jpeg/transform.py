@@ -1,10 +1,10 @@
-"""The JPEG transform as pure ``jnp`` functions: blocks, DCT, tables, quantisation, projection.
+"""The JPEG transform as pure `jnp` functions: blocks, DCT, tables, quantisation, projection.
 
 Pixel planes are float32 in [0, 1]; coefficients are on JPEG's own scale (8-bit samples, level
-shift 128). A *plane* is ``(..., H, W)`` with H and W multiples of 8; its *blocks* are
-``(..., H/8, W/8, 8, 8)``, each indexed ``[v, u]`` (vertical, then horizontal frequency). Codes can
+shift 128). A *plane* is `(..., H, W)` with H and W multiples of 8; its *blocks* are
+`(..., H/8, W/8, 8, 8)`, each indexed `[v, u]` (vertical, then horizontal frequency). Codes can
 be laid out either way: the paper's network reads them as a plane, files hold them as blocks.
-Everything works under ``jit``, ``vmap`` and ``grad``.
+Everything works under `jit`, `vmap` and `grad`.
 
 Source: ITU-T T.81 (JPEG), clauses A.3.1-A.3.4 and Annex K; libjpeg for the quality scale.
 """
@@ -20,10 +20,10 @@ from hrcnn_jax.jpeg import tables
 from hrcnn_jax.jpeg.tables import BLOCK, LEVEL_SHIFT, MAX_SAMPLE
 
 DCT_BASIS = tables.DCT_BASIS.astype(np.float32)
-"""Orthonormal DCT-II basis, ``(8, 8)`` float32: row = frequency, column = sample (T.81 A.3.3)."""
+"""Orthonormal DCT-II basis, `(8, 8)` float32: row = frequency, column = sample (T.81 A.3.3)."""
 
 quality_table = partial(tables.quality_table, xp=jnp)
-""":func:`hrcnn_jax.jpeg.tables.quality_table` of JAX arrays, traced ones among them."""
+"""`hrcnn_jax.jpeg.tables.quality_table` of JAX arrays, traced ones among them."""
 
 EXACT = jax.lax.Precision.HIGHEST
 """Accelerators round the factors of float32 products to some 11 bits unless told not to: too few
@@ -31,7 +31,7 @@ for codes that must come out to the integer."""
 
 
 def to_blocks(plane: Array) -> Array:
-    """Splits planes ``(..., H, W)`` into 8x8 blocks ``(..., H/8, W/8, 8, 8)``.
+    """Splits planes `(..., H, W)` into 8x8 blocks `(..., H/8, W/8, 8, 8)`.
 
     Raises:
       ValueError: if H or W is not a multiple of 8.
@@ -47,7 +47,7 @@ def to_blocks(plane: Array) -> Array:
 
 
 def from_blocks(blocks: Array) -> Array:
-    """Joins 8x8 blocks ``(..., hb, wb, 8, 8)`` into planes ``(..., 8*hb, 8*wb)``.
+    """Joins 8x8 blocks `(..., hb, wb, 8, 8)` into planes `(..., 8*hb, 8*wb)`.
 
     Raises:
       ValueError: if the last two axes are not 8x8.
@@ -64,7 +64,7 @@ def dct(blocks: Array) -> Array:
 
 
 def idct(coefficients: Array) -> Array:
-    """Inverse of :func:`dct` (T.81 A.3.3)."""
+    """Inverse of `dct` (T.81 A.3.3)."""
     return jnp.einsum("vy,...vu,ux->...yx", DCT_BASIS, coefficients, DCT_BASIS, precision=EXACT)
 
 
@@ -74,12 +74,12 @@ def quantise(coefficients: Array, table: Array, *, straight_through: bool = Fals
     Rounding is flat almost everywhere, so its true gradient is zero and teaches nothing.
 
     Args:
-      coefficients: ``(..., 8, 8)`` float32.
+      coefficients: `(..., 8, 8)` float32.
       table: quantisation steps, broadcastable to the coefficients.
       straight_through: pass the gradient through the rounding as if it were the identity.
 
     Returns:
-      Codes: integers held as float32, same shape as ``coefficients``.
+      Codes: integers held as float32, same shape as `coefficients`.
     """
     scaled = coefficients / table.astype(coefficients.dtype)
     codes = jnp.round(scaled)
@@ -87,28 +87,28 @@ def quantise(coefficients: Array, table: Array, *, straight_through: bool = Fals
 
 
 def dequantise(codes: Array, table: Array) -> Array:
-    """Multiplies blocks of codes ``(..., 8, 8)`` by the table (T.81 A.3.4)."""
+    """Multiplies blocks of codes `(..., 8, 8)` by the table (T.81 A.3.4)."""
     return codes * table.astype(codes.dtype)
 
 
 def pixels_to_coefficients(plane: Array) -> Array:
-    """Pixels ``(..., H, W)`` in [0, 1] to DCT coefficients ``(..., H/8, W/8, 8, 8)``."""
+    """Pixels `(..., H, W)` in [0, 1] to DCT coefficients `(..., H/8, W/8, 8, 8)`."""
     return dct(to_blocks(plane * MAX_SAMPLE - LEVEL_SHIFT))
 
 
 def coefficients_to_pixels(coefficients: Array) -> Array:
-    """Inverse of :func:`pixels_to_coefficients`; values may leave [0, 1]."""
+    """Inverse of `pixels_to_coefficients`; values may leave [0, 1]."""
     return (from_blocks(idct(coefficients)) + LEVEL_SHIFT) / MAX_SAMPLE
 
 
 def without_border(planes: Array, border: int) -> Array:
-    """Planes ``(..., H, W)`` without so many pixels on every side."""
+    """Planes `(..., H, W)` without so many pixels on every side."""
     *_, height, width = planes.shape
     return planes[..., border : height - border, border : width - border]
 
 
 def per_block(table: Array) -> Array:
-    """Shapes tables ``(..., 8, 8)`` so that each broadcasts over its plane's grid of blocks."""
+    """Shapes tables `(..., 8, 8)` so that each broadcasts over its plane's grid of blocks."""
     return table[..., None, None, :, :]
 
 
@@ -116,11 +116,11 @@ def encode(plane: Array, table: Array) -> Array:
     """Quantised codes of pixel planes, as a JPEG encoder makes them (T.81 A.3).
 
     Args:
-      plane: ``(..., H, W)`` float32 in [0, 1].
-      table: ``(..., 8, 8)`` quantisation steps, one table a plane.
+      plane: `(..., H, W)` float32 in [0, 1].
+      table: `(..., 8, 8)` quantisation steps, one table a plane.
 
     Returns:
-      Codes ``(..., H/8, W/8, 8, 8)``, integers held as float32.
+      Codes `(..., H/8, W/8, 8, 8)`, integers held as float32.
     """
     return quantise(pixels_to_coefficients(plane), per_block(table))
 
@@ -129,12 +129,12 @@ def decode(codes: Array, table: Array, *, clip: bool = True) -> Array:
     """Plain JPEG decoding of blocks of codes (T.81 A.3): dequantise, inverse DCT, clip.
 
     Args:
-      codes: ``(..., hb, wb, 8, 8)``.
-      table: ``(..., 8, 8)`` quantisation steps, one table a plane.
+      codes: `(..., hb, wb, 8, 8)`.
+      table: `(..., 8, 8)` quantisation steps, one table a plane.
       clip: to [0, 1], as decoders do. What is not clipped quantises to exactly these codes.
 
     Returns:
-      Pixels ``(..., 8*hb, 8*wb)`` float32, not rounded to 8 bits.
+      Pixels `(..., 8*hb, 8*wb)` float32, not rounded to 8 bits.
     """
     pixels = coefficients_to_pixels(dequantise(codes.astype(jnp.float32), per_block(table)))
     return jnp.clip(pixels, 0.0, 1.0) if clip else pixels
@@ -148,14 +148,14 @@ def project(plane: Array, codes: Array, table: Array, *, margin: float = 1e-3) -
     and can only bring the plane nearer the truth.
 
     Args:
-      plane: ``(..., H, W)`` pixels.
-      codes: ``(..., H/8, W/8, 8, 8)``.
-      table: ``(..., 8, 8)`` quantisation steps.
+      plane: `(..., H, W)` pixels.
+      codes: `(..., H/8, W/8, 8, 8)`.
+      table: `(..., 8, 8)` quantisation steps.
       margin: how far inside the half step to stay, in steps, so that float rounding in a later
         encoding cannot tip a coefficient over.
 
     Returns:
-      ``(..., H, W)`` pixels; they may leave [0, 1] by as much as the codes allow.
+      `(..., H, W)` pixels; they may leave [0, 1] by as much as the codes allow.
     """
     steps = per_block(table).astype(jnp.float32)
     centre = codes.astype(jnp.float32) * steps

@@ -1,8 +1,8 @@
 """What is asked about a network's architecture, answered by one object.
 
-Training, evaluation, restoration and release know an :class:`Architecture` and the Flax modules
+Training, evaluation, restoration and release know an `Architecture` and the Flax modules
 that it builds; none of them knows one by name. A new network is a Flax module, and an entry in
-:mod:`hrcnn_jax.networks.registry`.
+`hrcnn_jax.networks.registry`.
 """
 
 import dataclasses
@@ -27,19 +27,19 @@ _FLAXS_OWN = ("parent", "name", "dtype")
 class Architecture:
     """A kind of network: a Flax module class, and all that others have to know about it.
 
-    A module of kind ``planes`` is called as ``module.apply({"params": params}, codes, table)``:
-    codes ``(B, H, W, 1)`` and tables ``(B, 8, 8)`` in, pixels ``(B, H, W, 1)`` out. One of kind
-    ``chroma`` is called as :class:`hrcnn_jax.networks.chroma.Chroma` is. Its property ``halo``
-    says how many blocks on every side a block's pixels depend on; called with ``inside=True`` it
+    A module of kind `planes` is called as `module.apply({"params": params}, codes, table)`:
+    codes `(B, H, W, 1)` and tables `(B, 8, 8)` in, pixels `(B, H, W, 1)` out. One of kind
+    `chroma` is called as `hrcnn_jax.networks.chroma.Chroma` is. Its property `halo`
+    says how many blocks on every side a block's pixels depend on; called with `inside=True` it
     leaves as many blocks out of the result, and need not compute what only those would need.
 
     Attributes:
-      module: the Flax module class; its fields are the options, ``dtype`` is what it computes in.
+      module: the Flax module class; its fields are the options, `dtype` is what it computes in.
       kind: whether it restores single planes of codes, or 4:2:0 chroma beside restored luma.
       is_faithful: whether its result quantises to the codes it was made from, whatever the
         parameters. Others are projected onto them.
       serves_one_quality: whether a network serves the luminance table of one quality only, the one
-        that its option ``quality`` names; any other serves every table.
+        that its option `quality` names; any other serves every table.
       stages: names under which the module sows what each of its segments hands on, in order.
     """
 
@@ -59,8 +59,8 @@ class Architecture:
         """Makes the Flax module.
 
         Args:
-          options: values for some of :attr:`options`.
-          dtype: what convolutions compute in, ``float32`` or ``bfloat16``.
+          options: values for some of `options`.
+          dtype: what convolutions compute in, `float32` or `bfloat16`.
 
         Raises:
           ValueError: for an unknown option.
@@ -87,7 +87,7 @@ class Architecture:
         return options["quality"] if self.serves_one_quality else None
 
     def table(self, options: Mapping[str, Any]) -> NDArray[Any] | None:
-        """The only table ``(8, 8)`` that a network with these options serves; None if any."""
+        """The only table `(8, 8)` that a network with these options serves; None if any."""
         quality = self.quality(options)
         return None if quality is None else tables.quality_table(quality)
 
@@ -129,14 +129,14 @@ def restore(module: Any, params: Any, codes: Array, table: Array, *, inside: boo
     """Applies a network of planes to blocks of codes.
 
     Args:
-      module: of an architecture of kind ``planes``.
+      module: of an architecture of kind `planes`.
       params: its parameters.
-      codes: ``(B, hb, wb, 8, 8)``, as files hold them.
-      table: ``(B, 8, 8)`` quantisation steps.
-      inside: leave out ``module.halo`` blocks on every side.
+      codes: `(B, hb, wb, 8, 8)`, as files hold them.
+      table: `(B, 8, 8)` quantisation steps.
+      inside: leave out `module.halo` blocks on every side.
 
     Returns:
-      Pixels ``(B, 8*hb, 8*wb)`` float32; of the blocks inside, if so asked.
+      Pixels `(B, 8*hb, 8*wb)` float32; of the blocks inside, if so asked.
     """
     planes = transform.from_blocks(codes)[..., None]
     pixels: Any = module.apply({"params": params}, planes, table, inside=inside)

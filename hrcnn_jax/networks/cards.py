@@ -1,7 +1,7 @@
 """Cards: what is known about a trained network; and which networks are released.
 
-A network is one safetensors file of weights. Its card lies beside it, ``NAME.json`` next to
-``NAME.safetensors``, or in the file's own metadata. Reading cards takes no compiler.
+A network is one safetensors file of weights. Its card lies beside it, `NAME.json` next to
+`NAME.safetensors`, or in the file's own metadata. Reading cards takes no compiler.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ class Card:
     """What is known about a trained network, but for its parameters.
 
     Attributes:
-      architecture: its name, or ``package.module:NAME``.
+      architecture: its name, or `package.module:NAME`.
       kind: what it restores.
       options: of the architecture.
       parameters: how many trainable numbers it has.
@@ -48,8 +48,8 @@ class Card:
       hardware: that it was trained on.
       date: of the last validation that it was kept for, ISO 8601.
       training: the settings of the run.
-      curve: how the validation gain rose: ``step``, ``hours`` and ``gain``.
-      scores: means by protocol and quality, as :mod:`hrcnn_jax.scores.protocol` keeps them.
+      curve: how the validation gain rose: `step`, `hours` and `gain`.
+      scores: means by protocol and quality, as `hrcnn_jax.scores.protocol` keeps them.
       version: of this layout.
     """
 
@@ -75,7 +75,7 @@ class Card:
 
     @classmethod
     def from_json(cls, text: str, name: str) -> "Card":
-        """Inverse of :meth:`to_json`; takes the cards of earlier versions, too.
+        """Inverse of `to_json`; takes the cards of earlier versions, too.
 
         Args:
           text: a JSON object.

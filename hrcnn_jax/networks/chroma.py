@@ -2,15 +2,15 @@
 
 A subsampled chroma plane has lost its detail twice, to the box filter and to the table, and most of
 what it lost happens where luma happens: at the edges of things. So this network does not restore
-chroma first and enlarge it afterwards. It reads, cell by cell (``mirrored.py``), 4x4 samples of Cb
+chroma first and enlarge it afterwards. It reads, cell by cell (`mirrored.py`), 4x4 samples of Cb
 and of Cr and the 8x8 pixels of restored luma that they cover, and gives 8x8 pixels of each, to be
 added to what guided upsampling alone makes of them. The mean of every box of 2x2 pixels is a sample
-of the plane that was encoded: those are bounded as the compact network's are (``trunk.py``), so
+of the plane that was encoded: those are bounded as the compact network's are (`trunk.py`), so
 that chroma, shrunk as the encoder shrank it, quantises to the file's own codes, whatever the
 weights.
 
-Luma ``(B, H, W)`` and pixels ``(B, H, W, 2)``, H and W multiples of 16, are float32 near [0, 1];
-codes ``(B, H/2, W/2, 2)`` hold Cb and Cr.
+Luma `(B, H, W)` and pixels `(B, H, W, 2)`, H and W multiples of 16, are float32 near [0, 1];
+codes `(B, H/2, W/2, 2)` hold Cb and Cr.
 """
 
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class Chroma(nn.Module):
 
     @nn.compact
     def prepare(self, tables: Array, luma_table: Array) -> trunk.Layers:
-        """What depends on the tables alone: ``(B, 2, 8, 8)``, and ``(B, 8, 8)`` of luma."""
+        """What depends on the tables alone: `(B, 2, 8, 8)`, and `(B, 8, 8)` of luma."""
         tables, luma_table = (
             jnp.minimum(each, trunk.LARGEST_STEP) for each in (tables, luma_table)
         )
@@ -89,15 +89,15 @@ class Chroma(nn.Module):
         """Decodes, restores and enlarges chroma.
 
         Args:
-          codes: ``(B, H/2, W/2, 2)`` integers of any dtype.
-          tables: ``(B, 2, 8, 8)`` quantisation steps of Cb and of Cr.
-          luma: ``(B, H, W)``, restored.
-          luma_table: ``(B, 8, 8)`` quantisation steps of luma: how far it can be trusted.
-          inside: leave out ``halo`` blocks on every side, which need not be computed.
-          layers: what :meth:`prepare` made of the tables; worked out if not given.
+          codes: `(B, H/2, W/2, 2)` integers of any dtype.
+          tables: `(B, 2, 8, 8)` quantisation steps of Cb and of Cr.
+          luma: `(B, H, W)`, restored.
+          luma_table: `(B, 8, 8)` quantisation steps of luma: how far it can be trusted.
+          inside: leave out `halo` blocks on every side, which need not be computed.
+          layers: what `prepare` made of the tables; worked out if not given.
 
         Returns:
-          Pixels ``(B, H, W, 2)`` float32, or 32 times ``halo`` less than H and W; the means of
+          Pixels `(B, H, W, 2)` float32, or 32 times `halo` less than H and W; the means of
           their 2x2 boxes quantise to the codes.
 
         Raises:
@@ -136,7 +136,7 @@ class Chroma(nn.Module):
 
 
 def _correction(layers: trunk.Layers, decoded: Array, luma: Array, inside: bool) -> Array:
-    """What the convolutions would add: ``(B, 2, H, W)``, of unit size or so."""
+    """What the convolutions would add: `(B, 2, H, W)`, of unit size or so."""
     cells = [to_cells(_CONTRAST * (decoded[:, plane] - 0.5)) for plane in (0, 1)]
     cells.append(to_cells(luma - 0.5, _LUMA_CELL))
     found = trunk.run(layers, jnp.concatenate(cells, axis=-1), inside=inside)
@@ -145,7 +145,7 @@ def _correction(layers: trunk.Layers, decoded: Array, luma: Array, inside: bool)
 
 
 def _describe(tables: Array, luma_table: Array) -> Array:
-    """Conditioning ``(B, 128)``: the table of luma, and the mean of those of chroma."""
+    """Conditioning `(B, 128)`: the table of luma, and the mean of those of chroma."""
     chroma = trunk.describe_table(tables[:, 0]) + trunk.describe_table(tables[:, 1])
     return jnp.concatenate([trunk.describe_table(luma_table), 0.5 * chroma], axis=-1)
 

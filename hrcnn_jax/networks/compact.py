@@ -2,12 +2,12 @@
 
 Still end to end from codes to pixels, still residual and fully convolutional, but it works where
 the information is: on cells of 4x4 pixels, not at full resolution, and with kernels that know
-where in its block a cell lies (``mirrored.py``). The quantisation table conditions it, and its
-result is faithful by construction (``trunk.py``): every coefficient of the correction stays within
+where in its block a cell lies (`mirrored.py`). The quantisation table conditions it, and its
+result is faithful by construction (`trunk.py`): every coefficient of the correction stays within
 half its own quantisation step, so the restored plane quantises to the codes it came from, whatever
 the weights.
 
-Codes ``(B, H, W, 1)``, tables ``(B, 8, 8)``, pixels ``(B, H, W, 1)`` float32 near [0, 1].
+Codes `(B, H, W, 1)`, tables `(B, 8, 8)`, pixels `(B, H, W, 1)` float32 near [0, 1].
 """
 
 import flax.linen as nn
@@ -47,7 +47,7 @@ class Compact(nn.Module):
 
     @nn.compact
     def prepare(self, table: Array) -> trunk.Layers:
-        """What depends on the tables ``(B, 8, 8)`` alone; for 2B readings if orientations are 2."""
+        """What depends on the tables `(B, 8, 8)` alone; for 2B readings if orientations are 2."""
         tables = jnp.minimum(jnp.concatenate(self._readings(table)), trunk.LARGEST_STEP)
         return trunk.prepare(
             trunk.describe_table(tables),
@@ -70,13 +70,13 @@ class Compact(nn.Module):
         """Decodes and restores planes of codes.
 
         Args:
-          codes: ``(B, H, W, 1)`` integers of any dtype, H and W multiples of 8.
-          table: ``(B, 8, 8)`` quantisation steps of each plane.
-          inside: leave out ``halo`` blocks on every side, which need not be computed.
-          layers: what :meth:`prepare` made of the tables; worked out if not given.
+          codes: `(B, H, W, 1)` integers of any dtype, H and W multiples of 8.
+          table: `(B, 8, 8)` quantisation steps of each plane.
+          inside: leave out `halo` blocks on every side, which need not be computed.
+          layers: what `prepare` made of the tables; worked out if not given.
 
         Returns:
-          Pixels ``(B, H, W, 1)`` float32, or 16 times ``halo`` less than H and W; each plane
+          Pixels `(B, H, W, 1)` float32, or 16 times `halo` less than H and W; each plane
           quantises to exactly its codes.
         """
         check_codes(codes)
@@ -92,7 +92,7 @@ class Compact(nn.Module):
         return (decoded + trunk.bounded_correction(correction, steps))[..., None]
 
     def _readings(self, planes: Array) -> list[Array]:
-        """Planes or tables ``(B, H, W)``; turned over their diagonals as well, if so asked."""
+        """Planes or tables `(B, H, W)`; turned over their diagonals as well, if so asked."""
         return [planes] if self.orientations == 1 else [planes, planes.swapaxes(1, 2)]
 
     def _correction(self, layers: trunk.Layers, decoded: Array, inside: bool) -> Array:

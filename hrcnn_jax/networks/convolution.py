@@ -18,17 +18,17 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 
 
 class Conv(nn.Module):
-    """``flax.linen.Conv`` with stride 1 and zero ('SAME') padding: same names, same values.
+    """`flax.linen.Conv` with stride 1 and zero ('SAME') padding: same names, same values.
 
-    Takes ``(B, H, W, C)``; the gradients from one channel need even H and W.
+    Takes `(B, H, W, C)`; the gradients from one channel need even H and W.
 
     Attributes:
       features: output channels.
       size: side of the kernel, odd.
-      kernel_init: of ``kernel``, ``(size, size, C, features)``.
-      bias_init: of ``bias``, ``(features,)``.
+      kernel_init: of `kernel`, `(size, size, C, features)`.
+      bias_init: of `bias`, `(features,)`.
       dtype: computed in; parameters are float32.
-      centre: what inputs are around. The bias is stored as for inputs less ``centre``, so that a
+      centre: what inputs are around. The bias is stored as for inputs less `centre`, so that a
         change of the kernel does not move the mean of the output: the same functions, but their
         gradients are far better conditioned.
     """
@@ -53,7 +53,7 @@ class Conv(nn.Module):
 
 
 def cropped(pictures: Array, border: int) -> Array:
-    """Pictures ``(B, H, W, C)`` without so many pixels on every side."""
+    """Pictures `(B, H, W, C)` without so many pixels on every side."""
     _, height, width, _ = pictures.shape
     return pictures[:, border : height - border, border : width - border]
 

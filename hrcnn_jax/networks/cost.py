@@ -1,6 +1,6 @@
 """What a network costs, counted in its traced program and in its parameters.
 
-What is computed counts: a mirrored convolution (``mirrored.py``) takes 36 products where a direct
+What is computed counts: a mirrored convolution (`mirrored.py`) takes 36 products where a direct
 one takes 144.
 """
 

@@ -6,7 +6,7 @@ one. Without hidden ReLUs layer 4 joins it, and each residual block is a single 
 of the picture. Kernels are found by sending unit impulses through the layers themselves.
 
 Only next to the borders of a plane does the folded network differ, where the layers took zeros for
-what lies beyond it. Nothing there is ever kept: planes are restored with ``halo`` blocks around
+what lies beyond it. Nothing there is ever kept: planes are restored with `halo` blocks around
 them, borders included.
 """
 
@@ -34,11 +34,11 @@ from hrcnn_jax.networks.hrcnn import (
 
 
 class FoldedHRCNN(nn.Module):
-    """:class:`HRCNN` after :func:`fold`; called as it is, with the same halo.
+    """`HRCNN` after `fold`; called as it is, with the same halo.
 
     Attributes:
       blocks: residual blocks.
-      hidden_relu: as in :class:`HRCNN`.
+      hidden_relu: as in `HRCNN`.
       dtype: what convolutions compute in, float32 or bfloat16.
     """
 
@@ -53,7 +53,7 @@ class FoldedHRCNN(nn.Module):
 
     @nn.compact
     def __call__(self, codes: Array, table: Array | None = None, *, inside: bool = False) -> Array:
-        """Codes ``(B, H, W, 1)`` to pixels, as :class:`HRCNN` does; the table is ignored."""
+        """Codes `(B, H, W, 1)` to pixels, as `HRCNN` does; the table is ignored."""
         del table
         check_codes(codes)
         batch, height, width, _ = codes.shape
@@ -85,7 +85,7 @@ def fold(module: HRCNN, params: Any) -> tuple[FoldedHRCNN, Any]:
     """The paper's network with its linear parts collapsed.
 
     Args:
-      module: an :class:`HRCNN`.
+      module: an `HRCNN`.
       params: its parameters.
 
     Returns:

@@ -1,13 +1,13 @@
 """HR-CNN: the paper's network, one Flax module per segment.
 
-Codes in, pixels out, NHWC float32: codes ``(B, H, W, 1)`` are integers laid out as a plane (each
-8x8 block holds its own 64 codes), pixels ``(B, H, W, 1)`` are in [0, 1]; H and W are multiples
-of 8. Convolutions run in ``dtype``; parameters, and the picture that the residual blocks hand on,
+Codes in, pixels out, NHWC float32: codes `(B, H, W, 1)` are integers laid out as a plane (each
+8x8 block holds its own 64 codes), pixels `(B, H, W, 1)` are in [0, 1]; H and W are multiples
+of 8. Convolutions run in `dtype`; parameters, and the picture that the residual blocks hand on,
 stay float32.
 
 Source: Niu, "End-to-End JPEG Decoding and Artifacts Suppression Using Heterogeneous Residual
 Convolutional Neural Network", equations 1-8. The paper prints no activation inside the segments;
-taken literally nearly the whole network is linear, so ``hidden_relu`` is on by default.
+taken literally nearly the whole network is linear, so `hidden_relu` is on by default.
 """
 
 from collections.abc import Callable
@@ -43,8 +43,8 @@ Initializer = Callable[..., Any]
 
 
 def channel_masks() -> np.ndarray:
-    """The 64 coded masks, ``(8, 8, 1, 64)`` float32: mask ``ch`` is one at row ``ch mod 8``,
-    column ``ch // 8`` and zero elsewhere (Eq. 2)."""  # noqa: D205, D209
+    """The 64 coded masks, `(8, 8, 1, 64)` float32: mask `ch` is one at row `ch mod 8`,
+    column `ch // 8` and zero elsewhere (Eq. 2)."""  # noqa: D205, D209
     channel = np.arange(CHANNELS)
     masks = np.zeros((BLOCK, BLOCK, 1, CHANNELS), np.float32)
     masks[channel % BLOCK, channel // BLOCK, 0, channel] = 1
@@ -52,7 +52,7 @@ def channel_masks() -> np.ndarray:
 
 
 def spectral_basis(table: Array) -> Array:
-    """What a unit code in each channel adds to its 8x8 pixels: ``(8, 8, 64)``, pixel scale."""
+    """What a unit code in each channel adds to its 8x8 pixels: `(8, 8, 64)`, pixel scale."""
     channel = np.arange(CHANNELS)
     v, u = channel % BLOCK, channel // BLOCK
     steps = table[v, u].astype(jnp.float32) / MAX_SAMPLE
@@ -61,15 +61,15 @@ def spectral_basis(table: Array) -> Array:
 
 
 def retarget(params: Any, old_table: Array, new_table: Array) -> Any:
-    """Parameters of :class:`HRCNN` for another table: the same pictures from the same coefficients.
+    """Parameters of `HRCNN` for another table: the same pictures from the same coefficients.
 
     Layer 2 reads codes in units of their steps, so its kernel is rescaled, channel by channel. A
     network trained at one quality is a good start for another.
 
     Args:
-      params: trained on codes of ``old_table``.
-      old_table: ``(8, 8)`` quantisation steps.
-      new_table: ``(8, 8)`` quantisation steps.
+      params: trained on codes of `old_table`.
+      old_table: `(8, 8)` quantisation steps.
+      new_table: `(8, 8)` quantisation steps.
     """
     channel = np.arange(CHANNELS)
     v, u = channel % BLOCK, channel // BLOCK
@@ -80,7 +80,7 @@ def retarget(params: Any, old_table: Array, new_table: Array) -> Any:
 
 
 class ChannelExtraction(nn.Module):
-    """Codes ``(B, H, W, 1)`` to snapshots ``(B, H/8, W/8, 64)`` by constant masks (Eq. 1-4).
+    """Codes `(B, H, W, 1)` to snapshots `(B, H/8, W/8, 64)` by constant masks (Eq. 1-4).
 
     Has no parameter, and its masks pass no gradient to themselves.
     """
@@ -100,11 +100,11 @@ class ChannelExtraction(nn.Module):
 
 
 class SpectralReconstruction(nn.Module):
-    """Snapshots ``(B, hb, wb, 64)`` to full size ``(B, 8*hb, 8*wb, 64)`` (Eq. 5).
+    """Snapshots `(B, hb, wb, 64)` to full size `(B, 8*hb, 8*wb, 64)` (Eq. 5).
 
     A transposed convolution whose stride equals its kernel never overlaps itself: it is one matrix
-    product a block, written as such. ``kernel[y, x, i, o]`` is what channel ``i`` paints on pixel
-    ``(y, x)`` of snapshot ``o``, in units of ``CODE_UNIT``.
+    product a block, written as such. `kernel[y, x, i, o]` is what channel `i` paints on pixel
+    `(y, x)` of snapshot `o`, in units of `CODE_UNIT`.
     """
 
     kernel_init: Initializer
@@ -123,7 +123,7 @@ class SpectralReconstruction(nn.Module):
 
 
 class Decoding(nn.Module):
-    """Snapshots ``(B, H, W, 64)`` to a picture ``(B, H, W, 1)``, then ReLU (Eq. 6).
+    """Snapshots `(B, H, W, 64)` to a picture `(B, H, W, 1)`, then ReLU (Eq. 6).
 
     The paper applies that ReLU to "F5"; the segment ends at layer 4, so it is read as F4.
     """
@@ -145,9 +145,9 @@ class Decoding(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Adds detail to a picture ``(B, H, W, 1)`` (Eq. 7, three layers and the shortcut).
+    """Adds detail to a picture `(B, H, W, 1)` (Eq. 7, three layers and the shortcut).
 
-    Inside, ``REACH`` pixels less on every side: as far as its layers reach.
+    Inside, `REACH` pixels less on every side: as far as its layers reach.
     """
 
     hidden_relu: bool
@@ -174,15 +174,15 @@ class HRCNN(nn.Module):
 
     Attributes:
       quality: the libjpeg quality (1-100, Annex K luminance) of the codes it reads; with
-        ``decoder_init`` the untrained network is the plain JPEG decoder at that quality.
+        `decoder_init` the untrained network is the plain JPEG decoder at that quality.
       blocks: residual blocks of the enhancement segment.
       hidden_relu: ReLU after layer 3 and after the first two layers of every residual block; off
         gives the paper's equations to the letter.
       decoder_init: start as the plain decoder; off starts every kernel at random.
       dtype: what convolutions compute in, float32 or bfloat16.
 
-    The features after each stage are sown in the collection ``intermediates`` under the names of
-    ``STAGES`` (paper Fig. 4).
+    The features after each stage are sown in the collection `intermediates` under the names of
+    `STAGES` (paper Fig. 4).
     """
 
     quality: int = 10
@@ -202,12 +202,12 @@ class HRCNN(nn.Module):
         """Decodes and restores planes of codes.
 
         Args:
-          codes: ``(B, H, W, 1)`` integers of any dtype, H and W multiples of 8.
+          codes: `(B, H, W, 1)` integers of any dtype, H and W multiples of 8.
           table: ignored (every architecture takes it): the weights know their table.
-          inside: leave out ``halo`` blocks on every side.
+          inside: leave out `halo` blocks on every side.
 
         Returns:
-          Pixels ``(B, H, W, 1)`` float32, or 16 times ``halo`` less than H and W; not below 0
+          Pixels `(B, H, W, 1)` float32, or 16 times `halo` less than H and W; not below 0
           (Eq. 8).
         """
         del table
@@ -266,7 +266,7 @@ def _identity(values: Array) -> Array:
 
 
 def check_codes(codes: Array) -> None:
-    """Raises ValueError unless codes are ``(B, H, W, 1)`` with H and W multiples of 8."""
+    """Raises ValueError unless codes are `(B, H, W, 1)` with H and W multiples of 8."""
     if codes.ndim != 4 or codes.shape[-1] != 1:
         raise ValueError(f"expected codes of shape (B, H, W, 1), got {codes.shape}")
     if codes.shape[1] % BLOCK or codes.shape[2] % BLOCK:

@@ -34,7 +34,7 @@ _LABEL = re.compile(
 
 
 def parameter_name(path: str) -> str:
-    """A parameter's path, ``part/part/part``, as it is called today."""
+    """A parameter's path, `part/part/part`, as it is called today."""
     return "/".join(_PARAMETERS.get(part, part) for part in path.split("/"))
 
 
@@ -88,7 +88,7 @@ def upgraded_settings(
 
 
 def _protocol(label: str) -> dict[str, Any]:
-    """What was measured, from words such as ``live1 luma, flat table``."""
+    """What was measured, from words such as `live1 luma, flat table`."""
     match = _LABEL.fullmatch(label)
     if match is None:
         raise ValueError(f"scores under {label!r}")

@@ -8,9 +8,9 @@ the block's edge), *self* and *inner* (the neighbour in the same block), down as
 One set of weights then serves all four cells alike, and none of it is spent on telling them apart.
 
 It also makes the convolution cheap. Take two blocks side by side, cells a, b and c, d, and z and e
-beyond them. With S, I and O the taps self, inner and outer, a becomes ``S a + I b + O z``,
-b ``S b + I a + O c``, and c and d are their mirror images. So sums and differences about the middle
-go apart: of ``u = z + e``, ``v = a + d`` and ``w = b + c`` one gets ::
+beyond them. With S, I and O the taps self, inner and outer, a becomes `S a + I b + O z`,
+b `S b + I a + O c`, and c and d are their mirror images. So sums and differences about the middle
+go apart: of `u = z + e`, `v = a + d` and `w = b + c` one gets ::
 
     a' + d' = S v + I w + O u = P + Q + R      P = (S + O + I)/2 (v + w)
     b' + c' = S w + I v + O w = P - Q          Q = (S + O - I)/2 (v - w),   R = O (u - v)
@@ -20,11 +20,11 @@ products, not twelve. As this holds down and across, the 16 cells of 2x2 blocks 
 instead of 144: as many as by Winograd's F(4x4, 3x3) for ordinary convolutions, but of nothing
 except sums and halves, so that no digits are lost.
 
-Cells are kept in groups, those of 2x2 blocks: ``(B, 4, 4, h, w, C)`` are the cells in row r and
-column c of group ``(i, j)``, at ``[:, r, c, i, j]``. So what is added up are whole pieces of
+Cells are kept in groups, those of 2x2 blocks: `(B, 4, 4, h, w, C)` are the cells in row r and
+column c of group `(i, j)`, at `[:, r, c, i, j]`. So what is added up are whole pieces of
 memory, which XLA's CPU back end does well, and one batched product of matrices does the rest.
 
-Beyond its borders a plane is continued by its mirror image, as tiles are (``tiles.py``); here that
+Beyond its borders a plane is continued by its mirror image, as tiles are (`tiles.py`); here that
 says no more than that a cell at the border is its own outer neighbour. So networks are trained on
 small patches without ever seeing what no picture holds.
 
@@ -56,14 +56,14 @@ _ROWS, _COLUMNS = (1, 3), (2, 4)
 
 
 def to_cells(plane: Array, side: int = CELL) -> Array:
-    """Planes ``(B, H, W)`` to cells of side by side pixels, read from their blocks' corners.
+    """Planes `(B, H, W)` to cells of side by side pixels, read from their blocks' corners.
 
     Args:
       plane: H and W multiples of twice the side.
       side: of a cell in pixels: half that of what the block grid repeats.
 
     Returns:
-      ``(B, H/side, W/side, side*side)``, in the plane's order.
+      `(B, H/side, W/side, side*side)`, in the plane's order.
     """
     batch, height, width = plane.shape
     down, across = height // (2 * side), width // (2 * side)
@@ -73,7 +73,7 @@ def to_cells(plane: Array, side: int = CELL) -> Array:
 
 
 def from_cells(cells: Array, side: int = CELL) -> Array:
-    """Inverse of :func:`to_cells`."""
+    """Inverse of `to_cells`."""
     batch, down, across, _ = cells.shape
     split = cells.reshape(batch, down // 2, 2, across // 2, 2, side, side)
     return _turn(split.transpose(0, 1, 2, 5, 3, 4, 6)).reshape(batch, side * down, side * across)
@@ -82,21 +82,21 @@ def from_cells(cells: Array, side: int = CELL) -> Array:
 def _turn(split: Array) -> Array:
     """Reverses the rows of lower cells and the columns of right ones; its own inverse.
 
-    ``(B, h, 2, side, w, 2, side)``: block, cell and pixel, down and across.
+    `(B, h, 2, side, w, 2, side)`: block, cell and pixel, down and across.
     """
     split = jnp.stack([split[:, :, 0], split[:, :, 1, ::-1]], axis=2)
     return jnp.stack([split[..., 0, :], split[..., 1, ::-1]], axis=5)
 
 
 def to_groups(cells: Array) -> Array:
-    """Cells ``(B, 4*h, 4*w, C)`` in the plane's order to groups ``(B, 4, 4, h, w, C)``."""
+    """Cells `(B, 4*h, 4*w, C)` in the plane's order to groups `(B, 4, 4, h, w, C)`."""
     batch, down, across, channels = cells.shape
     split = cells.reshape(batch, down // GROUP, GROUP, across // GROUP, GROUP, channels)
     return split.transpose(0, 2, 4, 1, 3, 5)
 
 
 def from_groups(groups: Array) -> Array:
-    """Inverse of :func:`to_groups`."""
+    """Inverse of `to_groups`."""
     batch, _, _, down, across, channels = groups.shape
     split = groups.transpose(0, 3, 1, 4, 2, 5)
     return split.reshape(batch, GROUP * down, GROUP * across, channels)
@@ -106,8 +106,8 @@ class Layer(NamedTuple):
     """A convolution's parameters as they are used, for each of B pictures.
 
     Attributes:
-      factors: ``(B, 36, C, D)``, as :func:`to_factors` makes them.
-      bias: ``(B, D)``.
+      factors: `(B, 36, C, D)`, as `to_factors` makes them.
+      bias: `(B, D)`.
     """
 
     factors: Array
@@ -115,14 +115,14 @@ class Layer(NamedTuple):
 
 
 class MirroredConv(nn.Module):
-    """The parameters of a 3x3 convolution of cells, to be used by :func:`convolve`.
+    """The parameters of a 3x3 convolution of cells, to be used by `convolve`.
 
     Apart from the cells, so that what they depend on is worked out once, not for every tile.
 
     Attributes:
       inputs: channels of the cells, C.
       features: output channels, D.
-      kernel_init: of ``kernel``, ``(3, 3, C, D)``: outer, self, inner, down and across.
+      kernel_init: of `kernel`, `(3, 3, C, D)`: outer, self, inner, down and across.
       dtype: computed in; parameters are float32.
     """
 
@@ -143,10 +143,10 @@ class MirroredConv(nn.Module):
 
         Args:
           pictures: how many, B.
-          weights: ``(B, K)``, how much of each of K further kernels, ``deltas``, is added to the
+          weights: `(B, K)`, how much of each of K further kernels, `deltas`, is added to the
             kernel of a picture; none if not given.
-          scale: ``(B, D)``, what the result is multiplied by; 1 if not given.
-          shift: ``(B, D)``, what is then added to it; 0 if not given.
+          scale: `(B, D)`, what the result is multiplied by; 1 if not given.
+          shift: `(B, D)`, what is then added to it; 0 if not given.
         """
         shape = (3, 3, self.inputs, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
@@ -177,13 +177,13 @@ def apply(
 
     Args:
       layer: the parameters, in whose dtype it is computed.
-      groups: ``(B, 4, 4, h, w, C)``.
+      groups: `(B, 4, 4, h, w, C)`.
       residual: added to the result: anything that broadcasts to it.
       slope: of the ReLU below zero; 1, and there is none.
       inside: leave out the blocks at the border, instead of continuing them.
 
     Returns:
-      ``(B, 4, 4, h, w, D)``, or one less than h and w.
+      `(B, 4, 4, h, w, D)`, or one less than h and w.
     """
     dtype = layer.bias.dtype
     groups, residual = (jnp.asarray(each, dtype) for each in (groups, residual))
@@ -203,13 +203,13 @@ def convolve(groups: Array, factors: Array, slope: float, inside: bool = False) 
     """Leaky ReLU, then mirrored convolution.
 
     Args:
-      groups: ``(B, 4, 4, h, w, C)``; their mirror images are taken to surround them.
-      factors: ``(B, 36, C, D)``, as :func:`to_factors` makes them.
+      groups: `(B, 4, 4, h, w, C)`; their mirror images are taken to surround them.
+      factors: `(B, 36, C, D)`, as `to_factors` makes them.
       slope: of the ReLU below zero, at most 1.
       inside: leave out the blocks at the border.
 
     Returns:
-      ``(B, 4, 4, h, w, D)``, or ``(B, 4, 4, h - 1, w - 1, D)`` inside.
+      `(B, 4, 4, h, w, D)`, or `(B, 4, 4, h - 1, w - 1, D)` inside.
     """
     terms = _terms(_rectified(groups, slope), inside)
     products = jnp.einsum("btnc,btcd->btnd", _as_matrices(terms), factors)
@@ -248,7 +248,7 @@ convolve.defvjp(_forward, _backward)
 
 
 def to_factors(kernel: Array) -> Array:
-    """Matrices ``(B, 36, C, D)`` of kernels ``(B, 3, 3, C, D)``: what terms are multiplied by.
+    """Matrices `(B, 36, C, D)` of kernels `(B, 3, 3, C, D)`: what terms are multiplied by.
 
     Halves of them down and across, so that cells are sums of the products.
     """
@@ -263,7 +263,7 @@ def to_factors(kernel: Array) -> Array:
 
 
 def _terms(groups: Array, inside: bool) -> Array:
-    """What the 36 matrices are applied to, ``(B, 6, 6, h, w, C)``, in the order of the matrices."""
+    """What the 36 matrices are applied to, `(B, 6, 6, h, w, C)`, in the order of the matrices."""
     for place, group in (_COLUMNS, _ROWS):
         z, a, b, c, d, e = _neighbours(groups, place, group, inside=inside)
         six = []
@@ -278,7 +278,7 @@ def _neighbours(groups: Array, place: int, group: int, *, inside: bool) -> list[
     """The four cells of every group along an axis, and those before and after them.
 
     Args:
-      groups: ``(B, 4, 4, h, w, C)``, or with what took the place of the fours.
+      groups: `(B, 4, 4, h, w, C)`, or with what took the place of the fours.
       place: the axis of a cell's place in its group.
       group: the axis of groups.
       inside: of the blocks but those at the border, which are half a group further on.
@@ -299,13 +299,13 @@ def _neighbours(groups: Array, place: int, group: int, *, inside: bool) -> list[
 
 
 def _as_matrices(values: Array) -> Array:
-    """``(B, 6, 6, h, w, C)`` to ``(B, 36, h*w, C)``."""
+    """`(B, 6, 6, h, w, C)` to `(B, 36, h*w, C)`."""
     batch, channels = values.shape[0], values.shape[-1]
     return values.reshape(batch, 36, -1, channels)
 
 
 def _collect(products: Array) -> Array:
-    """The 36 products ``(B, 6, 6, h, w, D)`` to the cells of groups."""
+    """The 36 products `(B, 6, 6, h, w, D)` to the cells of groups."""
     for axis in (1, 2):
         p, q, r, s, t, u = jnp.moveaxis(products, axis, 0)
         outer, inner = (p + q + r, s + t + u), (p - q, s - t)  # sums about the middle, differences
@@ -315,7 +315,7 @@ def _collect(products: Array) -> Array:
 
 
 def _spread(groups: Array) -> Array:
-    """Transpose of :func:`_collect`: gradients of cells to those of the products."""
+    """Transpose of `_collect`: gradients of cells to those of the products."""
     for axis in (1, 2):
         a, b, c, d = jnp.moveaxis(groups, axis, 0)
         six = []

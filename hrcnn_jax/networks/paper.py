@@ -20,7 +20,7 @@ class PaperArchitecture(Architecture):
     stages: tuple[str, ...] = hrcnn.STAGES
 
     def fold(self, module: Any, params: Any) -> tuple[Any, Any]:
-        """Codes to the first ReLU in one convolution (see :mod:`hrcnn_jax.networks.folding`)."""
+        """Codes to the first ReLU in one convolution (see `hrcnn_jax.networks.folding`)."""
         return folding.fold(module, params)
 
     def retarget(self, params: Any, old: Mapping[str, Any], new: Mapping[str, Any]) -> Any:

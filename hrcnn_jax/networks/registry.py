@@ -15,7 +15,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "compact": Architecture(Compact, is_faithful=True),
     "chroma": ChromaArchitecture(),
 }
-"""What ``--architecture`` knows; the first is what is trained unless another is asked for."""
+"""What `--architecture` knows; the first is what is trained unless another is asked for."""
 
 DEFAULT = next(iter(ARCHITECTURES))
 
@@ -24,7 +24,7 @@ def get(name: str) -> Architecture:
     """An architecture by name.
 
     Args:
-      name: a key of ``ARCHITECTURES``, or ``package.module:NAME`` of an :class:`Architecture` or of
+      name: a key of `ARCHITECTURES`, or `package.module:NAME` of an `Architecture` or of
         a Flax module class, which is then taken for one of planes.
 
     Raises:

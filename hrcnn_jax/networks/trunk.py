@@ -37,13 +37,13 @@ SLOPE = 0.1
 
 
 def describe_table(table: Array) -> Array:
-    """Quantisation steps ``(B, 8, 8)`` as 64 well-scaled features ``(B, 64)``."""
+    """Quantisation steps `(B, 8, 8)` as 64 well-scaled features `(B, 64)`."""
     steps = table.reshape(table.shape[0], BLOCK**2).astype(jnp.float32)
     return 0.3 * (jnp.log2(steps) - 4.0)
 
 
 def usual_error(table: Array) -> Array:
-    """About how large a table's errors are, ``(B, 1, 1)``: they grow as the root of its steps."""
+    """About how large a table's errors are, `(B, 1, 1)`: they grow as the root of its steps."""
     mean = jnp.mean(table.astype(jnp.float32), axis=(1, 2), keepdims=True)
     return jnp.sqrt(mean / MEAN_STEP)
 
@@ -61,11 +61,11 @@ def bounded_correction(correction: Array, steps: Array) -> Array:
     """A correction of planes, its coefficients bounded.
 
     Args:
-      correction: ``(..., H, W)`` in levels of 255.
-      steps: ``(..., 1, 1, 8, 8)`` quantisation steps, float32.
+      correction: `(..., H, W)` in levels of 255.
+      steps: `(..., 1, 1, 8, 8)` quantisation steps, float32.
 
     Returns:
-      ``(..., H, W)`` in units of pixels in [0, 1].
+      `(..., H, W)` in units of pixels in [0, 1].
     """
     bounded = bound(transform.dct(transform.to_blocks(correction)), steps)
     return transform.from_blocks(transform.idct(bounded)) / MAX_SAMPLE
@@ -78,7 +78,7 @@ def halo(blocks: int) -> int:
 
 
 class KernelWeights(nn.Module):
-    """How much of each of K deltas the conditioning asks for: ``(B, K)`` float32 in [-1, 1]."""
+    """How much of each of K deltas the conditioning asks for: `(B, K)` float32 in [-1, 1]."""
 
     kernels: int
 
@@ -133,7 +133,7 @@ def prepare(
     """All that depends on the conditioning alone; to be called once by a Flax module.
 
     Args:
-      conditioning: ``(B, F)``, what is known of each picture's tables.
+      conditioning: `(B, F)`, what is known of each picture's tables.
       width: channels of the residual blocks.
       blocks: how many residual blocks.
       kernels: deltas of every residual convolution; 0 for none.
@@ -155,10 +155,10 @@ def prepare(
 
 
 def run(layers: Layers, cells: Array, *, inside: bool) -> Array:
-    """From cells ``(B, h, w, C)`` in a plane's order to cells of other channels, float32.
+    """From cells `(B, h, w, C)` in a plane's order to cells of other channels, float32.
 
     Inside, every residual block leaves out a block on every side, as far as its two convolutions
-    reach, and the tail another: ``halo`` blocks in all.
+    reach, and the tail another: `halo` blocks in all.
     """
     down, across = cells.shape[1:3]
     reach = 2 * len(layers.residuals) + 2

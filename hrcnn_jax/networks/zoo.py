@@ -46,7 +46,7 @@ class Network:
 
     @property
     def table(self) -> NDArray[np.int32] | None:
-        """The only quantisation table ``(8, 8)`` it serves; None if it serves any."""
+        """The only quantisation table `(8, 8)` it serves; None if it serves any."""
         return self.architecture.table(self.card.options)
 
 
@@ -54,9 +54,9 @@ def load(model: str | os.PathLike[str] = DEFAULT, *, dtype: str = "float32") -> 
     """Loads a network.
 
     Args:
-      model: a released network's name, a weights file (``.safetensors``), or the folder of a
+      model: a released network's name, a weights file (`.safetensors`), or the folder of a
         training run, whose best weights are taken.
-      dtype: what convolutions compute in, ``float32`` or ``bfloat16``.
+      dtype: what convolutions compute in, `float32` or `bfloat16`.
 
     Raises:
       ModelError: if there is no such network, or its file cannot be used.
@@ -72,7 +72,7 @@ def load(model: str | os.PathLike[str] = DEFAULT, *, dtype: str = "float32") -> 
 
 
 def find(model: str) -> tuple[str, Path]:
-    """The name and the weights file of what :func:`load` takes.
+    """The name and the weights file of what `load` takes.
 
     Raises:
       ModelError: if there is no such file.

@@ -31,9 +31,9 @@ class Plane(NamedTuple):
     """A component's pixels on their way into a picture.
 
     Attributes:
-      strips: from the top down, of full rows, at least ``size`` together, near [0, 1].
+      strips: from the top down, of full rows, at least `size` together, near [0, 1].
       size: height and width in samples.
-      factor: how many times coarser than the picture, ``(down, across)``.
+      factor: how many times coarser than the picture, `(down, across)`.
     """
 
     strips: Iterator[NDArray[np.float32]]
@@ -62,7 +62,7 @@ def assemble(
       guidance: how much detail of luma goes into subsampled chroma: 0, none, to 1.
 
     Returns:
-      ``(H, W)`` gray, ``(H, W, 3)`` RGB, or ``(H, W, 4)`` CMYK in which the largest value is full
+      `(H, W)` gray, `(H, W, 3)` RGB, or `(H, W, 4)` CMYK in which the largest value is full
       ink, as stored: not turned by an EXIF orientation.
     """
     rows = [Rows(plane.size, plane.strips) for plane in planes]
@@ -85,7 +85,7 @@ def assemble(
 
 
 def _finish_gray(picture: NDArray[np.generic], rows: Rows) -> None:
-    """Fills a picture ``(H, W)``; nothing that would be worth a program."""
+    """Fills a picture `(H, W)`; nothing that would be worth a program."""
     height, width = picture.shape
     white = np.float32(LARGEST[picture.dtype.name])
     for top in range(0, height, TILE):

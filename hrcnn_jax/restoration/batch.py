@@ -57,7 +57,7 @@ def plan(
     """Finds the files that are meant, and a place for each.
 
     Args:
-      inputs: files, patterns such as ``*.jpg`` that the shell left alone, and folders.
+      inputs: files, patterns such as `*.jpg` that the shell left alone, and folders.
       folder: where results go. A file of an input folder keeps its place below that folder.
       suffixes: of the files that are written for each, its target's first.
       recursive: whether folders may be given.

@@ -11,11 +11,11 @@ def side_by_side(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray
     """Two pictures next to each other, a white gap between them.
 
     Args:
-      before: ``(H, W)`` gray or ``(H, W, 3)`` RGB.
+      before: `(H, W)` gray or `(H, W, 3)` RGB.
       after: as high and wide; gray is made RGB if the other is.
 
     Returns:
-      ``(H, 2*W + GAP)`` or ``(H, 2*W + GAP, 3)`` uint8.
+      `(H, 2*W + GAP)` or `(H, 2*W + GAP, 3)` uint8.
 
     Raises:
       ValueError: if the sizes differ.

@@ -28,7 +28,7 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def lean() -> dict[str, str] | None:
-    """``jit``'s compiler options for programs that run on every core at once, a tile on each.
+    """`jit`'s compiler options for programs that run on every core at once, a tile on each.
 
     On a CPU, XLA's back end orders operations so that some can run beside others, for which it
     keeps twice as much memory; a tile's should stay in its core's cache. LLVM's first level of
@@ -47,13 +47,13 @@ def lean() -> dict[str, str] | None:
 
 
 def program(function: Callable[..., Array], **options: Any) -> Callable[..., Array]:
-    """``jit`` with the options of :func:`lean`, which are asked for at the first call only.
+    """`jit` with the options of `lean`, which are asked for at the first call only.
 
     Importing a module must not start JAX's back end: the user may yet choose one.
 
     Args:
       function: to be compiled; not to be called by another that is.
-      options: of ``jit``.
+      options: of `jit`.
     """
 
     @cache
@@ -66,7 +66,7 @@ def program(function: Callable[..., Array], **options: Any) -> Callable[..., Arr
 def keep_programs() -> None:
     """Has XLA's programs kept in the user's cache folder, from one start to the next.
 
-    Where the environment names a folder (``JAX_COMPILATION_CACHE_DIR``) it is that, as it is:
+    Where the environment names a folder (`JAX_COMPILATION_CACHE_DIR`) it is that, as it is:
     whoever names it answers for it. Where none can be written to, nothing is kept, nor where others
     could have put programs, which is said in a line. JAX names programs by what they compute and by
     its own version.
@@ -94,7 +94,7 @@ def exposure(folder: Path) -> str | None:
 
     Programs are native code: whoever can exchange one has it run. So the folder has to be the
     user's own, written to by nobody else, and so has every folder above it, but for those of the
-    administrator and those where only owners may rename (such as ``/tmp``), up to one that nobody
+    administrator and those where only owners may rename (such as `/tmp`), up to one that nobody
     else may enter. A folder that others can only read is closed to them.
 
     Raises:

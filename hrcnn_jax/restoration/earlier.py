@@ -27,7 +27,7 @@ class Damaged(NamedTuple):
     history: History | None
 
     def cropped(self, picture: NDArray[Any]) -> NDArray[Any]:
-        """A picture ``(H, W, ...)`` of the compression as the file shows it."""
+        """A picture `(H, W, ...)` of the compression as the file shows it."""
         top, left = self.offset
         return picture[top:, left:]
 

@@ -39,7 +39,7 @@ _KNOWN_TABLES = 8
 """Tables of which we keep what networks make of them: a folder's files mostly share some."""
 
 _SHARED = 4
-"""Networks that :func:`restore` keeps."""
+"""Networks that `restore` keeps."""
 
 
 class Restorer:
@@ -68,12 +68,12 @@ class Restorer:
             faithful mix stays faithful. Subsampled chroma follows the detail of luma as far.
           chroma: the network that restores 4:2:0 chroma beside one that serves any table; None
             has each plane restored by itself.
-          history: ``auto`` looks for an earlier compression that did the damage, and restores from
-            its codes where it can be proved; ``off`` believes the file's own.
+          history: `auto` looks for an earlier compression that did the damage, and restores from
+            its codes where it can be proved; `off` believes the file's own.
 
         Raises:
           ModelError: if there is no such network, or one is of the other's kind.
-          ValueError: if the strength is outside 0-1, there is no such history, or ``faithful`` is
+          ValueError: if the strength is outside 0-1, there is no such history, or `faithful` is
             off for a network that is faithful by construction.
         """
         if not 0.0 <= strength <= 1.0:
@@ -102,7 +102,7 @@ class Restorer:
         return _made_again, (self.network, self._faithful, self.strength, chroma, self.history)
 
     def serves(self, table: ArrayLike) -> bool:
-        """Whether the network knows planes with this quantisation table ``(8, 8)``."""
+        """Whether the network knows planes with this quantisation table `(8, 8)`."""
         own = self.network.table
         return own is None or np.array_equal(own, table)
 
@@ -110,11 +110,11 @@ class Restorer:
         """Restores one plane of codes.
 
         Args:
-          codes: ``(hb, wb, 8, 8)`` integers, natural order ``[v, u]``.
-          table: ``(8, 8)`` quantisation steps.
+          codes: `(hb, wb, 8, 8)` integers, natural order `[v, u]`.
+          table: `(8, 8)` quantisation steps.
 
         Returns:
-          Pixels ``(8*hb, 8*wb)`` float32, neither clipped to [0, 1] nor rounded.
+          Pixels `(8*hb, 8*wb)` float32, neither clipped to [0, 1] nor rounded.
 
         Raises:
           ValueError: if the shapes are others, or the network does not know the table.
@@ -163,7 +163,7 @@ class Restorer:
     def _chroma_strips(
         self, file: JpegFile, luma: Iterator[NDArray[np.float32]]
     ) -> Iterator[NDArray[np.float32]]:
-        """Cb and Cr at the picture's size, in strips ``(16*n, 16*wb, 2)``."""
+        """Cb and Cr at the picture's size, in strips `(16*n, 16*wb, 2)`."""
         y, cb, cr = file.components[:3]
         down, across = cb.codes.shape[:2]
         rows = tiles.Rows((BLOCK * y.codes.shape[0], BLOCK * y.codes.shape[1]), luma)
@@ -222,11 +222,11 @@ class Restorer:
             already read; or a list or tuple of them, of which each is read while the one before
             it is restored.
           max_pixels: refuse larger pictures; None for no limit.
-          depth: of the result's samples: ``uint8`` and ``uint16`` use the type's whole range,
-            ``float32`` is in [0, 1].
+          depth: of the result's samples: `uint8` and `uint16` use the type's whole range,
+            `float32` is in [0, 1].
 
         Returns:
-          ``(H, W)`` of a grayscale file, ``(H, W, 3)`` RGB of a colour file, ``(H, W, 4)`` of a
+          `(H, W)` of a grayscale file, `(H, W, 3)` RGB of a colour file, `(H, W, 4)` of a
           CMYK file, the largest value being full ink; as stored: not turned by an EXIF
           orientation. Of a list or tuple, the list of them.
 
@@ -276,7 +276,7 @@ class _Programs:
     def __init__(
         self, network: Network, restore_tile: Callable[..., Array], mode: dict[str, Any]
     ) -> None:
-        """Of a network and what restores its tiles, in a mode of :class:`Restorer`."""
+        """Of a network and what restores its tiles, in a mode of `Restorer`."""
         self.network = network
         module, self._params = network.architecture.fold(network.module, network.params)
         self.halo: int = module.halo
@@ -325,15 +325,15 @@ def restore(
     """Restores a JPEG file, or several.
 
     The few networks asked for last stay loaded and compiled, and programs are kept on disk as the
-    commands keep them (:func:`hrcnn_jax.restoration.compilation.keep_programs`).
+    commands keep them (`hrcnn_jax.restoration.compilation.keep_programs`).
 
     Args:
-      source: as that of :meth:`Restorer.restore`.
+      source: as that of `Restorer.restore`.
       model: a released network's name, a weights file, or the folder of a training run.
-      depth: of the result's samples: ``uint8``, ``uint16`` or ``float32``.
+      depth: of the result's samples: `uint8`, `uint16` or `float32`.
 
     Returns:
-      ``(H, W)`` of a grayscale file, ``(H, W, 3)`` RGB of a colour file, ``(H, W, 4)`` of a CMYK
+      `(H, W)` of a grayscale file, `(H, W, 3)` RGB of a colour file, `(H, W, 4)` of a CMYK
       file; of a list or tuple, the list of them.
 
     Raises:
@@ -358,7 +358,7 @@ def _shared(model: str, changed: int) -> Restorer:
 def decode(source: Source, *, depth: Depth = "uint8") -> NDArray[Any]:
     """Decodes a JPEG file plainly, with this package's own colour and upsampling.
 
-    Args and returns as :meth:`Restorer.restore`, of one file.
+    Args and returns as `Restorer.restore`, of one file.
 
     Raises:
       JpegError: if the file cannot be read.
@@ -378,7 +378,7 @@ def _plain(part: Component) -> Iterator[NDArray[np.float32]]:
 
 @compilation.program
 def _plain_tile(codes: Array, table: Array) -> Array:
-    """Pixels ``(8*h, 8*w)`` of codes ``(h, w, 8, 8)``, not clipped: faithful to them."""
+    """Pixels `(8*h, 8*w)` of codes `(h, w, 8, 8)`, not clipped: faithful to them."""
     return transform.decode(codes, table, clip=False)
 
 
@@ -391,21 +391,21 @@ def restore_plane(
     faithful: bool = True,
     strength: float = 1.0,
 ) -> Array:
-    """Restores one plane of codes: what :meth:`Restorer.restore_codes` does, without its tiles.
+    """Restores one plane of codes: what `Restorer.restore_codes` does, without its tiles.
 
-    Pure, for ``jit``, ``vmap`` and ``grad`` in programs of your own; memory grows with the plane.
+    Pure, for `jit`, `vmap` and `grad` in programs of your own; memory grows with the plane.
 
     Args:
-      module: a network's architecture, such as ``hrcnn_jax.load().module``.
+      module: a network's architecture, such as `hrcnn_jax.load().module`.
       params: its parameters.
-      codes: ``(hb, wb, 8, 8)`` integers, natural order ``[v, u]``.
-      table: ``(8, 8)`` quantisation steps; an architecture that serves one table ignores it
+      codes: `(hb, wb, 8, 8)` integers, natural order `[v, u]`.
+      table: `(8, 8)` quantisation steps; an architecture that serves one table ignores it
         where the network is concerned.
       faithful: project onto the planes that quantise to exactly these codes.
       strength: 0 gives the plain decode, 1 the restored plane.
 
     Returns:
-      Pixels ``(8*hb, 8*wb)`` float32 near [0, 1], neither clipped nor rounded.
+      Pixels `(8*hb, 8*wb)` float32 near [0, 1], neither clipped nor rounded.
     """
     down, across = codes.shape[:2]
     halo = module.halo
@@ -421,8 +421,8 @@ Prepared = tuple[dict[str, Any], dict[str, Any]]
 def prepare(module: nn.Module, params: Any, *tables: ArrayLike) -> Prepared:
     """What a network is called with for all tiles of a picture; pure and jit-able.
 
-    Networks that serve every table have a method ``prepare``: it makes of parameters and tables the
-    ``layers`` that they compute with, which is worth doing once, not for every tile.
+    Networks that serve every table have a method `prepare`: it makes of parameters and tables the
+    `layers` that they compute with, which is worth doing once, not for every tile.
 
     Args:
       module: an architecture.
@@ -448,14 +448,14 @@ def restore_tile(
 
     Args:
       module: an architecture, of halo c.
-      prepared: by :func:`prepare`, for the table.
-      codes: ``(h + 2c, w + 2c, 8, 8)`` integers: a tile and c blocks on every side.
-      table: ``(8, 8)`` quantisation steps.
+      prepared: by `prepare`, for the table.
+      codes: `(h + 2c, w + 2c, 8, 8)` integers: a tile and c blocks on every side.
+      table: `(8, 8)` quantisation steps.
       faithful: whether to project onto the codes.
       strength: from 0, the plain decode, to 1.
 
     Returns:
-      Pixels ``(8*h, 8*w)`` float32, not clipped.
+      Pixels `(8*h, 8*w)` float32, not clipped.
     """
     halo = module.halo
     codes = codes.astype(jnp.float32)
@@ -486,17 +486,17 @@ def restore_chroma_tile(
     """Restores the inside of a tile of 4:2:0 chroma at the picture's size; pure and jit-able.
 
     Args:
-      module: a :class:`hrcnn_jax.networks.chroma.Chroma`, of halo c.
-      prepared: by :func:`prepare`, for the tables.
-      codes: ``(2, h + 2c, w + 2c, 8, 8)`` integers of Cb and Cr: a tile and c blocks around it.
-      luma: ``(16*(h + 2c), 16*(w + 2c))``, restored.
-      tables: ``(2, 8, 8)`` quantisation steps.
-      luma_table: ``(8, 8)``.
+      module: a `hrcnn_jax.networks.chroma.Chroma`, of halo c.
+      prepared: by `prepare`, for the tables.
+      codes: `(2, h + 2c, w + 2c, 8, 8)` integers of Cb and Cr: a tile and c blocks around it.
+      luma: `(16*(h + 2c), 16*(w + 2c))`, restored.
+      tables: `(2, 8, 8)` quantisation steps.
+      luma_table: `(8, 8)`.
       faithful: whether a mix is made to agree with the codes, as the network's result does.
       strength: from 0, the plain decode, to 1.
 
     Returns:
-      Pixels ``(16*h, 16*w, 2)`` float32, not clipped.
+      Pixels `(16*h, 16*w, 2)` float32, not clipped.
     """
     planes = jnp.moveaxis(transform.from_blocks(codes.astype(jnp.float32)), 0, -1)
     variables, layers = prepared

@@ -52,14 +52,14 @@ def strips(
     """Decodes a plane of codes tile by tile, from its top down.
 
     Args:
-      codes: ``(hb, wb, 8, 8)``.
-      decode_tile: gives the pixels ``(8*side, 8*side)`` inside a tile of codes
-        ``(side + 2*halo, side + 2*halo, 8, 8)``.
+      codes: `(hb, wb, 8, 8)`.
+      decode_tile: gives the pixels `(8*side, 8*side)` inside a tile of codes
+        `(side + 2*halo, side + 2*halo, 8, 8)`.
       halo: blocks that a tile needs on every side.
       side: of a tile in blocks.
 
     Yields:
-      The next rows of the plane's pixels, ``(8*n, 8*wb)`` float32.
+      The next rows of the plane's pixels, `(8*n, 8*wb)` float32.
     """
     yield from cover(
         codes.shape[:2],
@@ -86,12 +86,12 @@ def cover(
       size: blocks down and across.
       cut: gives what a tile is decoded from, given the row and column of its first block. Called
         for one tile after another, on the caller's thread.
-      decode: gives the tile's pixels ``(block*side, block*side, ...)``.
+      decode: gives the tile's pixels `(block*side, block*side, ...)`.
       side: of a tile in blocks.
       block: side of a block in pixels.
 
     Yields:
-      The next rows of pixels, ``(block*n, block*size[1], ...)`` float32.
+      The next rows of pixels, `(block*n, block*size[1], ...)` float32.
     """
     down, across = size
     tops, lefts = range(0, down, side), range(0, across, side)
@@ -119,14 +119,14 @@ class Rows:
     """The rows of a plane that arrives in strips; keeps only those that may be asked for again."""
 
     def __init__(self, size: tuple[int, int], strips: Iterator[NDArray[np.float32]]) -> None:
-        """A plane of ``size`` pixels, down and across; what strips hold beyond it is left out."""
+        """A plane of `size` pixels, down and across; what strips hold beyond it is left out."""
         self._height, self._width = size
         self._strips = strips
         self._held = np.empty((0, self._width), np.float32)
         self._first = 0
 
     def take(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Pixels ``(len(rows), len(columns))``, the plane's borders repeated beyond them.
+        """Pixels `(len(rows), len(columns))`, the plane's borders repeated beyond them.
 
         The first of the rows must not decrease from call to call.
         """
@@ -144,15 +144,15 @@ class Rows:
 
 
 def surrounded(codes: _Codes, corner: tuple[int, int], size: tuple[int, int], halo: int) -> _Codes:
-    """A tile of :func:`window` and as many blocks more on every side."""
+    """A tile of `window` and as many blocks more on every side."""
     first = corner[0] - halo, corner[1] - halo
     return window(codes, first, (size[0] + 2 * halo, size[1] + 2 * halo))
 
 
 def mirrored(count: int, start: int, stop: int) -> NDArray[np.intp]:
-    """Which of ``count`` samples stand from start to stop in a row continued by its mirror image.
+    """Which of `count` samples stand from start to stop in a row continued by its mirror image.
 
-    No index is below ``start``, so that rows before it need not be kept; those that would be stand
+    No index is below `start`, so that rows before it need not be kept; those that would be stand
     further beyond the end than anything that start lies before it.
     """
     period, offset = np.divmod(np.arange(start, stop), count)
@@ -166,12 +166,12 @@ def window(codes: _Codes, corner: tuple[int, int], size: tuple[int, int]) -> _Co
     functions are even or odd about the block's middle).
 
     Args:
-      codes: ``(hb, wb, 8, 8)``, of NumPy or JAX.
+      codes: `(hb, wb, 8, 8)`, of NumPy or JAX.
       corner: row and column of the first block; may lie outside.
       size: blocks down and across.
 
     Returns:
-      ``(*size, 8, 8)``.
+      `(*size, 8, 8)`.
     """
     rows, row_signs = _mirror(codes.shape[0], corner[0], size[0])
     columns, column_signs = _mirror(codes.shape[1], corner[1], size[1])

@@ -3,7 +3,7 @@
 Component planes, before they are rounded, have to give back every code: that is what faithful
 means. A picture as written gives back fewer, since rounding, colour conversion and resampling of
 chroma all move its samples after the planes were made to agree. Written in NumPy, in float64 and
-apart from :mod:`hrcnn_jax.jpeg.transform`, to be a second opinion.
+apart from `hrcnn_jax.jpeg.transform`, to be a second opinion.
 
 Source: ITU-T T.81, clauses A.3.1, A.3.3 and A.3.4; T.871 clause 7 for the colours.
 """
@@ -32,7 +32,7 @@ _ROWS = 384
 _FREQUENCY, _SAMPLE = np.mgrid[:8, :8]
 BASIS = np.cos((2 * _SAMPLE + 1) * _FREQUENCY * np.pi / 16) / 2
 BASIS[0] /= np.sqrt(2)
-"""The DCT of eight samples, ``[frequency, sample]``."""
+"""The DCT of eight samples, `[frequency, sample]`."""
 
 
 @dataclass
@@ -69,7 +69,7 @@ def names(file: JpegFile) -> tuple[str, ...]:
 
 
 def codes_of(plane: NDArray[Any], table: NDArray[Any]) -> NDArray[np.float64]:
-    """Codes ``(h, w, 8, 8)`` of a plane of samples ``(8*h, 8*w)`` from 0 to 255."""
+    """Codes `(h, w, 8, 8)` of a plane of samples `(8*h, 8*w)` from 0 to 255."""
     height, width = plane.shape
     by_rows = BASIS @ (plane.astype(np.float64) - 128).reshape(height // 8, 8, width)
     blocks = by_rows.reshape(height // 8, 8, width // 8, 8) @ BASIS.T
@@ -103,7 +103,7 @@ def of_picture(file: JpegFile, picture: NDArray[Any]) -> list[Tally]:
 
     Args:
       file: the file the picture was restored from.
-      picture: of any depth, as :func:`hrcnn_jax.assembly.assemble` makes it.
+      picture: of any depth, as `hrcnn_jax.restoration.assembly.assemble` makes it.
     """
     scale = 255 / LARGEST[picture.dtype.name]
     tallies = [Tally() for _ in file.components]

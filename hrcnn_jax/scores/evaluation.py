@@ -52,7 +52,7 @@ class EvaluationError(ValueError):
 class Picture(NamedTuple):
     """Samples uint8, and where they are from.
 
-    A plane ``(H, W)``, H and W multiples of 8, or an RGB picture ``(H, W, 3)`` of any size.
+    A plane `(H, W)`, H and W multiples of 8, or an RGB picture `(H, W, 3)` of any size.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Result(NamedTuple):
 
 
 def samples_of(picture: NDArray[np.uint8], planes: str, name: str) -> NDArray[np.uint8]:
-    """A plane of ``MEASURED`` of an RGB picture, cropped to multiples of 8, or ``COLOUR``: all."""
+    """A plane of `MEASURED` of an RGB picture, cropped to multiples of 8, or `COLOUR`: all."""
     if planes == COLOUR:
         return picture
     height, width = (side // 8 * 8 for side in picture.shape[:2])
@@ -98,7 +98,7 @@ def to_pixels(plane: NDArray[np.uint8]) -> NDArray[np.float32]:
 def make_codes(
     plane: NDArray[np.uint8], quality: int, base: NDArray[np.int32] = LUMINANCE
 ) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
-    """Codes ``(H/8, W/8, 8, 8)`` of a plane ``(H, W)``, and their table ``(8, 8)``."""
+    """Codes `(H/8, W/8, 8, 8)` of a plane `(H, W)`, and their table `(8, 8)`."""
     table = quality_table(quality, base)
     padded = _padded(to_pixels(plane))
     codes = np.asarray(_encode(padded, table)).astype(np.int16)
@@ -106,7 +106,7 @@ def make_codes(
 
 
 def decode_plainly(codes: NDArray[np.int16], table: NDArray[Any]) -> NDArray[np.float32]:
-    """Pixels ``(8*hb, 8*wb)`` float32 in [0, 1] of codes ``(hb, wb, 8, 8)``."""
+    """Pixels `(8*hb, 8*wb)` float32 in [0, 1] of codes `(hb, wb, 8, 8)`."""
     pixels = np.asarray(_decode(_padded(codes, UNIT // 8), table))
     return pixels[: 8 * codes.shape[0], : 8 * codes.shape[1]]
 
@@ -120,14 +120,14 @@ _decode = jax.jit(transform.decode)
 
 
 def _padded(values: NDArray[Any], unit: int = UNIT) -> NDArray[Any]:
-    """Arrays ``(H, W, ...)``, zeros below and to the right, up to multiples of a unit."""
+    """Arrays `(H, W, ...)`, zeros below and to the right, up to multiples of a unit."""
     margins = [(0, -side % unit) for side in values.shape[:2]]
     return np.pad(values, [*margins, *[(0, 0)] * (values.ndim - 2)])
 
 
 @jax.jit
 def _compare(size: Array, original: Array, plain: Array, restored: Array) -> dict[str, Array]:
-    """Scores of padded planes ``(H, W, C)``; ``size`` is that of what counts, down and across."""
+    """Scores of padded planes `(H, W, C)`; `size` is that of what counts, down and across."""
 
     def inside(shape: tuple[int, ...], margin: int) -> Array:
         down, across = (
@@ -156,7 +156,7 @@ def compare(
 ) -> dict[str, float]:
     """PSNR in dB and SSIM (at most 1) of two pictures, rounded to 8 bits here.
 
-    Pictures are ``(H, W)`` or ``(H, W, 3)``: then PSNR is of all samples, SSIM the planes' mean.
+    Pictures are `(H, W)` or `(H, W, 3)`: then PSNR is of all samples, SSIM the planes' mean.
 
     Raises:
       ValueError: if a side is shorter than SSIM's window.
@@ -170,7 +170,7 @@ def compare(
 
 
 def score(original: NDArray[Any], plain: NDArray[Any], restored: NDArray[Any]) -> Scores:
-    """All scores of a restored picture; each ``(H, W)`` or ``(H, W, 3)`` in [0, 1]."""
+    """All scores of a restored picture; each `(H, W)` or `(H, W, 3)` in [0, 1]."""
     scores = compare(original, plain, restored)
     for before, after, gain in (PSNR, SSIM, PAPER_SSIM):
         # Two perfect pictures have infinite PSNR, and their difference is no number.
@@ -180,7 +180,7 @@ def score(original: NDArray[Any], plain: NDArray[Any], restored: NDArray[Any]) -
 
 
 def as_file(samples: NDArray[np.uint8], **options: Any) -> bytes:
-    """A plane ``(H, W)`` as a grayscale, RGB ``(H, W, 3)`` as a colour JPEG file, by Pillow."""
+    """A plane `(H, W)` as a grayscale, RGB `(H, W, 3)` as a colour JPEG file, by Pillow."""
     file = io.BytesIO()
     Image.fromarray(samples).save(file, "JPEG", **options)
     return file.getvalue()
@@ -208,13 +208,13 @@ class Attempt(NamedTuple):
 def attempt_plane(
     restorer: Restorer, plane: NDArray[np.uint8], quality: int, base: NDArray[np.int32]
 ) -> Attempt:
-    """Restores a plane ``(H, W)`` from exact codes."""
+    """Restores a plane `(H, W)` from exact codes."""
     codes, table = make_codes(plane, quality, base)
     return Attempt(decode_plainly(codes, table), restorer.restore_codes(codes, table))
 
 
 def attempt_colour(restorer: Restorer, picture: NDArray[np.uint8], quality: int) -> Attempt:
-    """Restores an RGB picture ``(H, W, 3)`` from a JPEG file with Annex K's tables."""
+    """Restores an RGB picture `(H, W, 3)` from a JPEG file with Annex K's tables."""
     file = as_file(picture, quality=quality, subsampling="4:2:0")
     return Attempt(to_pixels(decode_by_pillow(file)), to_pixels(restorer.restore(file)))
 
@@ -267,7 +267,7 @@ def measure(
     *,
     times: bool = False,
 ) -> list[Result]:
-    """Every network at each of its qualities; arguments as for :func:`evaluate`."""
+    """Every network at each of its qualities; arguments as for `evaluate`."""
     results = []
     total = len(pictures) * sum(len(qualities) for _, qualities in restorers)
     with tqdm(total=total, unit="picture", disable=None) as bar:

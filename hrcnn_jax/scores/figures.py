@@ -1,7 +1,7 @@
-"""Drawings: arrays in, a picture or a matplotlib ``Figure`` out; nothing here computes or loads.
+"""Drawings: arrays in, a picture or a matplotlib `Figure` out; nothing here computes or loads.
 
-Planes are ``(H, W)`` in [0, 1]; what lies outside is clipped. A window is ``(top, left, height,
-width)`` in pixels. There is no global state, and figures are drawn without a display.
+Planes are `(H, W)` in [0, 1]; what lies outside is clipped. A window is `(top, left, height,
+width)` in pixels. There is no global state, and figures are drawn without a display.
 """
 
 import os
@@ -32,7 +32,7 @@ HIDING = 0.04**2
 
 @dataclass(frozen=True)
 class Panel:
-    """A plane ``(H, W)`` in [0, 1] and what is written above it."""
+    """A plane `(H, W)` in [0, 1] and what is written above it."""
 
     picture: NDArray[np.floating]
     caption: str
@@ -40,7 +40,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Point:
-    """A named point; ``ours`` stands out."""
+    """A named point; `ours` stands out."""
 
     name: str
     x: float
@@ -51,17 +51,17 @@ class Point:
 def visible_gain(
     original: NDArray[Any], before: NDArray[Any], after: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """How visibly each pixel of ``after`` improves on ``before``.
+    """How visibly each pixel of `after` improves on `before`.
 
     It is the squared error removed, less the more texture the original has to hide errors in.
 
     Args:
-      original: ``(H, W)`` in [0, 1], H and W multiples of 8.
+      original: `(H, W)` in [0, 1], H and W multiples of 8.
       before: same shape.
       after: same shape.
 
     Returns:
-      ``(H, W)`` of either sign.
+      `(H, W)` of either sign.
     """
     rows, columns = original.shape
     texture = original.reshape(rows // 8, 8, columns // 8, 8).var(axis=(1, 3), dtype=float)
@@ -70,10 +70,10 @@ def visible_gain(
 
 
 def richest_window(values: NDArray[Any], size: tuple[int, int]) -> Window:
-    """The window in which values ``(H, W)`` have the largest sum.
+    """The window in which values `(H, W)` have the largest sum.
 
     Args:
-      values: ``(H, W)``.
+      values: `(H, W)`.
       size: height and width of the window, at most H and W.
 
     Returns:
@@ -132,12 +132,12 @@ def stages(
     """What each segment of HR-CNN makes of a plane of codes (the paper's Fig. 4).
 
     Args:
-      codes: ``(H, W)``, each 8x8 block its own codes.
-      features: ``extracted`` ``(H/8, W/8, 64)``, ``reconstructed`` ``(H, W, 64)``, ``decoded``
-        and ``enhanced`` ``(H, W)``.
+      codes: `(H, W)`, each 8x8 block its own codes.
+      features: `extracted` `(H/8, W/8, 64)`, `reconstructed` `(H, W, 64)`, `decoded`
+        and `enhanced` `(H, W)`.
       window: the detail that the reconstructed snapshots are shown of.
       title: of the figure.
-      captions: what to add to the caption of a stage, by its key in ``features``.
+      captions: what to add to the caption of a stage, by its key in `features`.
     """
     extracted, reconstructed = features["extracted"], features["reconstructed"]
     decoded, enhanced = features["decoded"], features["enhanced"]
@@ -194,7 +194,7 @@ def curves(
     title: str,
     bottom: float = 0.0,
 ) -> Figure:
-    """Lines by name, each of points ``(x, y)``.
+    """Lines by name, each of points `(x, y)`.
 
     Args:
       lines: the best at the end comes first in the legend.
@@ -251,17 +251,17 @@ def scatter(points: Sequence[Point], *, across: str, up: str, title: str) -> Fig
 
 
 def montage(features: NDArray[Any], side: int) -> NDArray[np.float64]:
-    """Channels of the lowest ``side`` frequencies each way, in their order: a plane in [0, 1].
+    """Channels of the lowest `side` frequencies each way, in their order: a plane in [0, 1].
 
-    Vertical frequency grows downwards, horizontal to the right (Eq. 2: channel ``ch`` has them
-    ``ch mod 8`` and ``ch // 8``). Each channel is centred and scaled by itself.
+    Vertical frequency grows downwards, horizontal to the right (Eq. 2: channel `ch` has them
+    `ch mod 8` and `ch // 8`). Each channel is centred and scaled by itself.
 
     Args:
-      features: ``(h, w, 64)``.
+      features: `(h, w, 64)`.
       side: from 1 to 8.
 
     Returns:
-      ``(side*(h+g) - g, side*(w+g) - g)``, with white gaps of ``g`` pixels.
+      `(side*(h+g) - g, side*(w+g) - g)`, with white gaps of `g` pixels.
     """
     height, width, _ = features.shape
     gap = max(1, side * width // 256)

@@ -69,9 +69,9 @@ def stages(network: Network, picture: Picture, planes: str) -> Any:
 
 
 def features_of(network: Network, codes: NDArray[np.int16]) -> dict[str, NDArray[np.float32]]:
-    """What HR-CNN's segments hand on, in their order, for codes ``(hb, wb, 8, 8)``.
+    """What HR-CNN's segments hand on, in their order, for codes `(hb, wb, 8, 8)`.
 
-    Features are ``(hb, wb, 64)``, ``(8*hb, 8*wb, 64)``, and two pictures ``(8*hb, 8*wb)``.
+    Features are `(hb, wb, 64)`, `(8*hb, 8*wb, 64)`, and two pictures `(8*hb, 8*wb)`.
     """
     halo = network.module.halo
     size = codes.shape[0] + 2 * halo, codes.shape[1] + 2 * halo
@@ -88,6 +88,6 @@ def features_of(network: Network, codes: NDArray[np.int16]) -> dict[str, NDArray
 
 
 def detail_size(plane: NDArray[Any], share: int) -> tuple[int, int]:
-    """Sides of a detail that fits into a picture ``share`` times each way."""
+    """Sides of a detail that fits into a picture `share` times each way."""
     height, width = plane.shape
     return max(8, height // share), max(8, width // share)

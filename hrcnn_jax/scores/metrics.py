@@ -1,6 +1,6 @@
-"""PSNR and SSIM as pure ``jnp`` functions.
+"""PSNR and SSIM as pure `jnp` functions.
 
-Planes are float32 ``(..., H, W)`` in [0, 1]; leading axes are pictures, each with its own value.
+Planes are float32 `(..., H, W)` in [0, 1]; leading axes are pictures, each with its own value.
 """
 
 import jax
@@ -27,7 +27,7 @@ def psnr(first: Array, second: Array) -> Array:
 
 
 def ssim(first: Array, second: Array, *, data_range: float = 1.0) -> Array:
-    """Mean structural similarity ``(...)``: the mean of :func:`ssim_map`, up to 1."""
+    """Mean structural similarity `(...)`: the mean of `ssim_map`, up to 1."""
     return jnp.mean(ssim_map(first, second, data_range=data_range), axis=(-2, -1))
 
 
@@ -35,14 +35,14 @@ def ssim_map(first: Array, second: Array, *, data_range: float = 1.0) -> Array:
     """Structural similarity over a 7x7 uniform window, sample covariance, borders left out.
 
     Args:
-      first: ``(..., H, W)``, both sides at least 7.
+      first: `(..., H, W)`, both sides at least 7.
       second: same shape.
       data_range: the range that the stabilising constants are scaled to. 1.0 is the true range of
         planes in [0, 1]; 2.0 is what scikit-image once assumed for floats, the convention that
         the HR-CNN paper's figures follow.
 
     Returns:
-      ``(..., H - 6, W - 6)`` values up to 1, one for each place of the window.
+      `(..., H - 6, W - 6)` values up to 1, one for each place of the window.
 
     Raises:
       ValueError: if a side is shorter than the window.

@@ -16,10 +16,10 @@ class Protocol:
     """What is measured, all but the network and the quality.
 
     Attributes:
-      data: the pictures: names of their folders, or ``tfds:NAME``.
-      planes: a key of :data:`hrcnn_jax.data.planes.MEASURED`, or ``rgb`` for whole colour files.
+      data: the pictures: names of their folders, or `tfds:NAME`.
+      planes: a key of `hrcnn_jax.data.planes.MEASURED`, or `rgb` for whole colour files.
       table: the base table that qualities scale.
-      chroma: for colour files, what restores their chroma: a network's name, or ``none``.
+      chroma: for colour files, what restores their chroma: a network's name, or `none`.
       crop: side in pixels of random crops; None for whole pictures.
       crops: how many of these.
       test_split: whether only the pictures are measured that training leaves for testing.
@@ -36,7 +36,7 @@ class Protocol:
     faithful: bool = True
 
     def __str__(self) -> str:
-        """In words, such as ``live1 luma, flat table``."""
+        """In words, such as `live1 luma, flat table`."""
         parts = [f"{self.data} {self.planes}"]
         if self.chroma not in (None, CHROMA):
             parts.append(f"chroma by {self.chroma}")

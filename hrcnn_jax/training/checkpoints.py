@@ -37,10 +37,10 @@ class CheckpointError(ValueError):
 class Checkpoints:
     """The checkpoints of one run.
 
-    ``WORKDIR/latest`` holds the whole training state and the settings; the step in it is also the
+    `WORKDIR/latest` holds the whole training state and the settings; the step in it is also the
     position in the data. Writing happens in the background and is complete when the context closes;
     a checkpoint counts only once it is whole, so a killed run leaves the one before.
-    ``WORKDIR/best.safetensors`` holds the averaged parameters with the highest score, and their
+    `WORKDIR/best.safetensors` holds the averaged parameters with the highest score, and their
     card: it can be restored with as it is.
     """
 
@@ -77,7 +77,7 @@ class Checkpoints:
 
         Args:
           params: the averaged parameters.
-          card: theirs; ``validation_gain_db`` is the score.
+          card: theirs; `validation_gain_db` is the score.
         """
         if self._score is not None and self._score >= card.validation_gain_db:
             return False
@@ -95,7 +95,7 @@ class Checkpoints:
 
         Args:
           fresh: a state of the same network and optimiser, for its structure and placement.
-          settings: of this run; what is ``FIXED`` must be the checkpoint's.
+          settings: of this run; what is `FIXED` must be the checkpoint's.
           tell: is given a line for each checkpoint that is damaged and passed over.
 
         Raises:

@@ -51,12 +51,12 @@ def describe(settings: Settings, *, step: int = 0, gain: float = 0.0) -> Card:
 
 
 def release(model: str | os.PathLike[str], name: str, folder: Path) -> Path:
-    """Writes a network's weights and their card, ``NAME.safetensors`` and ``NAME.json``.
+    """Writes a network's weights and their card, `NAME.safetensors` and `NAME.json`.
 
     Weights are kept in half precision, which changes no gain by more than 0.001 dB.
 
     Args:
-      model: what :func:`hrcnn_jax.networks.zoo.load` takes, best the folder of a training run; or
+      model: what `hrcnn_jax.networks.zoo.load` takes, best the folder of a training run; or
         that of one of version 0.1.
       name: of the network.
       folder: where to; made unless it is there.

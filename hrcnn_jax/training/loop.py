@@ -61,7 +61,7 @@ def load_crops(settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     """Training crops and validation planes, cut once and kept in the cache.
 
     Returns:
-      Crops ``(N, S, S, C)`` uint8, and planes ``(M, T, T)`` or colour pictures ``(M, T, T, 3)``
+      Crops `(N, S, S, C)` uint8, and planes `(M, T, T)` or colour pictures `(M, T, T, 3)`
       float32 in [0, 1].
 
     Raises:

@@ -1,4 +1,4 @@
-"""Training losses: ``loss(restored, target)``, planes ``(B, H, W)`` in [0, 1], to ``(B,)``.
+"""Training losses: `loss(restored, target)`, planes `(B, H, W)` in [0, 1], to `(B,)`.
 
 One value a picture, so that the step can weigh pictures before it averages them.
 """
@@ -22,12 +22,12 @@ def mse(restored: Array, target: Array) -> Array:
 
 
 def charbonnier(restored: Array, target: Array) -> Array:
-    """Smooth L1, ``sqrt(d^2 + 1e-6)``: cares less about the few largest errors than MSE."""
+    """Smooth L1, `sqrt(d^2 + 1e-6)`: cares less about the few largest errors than MSE."""
     return jnp.mean(jnp.sqrt(jnp.square(restored - target) + 1e-6), axis=(-2, -1))
 
 
 def ssim_mixed(restored: Array, target: Array) -> Array:
-    """Nine parts MSE to one of ``1 - SSIM`` scaled by 0.01, about as large in practice."""
+    """Nine parts MSE to one of `1 - SSIM` scaled by 0.01, about as large in practice."""
     dissimilarity = 1.0 - metrics.ssim(restored, target)
     return 0.9 * mse(restored, target) + 0.1 * 0.01 * dissimilarity
 
@@ -36,7 +36,7 @@ LOSSES: dict[str, Loss] = {"mse": mse, "charbonnier": charbonnier, "ssim": ssim_
 
 
 def get(name: str) -> Loss:
-    """Finds a loss: a key of ``LOSSES``, or ``package.module:function`` from anywhere.
+    """Finds a loss: a key of `LOSSES`, or `package.module:function` from anywhere.
 
     Raises:
       ValueError: if there is no such loss, or it does not return one value a picture.

@@ -11,7 +11,7 @@ from tensorboardX import SummaryWriter
 
 
 class RunLog:
-    """Appends to ``WORKDIR/metrics.jsonl`` and writes TensorBoard events to ``WORKDIR/events``.
+    """Appends to `WORKDIR/metrics.jsonl` and writes TensorBoard events to `WORKDIR/events`.
 
     Of many processes the first writes it, for all of them.
     """
@@ -49,7 +49,7 @@ PAUSE = 900.0
 
 
 def curve(workdir: Path) -> list[dict[str, float]]:
-    """How a run's validation gain rose: ``step``, ``hours`` of training and ``gain`` in dB.
+    """How a run's validation gain rose: `step`, `hours` of training and `gain` in dB.
 
     What a resumed run did twice, and the time it stood still, are left out.
 

@@ -1,6 +1,6 @@
 """Everything a training run can be told: nested, typed, saved with every checkpoint.
 
-``hrcnn-jax train`` makes one flag of every field; names are unique over all sections, so that flags
+`hrcnn-jax train` makes one flag of every field; names are unique over all sections, so that flags
 need no prefix. What is saved carries a version.
 """
 
@@ -137,7 +137,7 @@ class Settings:
     """A training run.
 
     Attributes:
-      architecture: what is trained: a key of the registry, or ``package.module:NAME``.
+      architecture: what is trained: a key of the registry, or `package.module:NAME`.
       network: options of the architecture, those left out at their defaults.
       data: pictures and crops.
       codes: what crops become.
@@ -244,7 +244,7 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: object) -> "Settings":
-        """Inverse of :meth:`to_dict`; takes what earlier versions saved, too.
+        """Inverse of `to_dict`; takes what earlier versions saved, too.
 
         Args:
           values: as saved.

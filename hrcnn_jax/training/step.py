@@ -37,7 +37,7 @@ BALANCE_SCALE = 16.0
 
 @flax.struct.dataclass
 class TrainState:
-    """Everything a step changes. ``ema`` are averaged parameters, the ones to validate and keep."""
+    """Everything a step changes. `ema` are averaged parameters, the ones to validate and keep."""
 
     step: Array
     params: Params
@@ -78,12 +78,12 @@ def _as_matrices(params: Params) -> Any:
 def create_state(
     architecture: Architecture, settings: Settings, params: Params | None = None
 ) -> TrainState:
-    """The state before the first step, from ``params`` or from fresh parameters.
+    """The state before the first step, from `params` or from fresh parameters.
 
     Parameters of a smaller network are grown into those of this one.
 
     Raises:
-      ValueError: if ``params`` do not fit into the network's.
+      ValueError: if `params` do not fit into the network's.
     """
     module = architecture.build(settings.options, dtype=settings.run.dtype)
     fresh = architecture.init(module, jax.random.key(settings.run.seed))
@@ -100,12 +100,12 @@ def create_state(
 def make_update(
     task: Task, settings: Settings, *, resident: bool, axis: str | None = None
 ) -> Callable[[TrainState, Array, Array], tuple[TrainState, Metrics]]:
-    """One training step on some of a batch: ``update(state, keys, crops)``.
+    """One training step on some of a batch: `update(state, keys, crops)`.
 
     Args:
       task: what the network is trained to do.
       settings: of the run.
-      resident: ``crops`` are all there are, each key draws its own; otherwise one crop a key.
+      resident: `crops` are all there are, each key draws its own; otherwise one crop a key.
       axis: the mapped axis to average over, under pmap.
     """
     loss_function = losses.get(settings.optimisation.loss)
@@ -158,7 +158,7 @@ class Parallel:
     """One way of running a step on the devices at hand.
 
     Attributes:
-      step: ``step(state, crops) -> (state, metrics)``, compiled; donates the state.
+      step: `step(state, crops) -> (state, metrics)`, compiled; donates the state.
       place_state: puts a state where the step wants it.
       place_crops: puts crops there: all of them if resident, else the next batch.
     """
@@ -169,17 +169,17 @@ class Parallel:
 
 
 def make_step(task: Task, settings: Settings, *, resident: bool = True) -> Parallel:
-    """The training step in the form that ``settings.run.parallel`` names; all three agree.
+    """The training step in the form that `settings.run.parallel` names; all three agree.
 
     Args:
       task: what the network is trained to do.
-      settings: of the run; ``batch`` patches a step over all devices.
+      settings: of the run; `batch` patches a step over all devices.
       resident: crops stay on the devices and the step draws from them; otherwise every call is
-        given its own ``settings.optimisation.batch`` crops.
+        given its own `settings.optimisation.batch` crops.
 
     Raises:
       ValueError: if the batch cannot be divided among the devices, or there are several processes
-        and ``settings.run.parallel`` is for one.
+        and `settings.run.parallel` is for one.
     """
     devices = jax.devices()
     if settings.run.parallel == "jit" and jax.process_count() > 1:

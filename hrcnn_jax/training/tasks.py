@@ -26,8 +26,8 @@ class Drawn(NamedTuple):
     """What files are made of, all arrays with a leading axis of pictures.
 
     Attributes:
-      pixels: ``(B, H, W)`` or ``(B, H, W, 3)`` float32 in [0, 1].
-      tables: quantisation steps ``(B, 8, 8)``, or ``(B, 2, 8, 8)`` of luma and chroma.
+      pixels: `(B, H, W)` or `(B, H, W, 3)` float32 in [0, 1].
+      tables: quantisation steps `(B, 8, 8)`, or `(B, 2, 8, 8)` of luma and chroma.
     """
 
     pixels: Array
@@ -35,7 +35,7 @@ class Drawn(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Three versions of the same planes ``(B, H, W)`` or ``(B, 3, H, W)``, not clipped."""
+    """Three versions of the same planes `(B, H, W)` or `(B, 3, H, W)`, not clipped."""
 
     target: Array
     plain: Array
@@ -46,7 +46,7 @@ class Task(Protocol):
     """What a network is trained to do; pure functions."""
 
     def draw(self, key: Array, crop: Array) -> Drawn:
-        """One example of one crop ``(S, S, C)`` uint8, without the axis of pictures."""
+        """One example of one crop `(S, S, C)` uint8, without the axis of pictures."""
 
     def standard(self, pixels: Array, quality: int | Array) -> Drawn:
         """Pictures with the standard tables of a quality."""
@@ -59,7 +59,7 @@ class Planes:
     """Restoring one plane, whatever it is of."""
 
     def __init__(self, module: Any, settings: Settings) -> None:
-        """For architectures of kind ``planes``."""
+        """For architectures of kind `planes`."""
         self._module, self._settings = module, settings
         self._augment = Augmentation(PLANES[settings.data.planes], settings.data.patch)
 
@@ -85,7 +85,7 @@ class Colour:
     """Restoring 4:2:0 chroma beside luma that another network restores, compared as RGB."""
 
     def __init__(self, module: Any, settings: Settings) -> None:
-        """For architectures of kind ``chroma``; ``settings.codes.luma`` is the other network."""
+        """For architectures of kind `chroma`; `settings.codes.luma` is the other network."""
         self._module, self._settings = module, settings
         self._luma = zoo.load(settings.codes.luma)
 
@@ -130,7 +130,7 @@ class Colour:
 
 
 def _to_rgb(planes: list[Array]) -> Array:
-    """Y, Cb and Cr ``(B, H, W)`` each to RGB ``(B, 3, H, W)``."""
+    """Y, Cb and Cr `(B, H, W)` each to RGB `(B, 3, H, W)`."""
     return jnp.moveaxis(color.ycbcr_to_rgb(jnp.stack(planes, axis=-1)), -1, 1)
 
 
@@ -139,9 +139,9 @@ TASKS: dict[Kind, Callable[[Any, Settings], Task]] = {"planes": Planes, "chroma"
 
 
 def draw_table(key: Array, is_chroma: Array, codes: Codes) -> Array:
-    """A quantisation table ``(8, 8)`` int32 as the files that are trained on carry them.
+    """A quantisation table `(8, 8)` int32 as the files that are trained on carry them.
 
-    Qualities are log-uniform between the lowest and the highest. With ``tables="any"`` chroma
+    Qualities are log-uniform between the lowest and the highest. With `tables="any"` chroma
     mostly gets Annex K's chrominance table, and three tables in ten are non-standard: blends of
     luminance, chrominance and flat, often nearly one of them, with each step off by up to a half,
     by much less in most tables.

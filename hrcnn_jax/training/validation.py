@@ -27,7 +27,7 @@ class Validation:
 
         Args:
           task: what the network is trained to do.
-          pixels: ``(N, H, W)`` or ``(N, H, W, 3)`` float32 in [0, 1], as the task takes them.
+          pixels: `(N, H, W)` or `(N, H, W, 3)` float32 in [0, 1], as the task takes them.
           quality: that is trained on: one, or the lowest and the highest.
           chunk: pictures that are measured at once; what is left over is left out.
         """
@@ -40,7 +40,7 @@ class Validation:
         self._qualities = [q for q in QUALITIES if low <= q <= high] or [low]
 
     def __call__(self, params: Any) -> dict[str, float]:
-        """``psnr@Q`` and ``gain@Q`` in dB for each quality, and the mean ``gain``."""
+        """`psnr@Q` and `gain@Q` in dB for each quality, and the mean `gain`."""
         values: dict[str, float] = {}
         for quality in self._qualities:
             scores = [self._validate(params, pixels, quality) for pixels in self._chunks]
@@ -52,10 +52,10 @@ class Validation:
 
 
 def make_validate(task: Task) -> Callable[[Params, Array, ArrayLike], tuple[Array, Array]]:
-    """Compiled ``validate(params, pixels, quality)``: PSNR of the plain decode and of the network.
+    """Compiled `validate(params, pixels, quality)`: PSNR of the plain decode and of the network.
 
-    Pixels are ``(B, H, W)`` or ``(B, H, W, 3)`` float32 in [0, 1], as the task takes them; each
-    result is ``(B,)`` dB, both pictures rounded to 8 bits.
+    Pixels are `(B, H, W)` or `(B, H, W, 3)` float32 in [0, 1], as the task takes them; each
+    result is `(B,)` dB, both pictures rounded to 8 bits.
     """
 
     @jax.jit

@@ -43,9 +43,9 @@ def write_network(folder: Path, name: str, architecture: str, params: Any, **opt
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four released networks.
 
-    ``tiny`` is untrained, which is the plain decoder; ``bent`` is the same with some of its
-    weights made up; ``bright10`` is the paper's network, serves quality 10 and makes all pictures
-    too bright. ``blue`` makes chroma up.
+    `tiny` is untrained, which is the plain decoder; `bent` is the same with some of its
+    weights made up; `bright10` is the paper's network, serves quality 10 and makes all pictures
+    too bright. `blue` makes chroma up.
     """
     folder = tmp_path_factory.mktemp("weights")
     small = {"width": 4, "blocks": 1}
@@ -195,7 +195,7 @@ def test_luma_is_pillows(pictures: Path, tmp_path: Path) -> None:
 
 
 def test_studio_luma_is_scikit_images(pictures: Path, tmp_path: Path) -> None:
-    """``rgb2ycbcr`` is MATLAB's; the literature measures on its rounded luma."""
+    """`rgb2ycbcr` is MATLAB's; the literature measures on its rounded luma."""
     result = run(pictures, tmp_path, "--model", "tiny", "--planes", "studio", "--quality", "30")
     picture = np.asarray(Image.open(pictures / "first.png"))
     original = np.rint(rgb2ycbcr(picture)[..., 0]).astype(np.uint8)

@@ -34,7 +34,7 @@ FUSING = 1.2e-7
 
 
 def many_colours() -> np.ndarray:
-    """Random 8-bit triples and the eight extreme ones, ``(16, 16, 3)``."""
+    """Random 8-bit triples and the eight extreme ones, `(16, 16, 3)`."""
     corners = np.stack(np.meshgrid([0, 255], [0, 255], [0, 255]), -1).reshape(-1, 3)
     random = np.random.default_rng(0).integers(0, 256, (16 * 16 - 8, 3))
     return np.concatenate([corners, random]).reshape(16, 16, 3).astype(np.uint8)

@@ -30,7 +30,7 @@ Inputs = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
 
 
 def inputs_of(pictures: np.ndarray, luma_table: Any, *chroma_tables: Any) -> Inputs:
-    """What a 4:2:0 file of pictures ``(B, H, W, 3)`` uint8 holds, and their own luma as guide."""
+    """What a 4:2:0 file of pictures `(B, H, W, 3)` uint8 holds, and their own luma as guide."""
     ycc = color.rgb_to_ycbcr(jnp.asarray(pictures, jnp.float32) / 255)
     count = len(pictures)
     tables = jnp.broadcast_to(jnp.stack(chroma_tables), (count, 2, 8, 8))
@@ -49,7 +49,7 @@ def restore(params: Any, inputs: Inputs, module: Chroma = MODULE) -> np.ndarray:
 
 
 def codes_of(pixels: np.ndarray, tables: np.ndarray) -> np.ndarray:
-    """Codes ``(2, H/16, W/16, 8, 8)`` of one picture's chroma, box means and DCT in float64."""
+    """Codes `(2, H/16, W/16, 8, 8)` of one picture's chroma, box means and DCT in float64."""
     height, width = (side // 2 for side in pixels.shape[:2])
     boxes = pixels.astype(np.float64).reshape(height, 2, width, 2, 2).mean((1, 3))
     samples = np.moveaxis(boxes, -1, 0) * 255 - 128

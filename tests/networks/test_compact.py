@@ -30,7 +30,7 @@ TABLES = {
 
 
 def restore(module: Compact, params: Any, codes: jax.Array, tables: jax.Array) -> np.ndarray:
-    """Blocks of codes ``(B, hb, wb, 8, 8)`` to planes ``(B, H, W)``."""
+    """Blocks of codes `(B, hb, wb, 8, 8)` to planes `(B, H, W)`."""
     plane = transform.from_blocks(codes)[..., None]
     return np.asarray(jax.jit(module.apply)({"params": params}, plane, tables)[..., 0])
 

@@ -27,7 +27,7 @@ KEY = jax.random.key(0)
 
 
 def codes_of(quality: int, *, height: int = 16, width: int = 16) -> tuple[jax.Array, jax.Array]:
-    """A photograph's codes as a plane ``(1, H, W, 1)``, and its plain decode ``(1, H, W, 1)``."""
+    """A photograph's codes as a plane `(1, H, W, 1)`, and its plain decode `(1, H, W, 1)`."""
     plane = make_photo(height, width)[..., 1].astype(np.float32) / 255
     table = transform.quality_table(quality)
     blocks = transform.encode(plane, table)
@@ -157,7 +157,7 @@ def test_other_qualities_decode_otherwise() -> None:
 
 
 def deviation_from_linear(*, hidden_relu: bool) -> float:
-    """How far ``f(a) + f(b)`` is from ``f(a + b) + f(0)`` at layer 4's output, before its ReLU."""
+    """How far `f(a) + f(b)` is from `f(a + b) + f(0)` at layer 4's output, before its ReLU."""
     module = HRCNN(blocks=0, hidden_relu=hidden_relu)
     params = random_params(module)
 

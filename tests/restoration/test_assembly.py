@@ -189,7 +189,7 @@ def test_strips_may_come_in_any_heights() -> None:
 
 
 def test_chroma_follows_luma_without_seams(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In tiles as in one piece, where luma's detail goes through ``upsample_guided``."""
+    """In tiles as in one piece, where luma's detail goes through `upsample_guided`."""
     file = reader.read(jpeg_bytes(make_photo(208, 320), subsampling="4:2:0"))
     random = np.random.default_rng(0)
     planes = [random.random(part.size, np.float32) for part in file.components]

@@ -155,7 +155,7 @@ def test_colour_is_restored_plane_by_plane(compact: Network) -> None:
 def chroma_by_hand(
     restorer: Restorer, chroma: Network, file: reader.JpegFile
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both planes ``(H, W)`` in one piece, the picture continued by NumPy's mirror."""
+    """Both planes `(H, W)` in one piece, the picture continued by NumPy's mirror."""
     y, cb, cr = file.components
     down, across = cb.codes.shape[:2]
     margin = chroma.module.halo

@@ -63,7 +63,7 @@ def assert_close(first: Any, second: Any, tolerance: float) -> None:
 
 
 def test_one_step_by_hand() -> None:
-    """SGD with Nesterov momentum from rest moves by ``rate * (1 + momentum) * gradient``."""
+    """SGD with Nesterov momentum from rest moves by `rate * (1 + momentum) * gradient`."""
     settings = configured(batch=3, clip=0.0, momentum=0.9, quality=(30,), ema=0.5)
     crops = jnp.asarray(CROPS[:3, :16, :16])  # patches of the whole crop: only turned
     update = step.make_update(task_of(settings), settings, resident=False)
@@ -100,7 +100,7 @@ def test_one_step_by_hand() -> None:
 
 
 def test_large_gradients_are_clipped() -> None:
-    """The first update's length is at most ``rate * (1 + momentum) * clip``."""
+    """The first update's length is at most `rate * (1 + momentum) * clip`."""
     lengths = []
     for clip in (1e-4, 0.0):
         settings = configured(clip=clip)
