@@ -26,11 +26,8 @@ from PIL import Image
 
 from benchmarks import pictures, results
 from hrcnn_jax.files import reader
-from hrcnn_jax.networks import cards, folding, zoo
+from hrcnn_jax.networks import cards, zoo
 from hrcnn_jax.networks.base import Architecture
-from hrcnn_jax.networks.chroma import Chroma
-from hrcnn_jax.networks.compact import Compact
-from hrcnn_jax.networks.hrcnn import HRCNN
 from hrcnn_jax.restoration import compilation, restorer, tiles
 from hrcnn_jax.restoration.restorer import Restorer
 from hrcnn_jax.restoration.tiles import THREADS
@@ -56,16 +53,9 @@ class Cost:
         return Cost(self.direct + other.direct, self.computed + other.computed)
 
 
-def cost_of(architecture: Architecture, module: Any, params: Any) -> Cost:
-    """A mirrored convolution computes 36 products for 16 cells, where taps would be 144."""
-    computed = architecture.multiply_adds(module)
-    pixels = {Compact: 16, Chroma: 64}.get(type(module))
-    if pixels is None:
-        return Cost(computed, computed)
-    kernels = (leaf for leaf in jax.tree.leaves(params) if leaf.ndim == 4)
-    products = sum(leaf.shape[2] * leaf.shape[3] for leaf in kernels) / pixels
-    spared = (9 - 36 / 16) * products * getattr(module, "orientations", 1)
-    return Cost(computed + spared, computed)
+def cost_of(architecture: Architecture, module: Any) -> Cost:
+    """Of a network as it is trained, unfolded."""
+    return Cost(architecture.direct_multiply_adds(module), architecture.multiply_adds(module))
 
 
 @dataclass(frozen=True)
@@ -81,8 +71,8 @@ class Alone:
 def versions_of(name: str) -> list[Alone]:
     """A network as `restore` runs it; the paper's in half precision and to the letter, too."""
     network = zoo.load(name)
-    whole = cost_of(network.architecture, network.module, network.params)
-    if not isinstance(network.module, HRCNN):
+    whole = cost_of(network.architecture, network.module)
+    if "hidden_relu" not in network.architecture.options:
         return [Alone(name, network.module, network.params, whole)]
     modules = {
         name: network.module,
@@ -91,7 +81,7 @@ def versions_of(name: str) -> list[Alone]:
     }
     versions = []
     for label, module in modules.items():
-        folded, params = folding.fold(module, network.params)
+        folded, params = network.architecture.fold(module, network.params)
         computed = network.architecture.multiply_adds(folded)
         cost = Cost(whole.direct, computed)
         versions.append(Alone(label, folded, params, cost))
@@ -249,7 +239,7 @@ def shares(cost: Cost, seconds: float, limit: float) -> dict[str, float]:
 def colour_cost(files: Restorer, cost: Cost) -> Cost:
     """Of a pixel of a 4:2:0 file: luma's, and chroma's if a network restores it."""
     chroma = zoo.load(cards.CHROMA)
-    of_chroma = cost_of(chroma.architecture, chroma.module, chroma.params)
+    of_chroma = cost_of(chroma.architecture, chroma.module)
     return cost if files.network.table is not None else cost + of_chroma
 
 

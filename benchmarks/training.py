@@ -31,7 +31,7 @@ def measure(preset: str, repeats: int, limit: float, **options: Any) -> dict[str
     module = architecture.build(settings.options, dtype=settings.run.dtype)
     parallel = make_step(TASKS[architecture.kind](module, settings), settings)
     state = create_state(architecture, settings)
-    cost = cost_of(architecture, module, state.params)
+    cost = cost_of(architecture, module)
     channels = 3 if PLANES[data.planes].stored is None else 1
     noise = np.random.default_rng(0).integers(0, 256, (CROPS, data.crop, data.crop, channels))
     crops = parallel.place_crops(noise.astype(np.uint8))

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import speed
 from hrcnn_jax.cli import evaluate
 from hrcnn_jax.files.atomic import written_whole
 from hrcnn_jax.hardware import hardware
@@ -117,10 +116,10 @@ def cost_of(name: str) -> int:
     return cards.released(name).multiply_adds_per_pixel
 
 
-def direct_cost(name: str) -> float:
+def direct_cost(name: str) -> int:
     """The same if each tap of a convolution were a product of its own."""
     network = zoo.load(name)
-    return speed.cost_of(network.architecture, network.module, network.params).direct
+    return network.architecture.direct_multiply_adds(network.module)
 
 
 def our_row(label: str, cost: int, scores: Scores) -> list[str]:

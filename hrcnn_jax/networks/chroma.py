@@ -24,7 +24,6 @@ from hrcnn_jax.jpeg import color, transform
 from hrcnn_jax.jpeg.tables import BLOCK, MAX_SAMPLE
 from hrcnn_jax.jpeg.transform import without_border
 from hrcnn_jax.networks import trunk
-from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.networks.cards import Kind
 from hrcnn_jax.networks.mirrored import CELL, from_cells, to_cells
 
@@ -151,12 +150,12 @@ def _describe(tables: Array, luma_table: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class ChromaArchitecture(Architecture):
+class ChromaArchitecture(trunk.TrunkArchitecture):
     """The network of chroma as the rest of the package asks about it."""
 
     module: type[nn.Module] = Chroma
     kind: Kind = "chroma"
-    is_faithful: bool = True
+    pixels: int = _LUMA_CELL**2
 
     def inputs(self, side: int) -> tuple[Array, ...]:
         """Blank codes, tables, luma and its table of one picture of side by side pixels."""

@@ -51,6 +51,9 @@ PIXELS = CELL * CELL
 GROUP = 4
 """Cells of a group, down and across: those of two blocks."""
 
+SPARED = 9 - 36 / GROUP**2
+"""Products of matrices that a convolution spares a cell, beside one that goes tap by tap."""
+
 _ROWS, _COLUMNS = (1, 3), (2, 4)
 """Axes of groups: a cell's place in its group and the group's own, down and across."""
 

@@ -9,10 +9,11 @@ from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.networks.chroma import ChromaArchitecture
 from hrcnn_jax.networks.compact import Compact
 from hrcnn_jax.networks.paper import PaperArchitecture
+from hrcnn_jax.networks.trunk import TrunkArchitecture
 
 ARCHITECTURES: dict[str, Architecture] = {
     "hrcnn": PaperArchitecture(),
-    "compact": Architecture(Compact, is_faithful=True),
+    "compact": TrunkArchitecture(Compact),
     "chroma": ChromaArchitecture(),
 }
 """What `--architecture` knows; the first is what is trained unless another is asked for."""

@@ -10,9 +10,11 @@ Corrections are bounded so that a result quantises to the codes it was made from
 parameters: it is faithful by construction.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
@@ -20,7 +22,8 @@ from jax.typing import DTypeLike
 from hrcnn_jax.jpeg import transform
 from hrcnn_jax.jpeg.tables import BLOCK, MAX_SAMPLE
 from hrcnn_jax.networks import mirrored
-from hrcnn_jax.networks.mirrored import CELL, GROUP, Layer, MirroredConv, trimmed
+from hrcnn_jax.networks.base import Architecture
+from hrcnn_jax.networks.mirrored import CELL, GROUP, PIXELS, SPARED, Layer, MirroredConv, trimmed
 
 MARGIN = 1e-3
 """How far inside its half step a coefficient stays, in steps: room for float rounding."""
@@ -75,6 +78,27 @@ def halo(blocks: int) -> int:
     """Blocks on every side of a block that its pixels depend on, given the residual blocks."""
     reach = (2 * blocks + 2) * CELL
     return -(-reach // BLOCK)
+
+
+@dataclass(frozen=True)
+class TrunkArchitecture(Architecture):
+    """What is asked about networks of mirrored convolutions, whose corrections are bounded.
+
+    Attributes:
+      pixels: of the result, that a cell stands for.
+    """
+
+    is_faithful: bool = True
+    pixels: int = PIXELS
+
+    def direct_multiply_adds(self, module: nn.Module) -> int:
+        """As many as are computed, and those that mirrored convolutions spare."""
+        params = jax.eval_shape(lambda: self.init(module, jax.random.key(0)))
+        kernels = (leaf.shape for leaf in jax.tree.leaves(params) if leaf.ndim == 4)
+        products = sum(inputs * outputs for *_, inputs, outputs in kernels)
+        readings = getattr(module, "orientations", 1)
+        spared = SPARED * products * readings / self.pixels
+        return round(self.multiply_adds(module) + spared)
 
 
 class KernelWeights(nn.Module):
