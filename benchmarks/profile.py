@@ -29,7 +29,7 @@ def main() -> None:
     given = parser.parse_args()
     network = zoo.load(given.network)
     module, params = network.architecture.fold(network.module, network.params)
-    tile = partial(restorer.restore_tile, module, faithful=True, strength=1.0)
+    tile = partial(restorer.restore_tile, module, faithful=True)
     apply = jax.jit(tile, compiler_options=compilation.lean())
     random = np.random.default_rng(0)
     side = tiles.side_for(module.halo) + 2 * module.halo

@@ -123,7 +123,7 @@ def network_alone(given: Alone, threads: int, repeats: int) -> tuple[float, floa
       threads: tiles at once; `restore` has one on each of `tiles.THREADS`.
       repeats: measurements.
     """
-    tile = partial(restorer.restore_tile, given.module, faithful=True, strength=1.0)
+    tile = partial(restorer.restore_tile, given.module, faithful=True)
     compiled = jax.jit(tile, compiler_options=compilation.lean())
     random = np.random.default_rng(0)
     halo = given.module.halo

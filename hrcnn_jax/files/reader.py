@@ -370,6 +370,7 @@ def read(
     max_pixels: int | None = MAX_PIXELS,
     salvage: bool = False,
     ending: threading.Event | None = None,
+    name: str | None = None,
 ) -> JpegFile:
     """Reads a JPEG file's codes, tables and metadata, without loss.
 
@@ -384,6 +385,7 @@ def read(
       salvage: whether a damaged file is read as far as it goes. What is missing is made up by
         libjpeg, gray mostly; the result's `damage` says what is wrong.
       ending: once it is set, a pipe is not waited for.
+      name: what a file's content is called, in messages too; ``<bytes>`` if not given.
 
     Returns:
       The file as stored.
@@ -393,7 +395,7 @@ def read(
         codes are lost, of an unsupported kind (12 bits, lossless), too large for this machine, or
         larger than `max_pixels`.
     """
-    name = "<bytes>" if isinstance(source, bytes) else os.fspath(source)
+    name = (name or "<bytes>") if isinstance(source, bytes) else os.fspath(source)
     try:
         data, permissions = (
             (source, None) if isinstance(source, bytes) else _bytes_of(name, max_pixels, ending)

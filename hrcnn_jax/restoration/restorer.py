@@ -1,5 +1,6 @@
 """From JPEG file to picture: codes through the network, plane by plane, then colour."""
 
+import copy
 import itertools
 import os
 import threading
@@ -76,25 +77,41 @@ class Restorer:
           ValueError: if the strength is outside 0-1, there is no such history, or `faithful` is
             off for a network that is faithful by construction.
         """
-        if not 0.0 <= strength <= 1.0:
-            raise ValueError(f"strength must be from 0 to 1, got {strength}")
-        if history not in get_args(HistoryMode):
-            modes = ", ".join(get_args(HistoryMode))
-            raise ValueError(f"history must be one of {modes}, got {history!r}")
+        self._set(strength, history)
         self.network = _load(network, for_chroma=False)
         if self.network.architecture.is_faithful and not faithful:
             raise ValueError(
                 f"network {self.network.name} is faithful by construction: it has no other way; "
                 "leave --no-faithful out"
             )
+        self._faithful = faithful
+        self._luma = _Programs(self.network, restore_tile, faithful)
+        self._chroma = None
+        if chroma is not None and self.network.table is None:
+            self._chroma = _Programs(_load(chroma, for_chroma=True), restore_chroma_tile, faithful)
+
+    def _set(self, strength: float, history: HistoryMode) -> None:
+        if not 0.0 <= strength <= 1.0:
+            raise ValueError(f"strength must be from 0 to 1, got {strength}")
+        if history not in get_args(HistoryMode):
+            modes = ", ".join(get_args(HistoryMode))
+            raise ValueError(f"history must be one of {modes}, got {history!r}")
         self.strength = strength
         self.history = history
-        self._faithful = faithful
-        mode: dict[str, Any] = {"faithful": faithful, "strength": strength}
-        self._luma = _Programs(self.network, restore_tile, mode)
-        self._chroma = None
-        if chroma is not None and self.network.table is None and strength > 0.0:
-            self._chroma = _Programs(_load(chroma, for_chroma=True), restore_chroma_tile, mode)
+
+    def at(self, strength: float, *, history: HistoryMode | None = None) -> "Restorer":
+        """A restorer of another strength, and if asked for another history, of the same programs.
+
+        Args:
+          strength: from 0, the plain decode, to 1.
+          history: as :class:`Restorer` takes it; this one's own if not given.
+
+        Raises:
+          ValueError: if the strength is outside 0-1, or there is no such history.
+        """
+        other = copy.copy(self)
+        other._set(strength, self.history if history is None else history)
+        return other
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled is what it was made from: programs are compiled again, or found on disk."""
@@ -145,11 +162,13 @@ class Restorer:
         planes = [
             Plane.of(
                 part,
-                self._strips(part.codes, part.table) if self.serves(part.table) else _plain(part),
+                self._strips(part.codes, part.table)
+                if self.serves(part.table)
+                else _plain(part.codes, part.table),
             )
             for part in file.components
         ]
-        if self._chroma is not None and _is_420(file):
+        if self._chroma is not None and self.strength > 0.0 and _is_420(file):
             luma, guide = itertools.tee(planes[0].strips)
             cb, cr = itertools.tee(self._chroma_strips(file, guide))
             size = file.height, file.width
@@ -170,7 +189,7 @@ class Restorer:
         tables = np.stack([cb.table, cr.table])
         assert self._chroma is not None
         side, halo = self._chroma.side, self._chroma.halo
-        restore_tile = self._chroma.of(tables, y.table)
+        restore_tile = self._chroma.of(tables, y.table, strength=self.strength)
 
         def cut(corner: tuple[int, int]) -> tuple[NDArray, NDArray]:
             size = (side, side)
@@ -188,8 +207,11 @@ class Restorer:
         )
 
     def _strips(self, codes: NDArray[np.int16], table: NDArray) -> Iterator[NDArray[np.float32]]:
+        if self.strength == 0.0:
+            return _plain(codes, table)
         luma = self._luma
-        return tiles.strips(codes, luma.of(table), halo=luma.halo, side=luma.side)
+        restore_tile = luma.of(table, strength=self.strength)
+        return tiles.strips(codes, restore_tile, halo=luma.halo, side=luma.side)
 
     @overload
     def restore(
@@ -271,24 +293,29 @@ def _made_again(
 
 
 class _Programs:
-    """A network's two programs: what its tables make of it, and then tile by tile."""
+    """A network's programs: what its tables make of it, and then tile by tile.
+
+    One program restores tiles in full, and another, if it is asked for, at any strength.
+    """
 
     def __init__(
-        self, network: Network, restore_tile: Callable[..., Array], mode: dict[str, Any]
+        self, network: Network, restore_tile: Callable[..., Array], faithful: bool
     ) -> None:
-        """Of a network and what restores its tiles, in a mode of `Restorer`."""
+        """Of a network and what restores its tiles."""
         self.network = network
         module, self._params = network.architecture.fold(network.module, network.params)
         self.halo: int = module.halo
         self.side = tiles.side_for(self.halo)
         options = compilation.lean()
         self._prepare = jax.jit(partial(prepare, module), compiler_options=options)
-        self._tile = jax.jit(partial(restore_tile, module, **mode), compiler_options=options)
+        tile = partial(restore_tile, module, faithful=faithful)
+        self._tile = jax.jit(tile, compiler_options=options)
         self._known: OrderedDict[bytes, tuple[Any, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, *tables: NDArray) -> Callable[..., Array]:
+    def of(self, *tables: NDArray, strength: float) -> Callable[..., Array]:
         """What restores a tile of planes with these tables, given all that comes before them."""
+        mix = None if strength == 1.0 else np.float32(strength)
         tables = tuple(np.asarray(table, np.int32) for table in tables)
         key = b"".join(table.tobytes() for table in tables)
         with self._lock:
@@ -298,7 +325,7 @@ class _Programs:
             prepared = self._known[key]
             while len(self._known) > _KNOWN_TABLES:
                 self._known.popitem(last=False)
-        return lambda *tile: self._tile(prepared, *tile, *tables)
+        return lambda *tile: self._tile(prepared, *tile, *tables, strength=mix)
 
 
 @overload
@@ -367,13 +394,13 @@ def decode(source: Source, *, depth: Depth = "uint8") -> NDArray[Any]:
     """
     check_depth(depth)
     file = _open(source, reader.MAX_PIXELS)
-    planes = [Plane.of(part, _plain(part)) for part in file.components]
+    planes = [Plane.of(part, _plain(part.codes, part.table)) for part in file.components]
     return assemble(file, planes, depth)
 
 
-def _plain(part: Component) -> Iterator[NDArray[np.float32]]:
-    steps = jnp.asarray(part.table)
-    return tiles.strips(part.codes, lambda tile: _plain_tile(tile, steps), halo=0)
+def _plain(codes: NDArray[np.int16], table: NDArray) -> Iterator[NDArray[np.float32]]:
+    steps = jnp.asarray(table)
+    return tiles.strips(codes, lambda tile: _plain_tile(tile, steps), halo=0)
 
 
 @compilation.program
@@ -411,7 +438,8 @@ def restore_plane(
     halo = module.halo
     surrounded = tiles.window(codes, (-halo, -halo), (down + 2 * halo, across + 2 * halo))
     prepared = prepare(module, params, table)
-    return restore_tile(module, prepared, surrounded, table, faithful=faithful, strength=strength)
+    mix = None if strength == 1.0 else strength
+    return restore_tile(module, prepared, surrounded, table, faithful=faithful, strength=mix)
 
 
 Prepared = tuple[dict[str, Any], dict[str, Any]]
@@ -442,7 +470,7 @@ def restore_tile(
     table: Array,
     *,
     faithful: bool,
-    strength: float,
+    strength: ArrayLike | None = None,
 ) -> Array:
     """Restores the inside of a tile; pure and jit-able.
 
@@ -452,7 +480,7 @@ def restore_tile(
       codes: `(h + 2c, w + 2c, 8, 8)` integers: a tile and c blocks on every side.
       table: `(8, 8)` quantisation steps.
       faithful: whether to project onto the codes.
-      strength: from 0, the plain decode, to 1.
+      strength: of a mix, from 0, the plain decode, to 1; None for what is restored, unmixed.
 
     Returns:
       Pixels `(8*h, 8*w)` float32, not clipped.
@@ -460,16 +488,16 @@ def restore_tile(
     halo = module.halo
     codes = codes.astype(jnp.float32)
     inside = codes[halo:-halo, halo:-halo]
-    plain = transform.decode(inside, table, clip=False)
-    if strength == 0.0:
-        return plain
     variables, layers = prepared
     plane = transform.from_blocks(codes)[None, ..., None]
     pixels: Any = module.apply(variables, plane, table[None], inside=True, **layers)
     restored = pixels[0, ..., 0]
     if faithful:
         restored = transform.project(restored, inside, table)
-    return restored if strength == 1.0 else plain + strength * (restored - plain)
+    if strength is None:
+        return restored
+    plain = transform.decode(inside, table, clip=False)
+    return plain + strength * (restored - plain)
 
 
 def restore_chroma_tile(
@@ -481,7 +509,7 @@ def restore_chroma_tile(
     luma_table: Array,
     *,
     faithful: bool,
-    strength: float,
+    strength: ArrayLike | None = None,
 ) -> Array:
     """Restores the inside of a tile of 4:2:0 chroma at the picture's size; pure and jit-able.
 
@@ -493,7 +521,7 @@ def restore_chroma_tile(
       tables: `(2, 8, 8)` quantisation steps.
       luma_table: `(8, 8)`.
       faithful: whether a mix is made to agree with the codes, as the network's result does.
-      strength: from 0, the plain decode, to 1.
+      strength: as that of :func:`restore_tile`.
 
     Returns:
       Pixels `(16*h, 16*w, 2)` float32, not clipped.
@@ -503,7 +531,7 @@ def restore_chroma_tile(
     arguments = planes[None], tables[None], luma[None], luma_table[None]
     pixels: Any = module.apply(variables, *arguments, inside=True, **layers)
     restored = jnp.moveaxis(pixels[0], -1, 0)
-    if strength < 1.0:
+    if strength is not None:
         plain = transform.decode(codes, tables, clip=False)
         enlarged = transform.without_border(color.upsample(plain, FACTOR), MCU * module.halo)
         restored = enlarged + strength * (restored - enlarged)

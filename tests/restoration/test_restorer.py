@@ -321,6 +321,31 @@ def test_a_handful_of_programs_serves_every_picture(compact: Network, chroma: Ne
     assert maps[-1] - maps[9] < 100, "a compiled program takes over a hundred"
 
 
+def test_other_strengths_share_a_restorers_programs(compact: Network, chroma: Network) -> None:
+    data = jpeg_bytes(make_photo(40, 50), quality=10)
+    restorer = Restorer(compact, chroma=chroma)
+    expected = Restorer(compact, chroma=chroma, strength=0.3).restore(data)
+    restorer.at(0.5).restore(data)
+    compiled: list[str] = []
+
+    def note(event: str, seconds: float, **_: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        np.testing.assert_array_equal(restorer.at(0.3).restore(data), expected)
+        restorer.at(0.9).restore(data)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(note)
+    assert compiled == []
+    assert restorer.strength == 1.0
+    np.testing.assert_array_equal(restorer.at(0.0).restore(data), hrcnn_jax.decode(data))
+    assert restorer.at(0.5, history="auto").history == "auto"
+    with pytest.raises(ValueError, match=r"strength.*-1"):
+        restorer.at(-1.0)
+
+
 def test_restorers_can_be_pickled(compact: Network, chroma: Network) -> None:
     data = jpeg_bytes(make_photo(40, 50), quality=10)
     for restorer in (
