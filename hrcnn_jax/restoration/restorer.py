@@ -1,6 +1,5 @@
 """From JPEG file to picture: codes through the network, plane by plane, then colour."""
 
-import copy
 import itertools
 import os
 import threading
@@ -20,7 +19,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from hrcnn_jax.files import reader
 from hrcnn_jax.files.depths import Depth, check_depth
-from hrcnn_jax.files.reader import Component, JpegError, JpegFile
+from hrcnn_jax.files.reader import JpegError, JpegFile
 from hrcnn_jax.jpeg import color, transform
 from hrcnn_jax.jpeg.tables import BLOCK
 from hrcnn_jax.networks import cards, zoo
@@ -109,7 +108,8 @@ class Restorer:
         Raises:
           ValueError: if the strength is outside 0-1, or there is no such history.
         """
-        other = copy.copy(self)
+        other = object.__new__(type(self))  # as copy.copy makes anew, like pickle
+        other.__dict__.update(self.__dict__)
         other._set(strength, self.history if history is None else history)
         return other
 
