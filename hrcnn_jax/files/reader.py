@@ -385,7 +385,7 @@ def read(
       salvage: whether a damaged file is read as far as it goes. What is missing is made up by
         libjpeg, gray mostly; the result's `damage` says what is wrong.
       ending: once it is set, a pipe is not waited for.
-      name: what a file's content is called, in messages too; ``<bytes>`` if not given.
+      name: what a file's content is called, in messages too; `<bytes>` if not given.
 
     Returns:
       The file as stored.

@@ -103,7 +103,7 @@ class Restorer:
 
         Args:
           strength: from 0, the plain decode, to 1.
-          history: as :class:`Restorer` takes it; this one's own if not given.
+          history: as `Restorer` takes it; this one's own if not given.
 
         Raises:
           ValueError: if the strength is outside 0-1, or there is no such history.
@@ -521,7 +521,7 @@ def restore_chroma_tile(
       tables: `(2, 8, 8)` quantisation steps.
       luma_table: `(8, 8)`.
       faithful: whether a mix is made to agree with the codes, as the network's result does.
-      strength: as that of :func:`restore_tile`.
+      strength: as that of `restore_tile`.
 
     Returns:
       Pixels `(16*h, 16*w, 2)` float32, not clipped.
