@@ -470,7 +470,7 @@ def restore_tile(
     table: Array,
     *,
     faithful: bool,
-    strength: ArrayLike | None = None,
+    strength: float | Array | None = None,
 ) -> Array:
     """Restores the inside of a tile; pure and jit-able.
 
@@ -509,7 +509,7 @@ def restore_chroma_tile(
     luma_table: Array,
     *,
     faithful: bool,
-    strength: ArrayLike | None = None,
+    strength: float | Array | None = None,
 ) -> Array:
     """Restores the inside of a tile of 4:2:0 chroma at the picture's size; pure and jit-able.
 
