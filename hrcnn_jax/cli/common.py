@@ -9,16 +9,21 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, get_args
 
 from tqdm import tqdm
 
-from hrcnn_jax.files import reader
-from hrcnn_jax.files.writer import OutputError
+from hrcnn_jax.files import reader, writer
+from hrcnn_jax.files.writer import FORMATS, OutputError
+from hrcnn_jax.networks import cards
+from hrcnn_jax.restoration.earlier import HistoryMode
 from hrcnn_jax.text import printable
 
 FAILED, USAGE = 1, 2
 """Exit statuses: something failed; the flags make no sense."""
+
+SPELLINGS = {"jpg": "jpeg", "tif": "tiff"}
+"""Other names of formats."""
 
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -65,6 +70,59 @@ def raised_signals() -> Iterator[None]:
 def dashed(argv: Sequence[str]) -> list[str]:
     """Arguments with their flags in today's spelling: `--output_dir` is `--output-dir`."""
     return [re.sub(r"^--[a-z_-]+", lambda flag: flag[0].replace("_", "-"), each) for each in argv]
+
+
+def add_format(flags: argparse.ArgumentParser, default: str = "png") -> None:
+    """Adds the flags that say what pictures are written as, and in words what if not given."""
+    flags.add_argument(
+        "--format",
+        type=lambda name: SPELLINGS.get(name, name),
+        choices=FORMATS,
+        help=f"16: bits a sample, 32f: floats (default: {default})",
+    )
+    flags.add_argument(
+        "--quality",
+        type=int,
+        default=writer.QUALITY,
+        metavar="Q",
+        help=f"of jpeg and webp, 1-100 (default: {writer.QUALITY})",
+    )
+
+
+def check_quality(flags: argparse.Namespace) -> None:
+    """Makes sure that JPEG and WebP can be written at the quality asked for.
+
+    Raises:
+      UsageError: if they cannot.
+    """
+    if not 1 <= flags.quality <= 100:
+        raise UsageError(f"--quality must be from 1 to 100, got {flags.quality}")
+
+
+def add_network(flags: argparse.ArgumentParser) -> None:
+    """Adds the flags that say which network restores, and how."""
+    flags.add_argument(
+        "--model",
+        default=cards.DEFAULT,
+        metavar="NAME",
+        help=f"released network (default: {cards.DEFAULT}; see the command models)",
+    )
+    flags.add_argument(
+        "--strength", type=float, default=1.0, metavar="S", help="0: plain decode, to 1 (default)"
+    )
+    flags.add_argument(
+        "--no-faithful",
+        dest="faithful",
+        action="store_false",
+        help="let the result disagree with the file's codes",
+    )
+    flags.add_argument(
+        "--history",
+        choices=get_args(HistoryMode),
+        default="off",
+        help="auto: restore from an earlier compression's codes, if one did the damage and can be "
+        "proved; off: believe the file's own (default)",
+    )
 
 
 def add_max_pixels(flags: argparse.ArgumentParser) -> None:

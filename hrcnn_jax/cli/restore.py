@@ -10,7 +10,7 @@ import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,13 @@ from tqdm import tqdm
 
 from hrcnn_jax.cli.common import (
     FAILED,
+    SPELLINGS,
     UsageError,
+    add_format,
     add_max_pixels,
+    add_network,
     add_salvage,
+    check_quality,
     complain,
     output_folder,
     tell,
@@ -30,13 +34,11 @@ from hrcnn_jax.files.atomic import holds_something, is_folder
 from hrcnn_jax.files.reader import JpegError, JpegFile
 from hrcnn_jax.files.writer import FORMATS, OutputError
 from hrcnn_jax.history import inspection
-from hrcnn_jax.networks import zoo
 from hrcnn_jax.restoration import batch, restorer, verification
 from hrcnn_jax.restoration.assembly import assemble
 from hrcnn_jax.restoration.batch import Job
 from hrcnn_jax.restoration.comparison import side_by_side
 from hrcnn_jax.restoration.compilation import keep_programs
-from hrcnn_jax.restoration.earlier import HistoryMode
 from hrcnn_jax.restoration.restorer import Restorer
 
 COMPARED = ".compare.png"
@@ -44,9 +46,6 @@ COMPARED = ".compare.png"
 
 STANDARD = "-"
 """Names standard input or output."""
-
-SPELLINGS = {"jpg": "jpeg", "tif": "tiff"}
-"""Other names of formats."""
 
 
 class Result(NamedTuple):
@@ -79,43 +78,10 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--skip-existing", action="store_true", help="leave out files whose results are there"
     )
-    flags.add_argument(
-        "--format",
-        type=lambda name: SPELLINGS.get(name, name),
-        choices=FORMATS,
-        help="16: bits a sample, 32f: floats (default: what OUT's suffix says, or png)",
-    )
-    flags.add_argument(
-        "--quality",
-        type=int,
-        default=writer.QUALITY,
-        metavar="Q",
-        help=f"of jpeg and webp, 1-100 (default: {writer.QUALITY})",
-    )
-    flags.add_argument(
-        "--model",
-        default=zoo.DEFAULT,
-        metavar="NAME",
-        help=f"released network (default: {zoo.DEFAULT}; see the command models)",
-    )
+    add_format(flags, default="what OUT's suffix says, or png")
+    add_network(flags)
     flags.add_argument(
         "--compare", action="store_true", help=f"also write NAME{COMPARED}, before and after"
-    )
-    flags.add_argument(
-        "--strength", type=float, default=1.0, metavar="S", help="0: plain decode, to 1 (default)"
-    )
-    flags.add_argument(
-        "--no-faithful",
-        dest="faithful",
-        action="store_false",
-        help="let the result disagree with the file's codes",
-    )
-    flags.add_argument(
-        "--history",
-        choices=get_args(HistoryMode),
-        default="off",
-        help="auto: restore from an earlier compression's codes, if one did the damage and can be "
-        "proved; off: believe the file's own (default)",
     )
     flags.add_argument(
         "--verify",
@@ -140,8 +106,7 @@ def run(flags: argparse.Namespace) -> int:
     """Restores every file it can; the status is 1 if any failed."""
     if flags.jobs < 1:
         raise UsageError(f"--jobs must be 1 or more, got {flags.jobs}")
-    if not 1 <= flags.quality <= 100:
-        raise UsageError(f"--quality must be from 1 to 100, got {flags.quality}")
+    check_quality(flags)
     keep_programs()
     network = Restorer(
         flags.model, faithful=flags.faithful, strength=flags.strength, history=flags.history

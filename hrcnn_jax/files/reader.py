@@ -160,13 +160,13 @@ def _bytes_of(
             known = os.fstat(number)
             if stat.S_ISDIR(known.st_mode):
                 raise IsADirectoryError
-            _check_bytes(name, known.st_size, max_pixels)
+            check_bytes(name, known.st_size, max_pixels)
             content = bytearray()
             for chunk in _chunks(name, file, ending):
                 content += chunk
                 if len(content) - len(chunk) < _FIRST_BYTES <= len(content):
                     _check_format(name, bytes(content[:_FIRST_BYTES]))
-                _check_bytes(name, len(content), max_pixels)
+                check_bytes(name, len(content), max_pixels)
             ordinary = stat.S_ISREG(known.st_mode)
             return bytes(content), stat.S_IMODE(known.st_mode) & 0o777 if ordinary else None
     except FileNotFoundError:
@@ -207,7 +207,12 @@ def _chunks(name: str, file: Any, ending: threading.Event | None) -> Iterator[by
         time.sleep(0.01)
 
 
-def _check_bytes(name: str, size: int, max_pixels: int | None) -> None:
+def check_bytes(name: str, size: int, max_pixels: int | None) -> None:
+    """Refuses a file by its size, before it is read.
+
+    Raises:
+      JpegError: if it has many more bytes than a picture of ``max_pixels`` needs.
+    """
     if max_pixels is None:
         return
     most = max(_ALWAYS_BYTES, _MOST_BYTES_A_PIXEL * max_pixels)

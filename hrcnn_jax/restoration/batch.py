@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from hrcnn_jax.files.atomic import is_file, is_folder
 
@@ -20,6 +20,7 @@ SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif"}
 PIXELS_IN_FLIGHT = 64_000_000
 """Of files being read, restored and written at once, unless there is only one."""
 
+_Job = TypeVar("_Job")
 _Read = TypeVar("_Read")
 _Computed = TypeVar("_Computed")
 
@@ -39,10 +40,10 @@ class Job:
     problem: str | None = None
 
 
-class Outcome(NamedTuple):
+class Outcome(NamedTuple, Generic[_Job]):
     """How a job ended: with an error, or with what its last step returned."""
 
-    job: Job
+    job: _Job
     error: Exception | None
     result: Any
 
@@ -105,7 +106,7 @@ def _found(given: str, folder: Path, recursive: bool) -> Iterator[Job]:
     if not given:
         yield Job(path, path, "an argument is empty: give the names of files")
     elif is_folder(path):
-        yield from _found_in_folder(path, folder, recursive)
+        yield from found_in_folder(path, folder, recursive)
     elif has_magic(given) and not is_file(path):
         try:
             files = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
@@ -116,14 +117,14 @@ def _found(given: str, folder: Path, recursive: bool) -> Iterator[Job]:
             yield Job(path, path, f"{given}: no file matches; check the pattern")
         for file in files:
             if is_folder(file):
-                yield from _found_in_folder(file, folder, recursive)
+                yield from found_in_folder(file, folder, recursive)
             else:
                 yield Job(file, folder / file.name)
     else:
         yield Job(path, folder / path.name)
 
 
-def _found_in_folder(path: Path, folder: Path, recursive: bool) -> Iterator[Job]:
+def found_in_folder(path: Path, folder: Path, recursive: bool) -> Iterator[Job]:
     """The JPEG files of a folder, but for the results of an earlier run in a folder below it.
 
     Links to files are followed. Links to folders are not, as they may lead anywhere: they are told,
@@ -161,17 +162,17 @@ def _real(path: Path) -> Path:
 
 
 def pipeline(
-    jobs: Sequence[Job],
+    jobs: Sequence[_Job],
     *,
-    read: Callable[[Job], _Read],
-    compute: Callable[[Job, _Read], _Computed],
-    write: Callable[[Job, _Computed], Any],
-    weigh: Callable[[Job], int],
+    read: Callable[[_Job], _Read],
+    compute: Callable[[_Job, _Read], _Computed],
+    write: Callable[[_Job, _Computed], Any],
+    weigh: Callable[[_Job], int],
     threads: int,
     most: int = PIXELS_IN_FLIGHT,
-    ended: Callable[[Job], None] = lambda job: None,
+    ended: Callable[[_Job], None] = lambda job: None,
     stop: Callable[[], None] = lambda: None,
-) -> Generator[Outcome, None, None]:
+) -> Generator[Outcome[_Job], None, None]:
     """Reads, computes and writes jobs; reading ahead and writing back happen on threads.
 
     Computing happens on the calling thread, in the jobs' order. An exception ends its job, not the
@@ -194,15 +195,15 @@ def pipeline(
       How each job ended.
     """
 
-    def finish(job: Job, computed: _Computed) -> Any:
+    def finish(job: _Job, computed: _Computed) -> Any:
         try:
             return write(job, computed)
         finally:
             ended(job)
 
     ahead = deque(jobs)
-    reading: deque[tuple[Job, int, Future[_Read]]] = deque()
-    writing: deque[tuple[Job, int, Future[Any]]] = deque()
+    reading: deque[tuple[_Job, int, Future[_Read]]] = deque()
+    writing: deque[tuple[_Job, int, Future[Any]]] = deque()
     held = 0
     readers, writers = ThreadPoolExecutor(threads), ThreadPoolExecutor(threads)
     try:

@@ -38,7 +38,13 @@ def side_for(halo: int) -> int:
     return TILE * max(halo, 3) // 3
 
 
-THREADS = min(os.cpu_count() or 1, 16)
+def _threads() -> int:
+    """As many as there are cores, or as the environment leaves to this process."""
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(told) if told.isdecimal() and int(told) > 0 else min(os.cpu_count() or 1, 16)
+
+
+THREADS = _threads()
 """Tiles that are decoded at once."""
 
 
