@@ -2,7 +2,7 @@
 
 import sys
 
-from hrcnn_jax.cli.evaluate import main
+from hrcnn_jax.__main__ import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program(["evaluate", *sys.argv[1:]]))

@@ -2,7 +2,7 @@
 
 import sys
 
-from hrcnn_jax.cli.train import main
+from hrcnn_jax.__main__ import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program(["train", *sys.argv[1:]]))

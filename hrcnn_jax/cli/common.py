@@ -2,12 +2,9 @@
 
 import argparse
 import re
-import signal
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO, get_args
 
@@ -25,46 +22,9 @@ FAILED, USAGE = 1, 2
 SPELLINGS = {"jpg": "jpeg", "tif": "tiff"}
 """Other names of formats."""
 
-SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
-"""That ask a program to end."""
-
-
-class Ended(BaseException):
-    """Raised by a signal, so that what was begun is finished or taken back."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.signal = number
-
 
 class UsageError(ValueError):
     """Flags that make no sense; the message says why."""
-
-
-@contextmanager
-def raised_signals() -> Iterator[None]:
-    """The first signal that asks the program to end raises `Ended`; others are ignored."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-
-    def end(number: int, _: object) -> None:
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
-        raise Ended(number)
-
-    for number, handler in before.items():
-        if handler != signal.SIG_IGN:  # as nohup has it
-            signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            if signal.getsignal(number) is end:  # if one came, threads may still be writing
-                signal.signal(number, handler)
 
 
 def dashed(argv: Sequence[str]) -> list[str]:

@@ -9,11 +9,14 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import hrcnn_jax
-from hrcnn_jax.cli.common import FAILED, USAGE, Ended, complain, dashed, raised_signals
+from hrcnn_jax.cli.common import FAILED, USAGE, complain, dashed
+from hrcnn_jax.cli.supervision import Journal
 from hrcnn_jax.files.writer import OutputError
+from hrcnn_jax.signals import Ended, raised_signals
 
 COMMANDS = {
     "restore": "restore JPEG files",
@@ -49,8 +52,12 @@ def parser(command: str | None) -> argparse.ArgumentParser:
     return main
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, journal: Journal | None = None) -> int:
     """Runs the command line.
+
+    Args:
+      argv: its arguments; the program's if not given.
+      journal: of who supervises this process, if anybody does.
 
     Returns:
       The exit status: 0 if all went well, 1 if something failed, 2 if the flags make no sense, 128
@@ -58,14 +65,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((each for each in arguments if not each.startswith("-")), None)
+    run: Callable[[], int]
     if command in EXTRAS and arguments[0] == command:
-        return _run_extra(command, arguments[1:])
-    flags = parser(command).parse_args(dashed(arguments))
+        run = _extra(command, arguments[1:])
+    else:
+        flags = parser(command).parse_args(dashed(arguments))
+        flags.journal = journal or Journal()
+        run = partial(flags.run, flags)
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with raised_signals():
-            return flags.run(flags)
+            return run()
     except BrokenPipeError:  # whoever read what is printed has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -80,12 +91,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + ended.signal
 
 
-def _run_extra(command: str, arguments: Sequence[str]) -> int:
+def _extra(command: str, arguments: Sequence[str]) -> Callable[[], int]:
     try:
         module = importlib.import_module(f"hrcnn_jax.cli.{command}")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("hrcnn_jax"):
             raise
         complain(f"{command} needs {error.name}: pip install 'hrcnn-jax[train]'")
-        return FAILED
-    return module.main(arguments)
+        return lambda: FAILED
+    return partial(module.main, arguments)

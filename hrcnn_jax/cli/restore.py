@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from hrcnn_jax.cli.common import (
     output_folder,
     tell,
 )
+from hrcnn_jax.cli.supervision import Key
 from hrcnn_jax.files import reader, writer
 from hrcnn_jax.files.atomic import holds_something, is_folder
 from hrcnn_jax.files.reader import JpegError, JpegFile
@@ -36,7 +38,7 @@ from hrcnn_jax.files.writer import FORMATS, OutputError
 from hrcnn_jax.history import inspection
 from hrcnn_jax.restoration import batch, restorer, verification
 from hrcnn_jax.restoration.assembly import assemble
-from hrcnn_jax.restoration.batch import Job
+from hrcnn_jax.restoration.batch import Job, Outcome
 from hrcnn_jax.restoration.comparison import side_by_side
 from hrcnn_jax.restoration.compilation import keep_programs
 from hrcnn_jax.restoration.restorer import Restorer
@@ -115,40 +117,81 @@ def run(flags: argparse.Namespace) -> int:
     flags.format = _format(flags, alone)
     kind = FORMATS[flags.format]
     suffixes = [kind.suffix, *([COMPARED] if flags.compare else [])]
+    journal, known = flags.journal, flags.journal.read()
     jobs = [_single(flags)] if alone else _plan(flags, suffixes)
-    skipped = {job for job in jobs if flags.skip_existing and _is_done(job, suffixes)}
+    before = {job for job in jobs if key(job) in known.ended or key(job) in known.lost}
+    skipped = {
+        job for job in jobs if flags.skip_existing and job not in before and _is_done(job, suffixes)
+    }
     jobs = [job for job in jobs if job not in skipped]
 
-    ending = threading.Event()
-    failures, pixels, start = 0, 0, time.monotonic()
+    failures, pixels = known.failures, known.pixels
     hidden = None if len(jobs) > 1 else True  # None: shown on a terminal
-    with tqdm(total=len(jobs), unit="file", file=sys.stderr, disable=hidden) as bar:
-        pipeline = batch.pipeline(
-            jobs,
-            read=partial(_read, flags=flags, ending=ending),
-            compute=partial(_restore, network=network, flags=flags),
-            write=partial(_write, flags=flags),
-            weigh=lambda job: reader.claimed_pixels(job.source),
-            threads=flags.jobs,
-            ended=partial(_count, bar),
-            stop=ending.set,
-        )
+    with tqdm(
+        total=len(jobs), initial=len(before), unit="file", file=sys.stderr, disable=hidden
+    ) as bar:
+        left = [job for job in jobs if job not in before]
+        pipeline = _outcomes(left, network, flags, ended=partial(_count, bar))
         with closing(pipeline) as outcomes:  # ended by a signal, it finishes what it is writing
             for job, error, result in outcomes:
+                area = 0
                 if error is not None:
                     failures += 1
                     complain(_in_a_line(job, error))
                 else:
-                    pixels += result.file.width * result.file.height
+                    area = result.file.width * result.file.height
                     for line in result.told:
                         tell(line, sys.stderr if flags.output == STANDARD else sys.stdout)
-                bar.set_postfix_str(_rate(pixels, time.monotonic() - start))
+                pixels += area
+                journal.end(key(job), failed=error is not None, pixels=area)
+                bar.set_postfix_str(_rate(pixels, time.monotonic() - journal.start))
     if len(jobs) + len(skipped) > 1:
         complain(
             f"{len(jobs) - failures} of {len(jobs)} files restored, {failures} failed, "
-            f"{len(skipped)} skipped: {_rate(pixels, time.monotonic() - start)}"
+            f"{len(skipped)} skipped: {_rate(pixels, time.monotonic() - journal.start)}"
         )
     return FAILED if failures else 0
+
+
+def _outcomes(
+    jobs: list[Job],
+    network: Restorer,
+    flags: argparse.Namespace,
+    ended: Callable[[Job], None],
+) -> Generator[Outcome, None, None]:
+    """How each job ends: first, one by one, of those that were at hand when a process died."""
+    suspects = flags.journal.read().suspects
+    alone = [job for job in jobs if key(job) in suspects]
+    others = [job for job in jobs if key(job) not in suspects]
+    yield from _pipeline(alone, network, flags, ended=ended, weigh=lambda _: 1, most=1)
+    yield from _pipeline(
+        others,
+        network,
+        flags,
+        ended=ended,
+        weigh=lambda job: reader.claimed_pixels(job.source),
+        most=batch.PIXELS_IN_FLIGHT,
+    )
+
+
+def _pipeline(
+    jobs: list[Job], network: Restorer, flags: argparse.Namespace, **options: Any
+) -> Generator[Outcome, None, None]:
+    ending = threading.Event()
+    return batch.pipeline(
+        jobs,
+        read=partial(_read, flags=flags, ending=ending),
+        compute=partial(_restore, network=network, flags=flags),
+        write=partial(_write, flags=flags),
+        threads=flags.jobs,
+        stop=ending.set,
+        **options,
+    )
+
+
+def key(job: Job) -> Key:
+    """What a journal knows a job by."""
+    return str(job.source), str(job.target)
 
 
 def _count(bar: tqdm, job: Job) -> None:
@@ -216,6 +259,7 @@ def _is_done(job: Job, suffixes: list[str]) -> bool:
 def _read(job: Job, *, flags: argparse.Namespace, ending: threading.Event) -> JpegFile:
     if job.problem is not None:
         raise JpegError(job.problem)
+    flags.journal.begin(key(job))
     source = sys.stdin.buffer.read() if job.source == Path(STANDARD) else job.source
     return reader.read(source, max_pixels=flags.max_pixels, salvage=flags.salvage, ending=ending)
 
