@@ -3,16 +3,20 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types format docs wheel check clean
+.PHONY: help demo test test-app lint types format docs wheel check clean
 
 help: ## list these commands
-	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 16
 
 demo: .venv/.light ## restore the bundled picture and print the gain
 	$(BIN)/python -m hrcnn_jax demo
 
 test: .venv/.dev ## run the tests; ARGS="-k jpeg" picks some
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/app/test_page.py $(ARGS)
+
+test-app: .venv/.dev ## test the app's page in Chromium, which is installed if there is none
+	tools/get_chromium.sh $(BIN)/python
+	$(BIN)/python -m pytest tests/app/test_page.py $(ARGS)
 
 lint: .venv/.dev ## check style, formatting and the order of imports
 	$(BIN)/ruff check
@@ -32,7 +36,7 @@ docs: .venv/.dev ## build the documentation site in site/
 wheel: .venv/.dev ## build source distribution and wheel, restore a picture with the wheel alone
 	tools/check_wheel.sh $(BIN)/python
 
-check: lint types docs wheel test ## everything a change has to pass
+check: lint types docs wheel test test-app ## everything a change has to pass
 
 clean: ## remove the environment, caches and builds
 	rm -rf .venv .*_cache build dist site *.egg-info

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import hrcnn_jax
 from hrcnn_jax.cli.common import FAILED, USAGE, complain, dashed
@@ -24,6 +25,7 @@ COMMANDS = {
     "models": "list the released networks",
     "demo": "restore the bundled photograph, print the gain",
     "release": "write a training run's best weights and card",
+    "app": "open a page on this machine, for pictures that are dropped on it",
 }
 """Commands that have `add_flags` and `run`, and what they do."""
 
@@ -32,6 +34,13 @@ EXTRAS = {
     "evaluate": "measure networks against plain JPEG decoding",
 }
 """Commands with a `main` of their own, which `train.py` and `evaluate.py` call."""
+
+NEEDS = {"train": "train", "evaluate": "train", "app": "app"}
+"""The extra of this package that a command needs."""
+
+
+class MissingError(RuntimeError):
+    """A command's extra is not installed; the message says how it is."""
 
 
 def parser(command: str | None) -> argparse.ArgumentParser:
@@ -46,7 +55,7 @@ def parser(command: str | None) -> argparse.ArgumentParser:
     for name, text in (COMMANDS | EXTRAS).items():
         flags = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         if name == command and name in COMMANDS:
-            module = importlib.import_module(f"hrcnn_jax.cli.{name}")
+            module = _module(name)
             module.add_flags(flags)
             flags.set_defaults(run=module.run)
     return main
@@ -66,12 +75,16 @@ def main(argv: Sequence[str] | None = None, journal: Journal | None = None) -> i
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((each for each in arguments if not each.startswith("-")), None)
     run: Callable[[], int]
-    if command in EXTRAS and arguments[0] == command:
-        run = _extra(command, arguments[1:])
-    else:
-        flags = parser(command).parse_args(dashed(arguments))
-        flags.journal = journal or Journal()
-        run = partial(flags.run, flags)
+    try:
+        if command in EXTRAS and arguments[0] == command:
+            run = partial(_module(command).main, arguments[1:])
+        else:
+            flags = parser(command).parse_args(dashed(arguments))
+            flags.journal = journal or Journal()
+            run = partial(flags.run, flags)
+    except MissingError as error:
+        complain(error)
+        return FAILED
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -91,12 +104,17 @@ def main(argv: Sequence[str] | None = None, journal: Journal | None = None) -> i
         return 128 + ended.signal
 
 
-def _extra(command: str, arguments: Sequence[str]) -> Callable[[], int]:
+def _module(command: str) -> Any:
+    """A command's module.
+
+    Raises:
+      MissingError: if it needs what is not installed.
+    """
     try:
-        module = importlib.import_module(f"hrcnn_jax.cli.{command}")
+        return importlib.import_module(f"hrcnn_jax.cli.{command}")
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("hrcnn_jax"):
+        if command not in NEEDS or error.name is None or error.name.startswith("hrcnn_jax"):
             raise
-        complain(f"{command} needs {error.name}: pip install 'hrcnn-jax[train]'")
-        return lambda: FAILED
-    return partial(module.main, arguments)
+        raise MissingError(
+            f"{command} needs {error.name}: pip install 'hrcnn-jax[{NEEDS[command]}]'"
+        ) from error

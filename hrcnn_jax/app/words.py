@@ -1,0 +1,70 @@
+"""What was found about a picture, in sentences."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_DAMAGE = (
+    (20, "very strongly compressed: blocks and ripples are plain to see"),
+    (50, "strongly compressed: ripples around edges, blocks where it is smooth"),
+    (75, "compressed so far that a close look shows it"),
+    (90, "lightly compressed"),
+    (101, "hardly compressed: there is little to restore"),
+)
+"""What a quality means for the eye, for qualities below a bound."""
+
+
+def sentences(facts: Mapping[str, Any], *, model: str, gain: float | None) -> list[str]:
+    """What there is to say about a file.
+
+    Args:
+      facts: by `hrcnn_jax.history.inspection.inspect`.
+      model: the network that is to restore it.
+      gain: that the network is expected to have, in dB; None if that is not known.
+    """
+    told = [_picture(facts), _quality(facts)]
+    if facts["history"]:
+        told.append(_history(facts["history"]))
+    if gain is not None:
+        told.append(
+            f"At this quality {model} gains {gain:+.1f} dB on average: "
+            f"{100 * (1 - 10 ** (-gain / 10)):.0f} % of the squared error is gone."
+        )
+    metadata = _metadata(facts["metadata"])
+    if metadata:
+        told.append(f"{metadata} will go along.")
+    return told
+
+
+def quality_of_damage(facts: Mapping[str, Any]) -> int:
+    """The quality that decides how damaged a picture is: that of its coarsest compression."""
+    before = facts["history"]
+    return min(facts["quality"], before["quality"]) if before else facts["quality"]
+
+
+def _picture(facts: Mapping[str, Any]) -> str:
+    colour = {"gray": "gray", "cmyk": "four inks", "ycck": "four inks"}.get(
+        facts["colour"], "colour"
+    )
+    chroma = "" if facts["sampling"] == "none" else f", chroma {facts['sampling']}"
+    return f"{facts['width']} × {facts['height']} pixels, {colour}{chroma}."
+
+
+def _quality(facts: Mapping[str, Any]) -> str:
+    quality = facts["quality"]
+    about = "at" if facts["quality_is_exact"] else "at about"
+    damage = next(words for bound, words in _DAMAGE if quality < bound)
+    return f"Saved {about} quality {quality}: {damage}."
+
+
+def _history(before: Mapping[str, Any]) -> str:
+    cropped = "" if before["grid"] == [0, 0] else ", and cropped since"
+    return f"It had been saved before at quality {before['quality']}{cropped}: that did the damage."
+
+
+def _metadata(metadata: Mapping[str, Any]) -> str:
+    names = {"exif_bytes": "EXIF", "icc_bytes": "colour profile", "xmp_bytes": "XMP"}
+    parts = [name for key, name in names.items() if metadata[key]]
+    if metadata["resolution"]:
+        parts.append("resolution")
+    text = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,192 @@
+"""Restores one picture after another for all who ask; keeps networks, and nothing of a picture.
+
+A request takes a place before its file is read, and gives it back when it has its answer: places,
+bytes and pixels bound the memory that requests can take.
+"""
+
+import io
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import numpy as np
+from anyio import to_thread
+from numpy.typing import NDArray
+
+from hrcnn_jax.app import words
+from hrcnn_jax.app.wishes import Wish
+from hrcnn_jax.files import reader, writer
+from hrcnn_jax.files.reader import JpegFile
+from hrcnn_jax.files.writer import FORMATS
+from hrcnn_jax.history import inspection
+from hrcnn_jax.networks import cards
+from hrcnn_jax.restoration.assembly import Plane, assemble
+from hrcnn_jax.restoration.restorer import Restorer
+from hrcnn_jax.scores.expectation import expected_gain
+
+
+class BusyError(RuntimeError):
+    """All places are taken; the message says what to do."""
+
+
+class LeftError(RuntimeError):
+    """Whoever asked has gone, or the app is ending."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one app takes upon itself.
+
+    Attributes:
+      megabytes: of a file, in millions of bytes.
+      pixels: of a picture.
+      at_once: pictures that are worked on.
+      places: requests that are worked on or wait.
+    """
+
+    megabytes: int = 64
+    pixels: int = 100_000_000
+    at_once: int = 1
+    places: int = 16
+
+
+@dataclass(eq=False)
+class Job:
+    """A request that has a place.
+
+    Attributes:
+      ticket: by which its progress is asked for; empty if it is not.
+      rows: of the picture that are restored.
+      of: all of its rows; 0 before it is begun.
+      left: set once nobody waits for the result any more.
+    """
+
+    ticket: str = ""
+    rows: int = 0
+    of: int = 0
+    left: threading.Event = field(default_factory=threading.Event)
+
+
+class Workshop:
+    """What restores and inspects, for any number of requests."""
+
+    def __init__(
+        self, models: Sequence[str | Restorer] = (cards.DEFAULT,), limits: Limits | None = None
+    ) -> None:
+        """Prepares to work with some networks.
+
+        Args:
+          models: what may be asked for, the default one first: networks as
+            `hrcnn_jax.Restorer` takes them, loaded when they are first asked for, or
+            restorers.
+          limits: the usual ones if not given.
+        """
+        self.limits = Limits() if limits is None else limits
+        self._restorers = {
+            each.network.name if isinstance(each, Restorer) else each: each for each in models
+        }
+        self._jobs: list[Job] = []
+        self._bench = anyio.CapacityLimiter(self.limits.at_once)
+        self._loading = threading.Lock()
+
+    @property
+    def models(self) -> list[str]:
+        """Networks that may be asked for, the default one first."""
+        return list(self._restorers)
+
+    @asynccontextmanager
+    async def place(self, ticket: str = "") -> AsyncIterator[Job]:
+        """A place for a request.
+
+        Raises:
+          BusyError: if there is none.
+        """
+        if len(self._jobs) >= self.limits.places:
+            raise BusyError("too many pictures are waiting; try again in a minute")
+        job = Job(ticket)
+        self._jobs.append(job)
+        try:
+            yield job
+        finally:
+            job.left.set()
+            self._jobs.remove(job)
+
+    def progress(self, ticket: str) -> dict[str, Any] | None:
+        """How far a job is; None if there is none of that ticket."""
+        for place, job in enumerate(self._jobs):
+            if job.ticket == ticket != "":
+                ahead = 0 if job.of else place
+                return {"ahead": ahead, "share": job.rows / job.of if job.of else 0.0}
+        return None
+
+    async def inspect(self, job: Job, content: bytes, name: str, model: str) -> dict[str, Any]:
+        """Facts about a file, and the same in words.
+
+        Raises:
+          JpegError: if it cannot be read.
+        """
+        return await self._at_the_bench(self._inspect, job, content, name, model)
+
+    async def restore(self, job: Job, content: bytes, name: str, wish: Wish) -> bytes:
+        """The restored picture as a file.
+
+        Raises:
+          JpegError: if the file cannot be read, or the network does not know its table.
+          ValueError: if the format cannot hold the picture.
+        """
+        return await self._at_the_bench(self._restore, job, content, name, wish)
+
+    def close(self) -> None:
+        """Ends what is being worked on."""
+        for job in self._jobs:
+            job.left.set()
+
+    async def _at_the_bench(self, work: Any, *arguments: Any) -> Any:
+        return await to_thread.run_sync(work, *arguments, limiter=self._bench)
+
+    def _read(self, content: bytes, name: str) -> JpegFile:
+        return reader.read(content, max_pixels=self.limits.pixels, name=name)
+
+    def _inspect(self, job: Job, content: bytes, name: str, model: str) -> dict[str, Any]:
+        del job
+        facts = inspection.inspect(self._read(content, name))
+        card = self._restorer(model).network.card
+        gain = expected_gain(card, words.quality_of_damage(facts))
+        told = words.sentences(facts, model=model, gain=gain)
+        return facts | {"expected_gain": gain, "words": told}
+
+    def _restore(self, job: Job, content: bytes, name: str, wish: Wish) -> bytes:
+        file = self._read(content, name)
+        job.of = file.height
+        kind = FORMATS[wish.format]
+        restorer = self._restorer(wish.model).at(wish.strength, history=wish.history)
+        source = restorer.damaged(file)
+        first, *others = restorer.planes(source.file)
+        planes = [first._replace(strips=_noted(first, job)), *others]
+        picture = assemble(source.file, planes, kind.depth, guidance=restorer.strength)
+        stream = io.BytesIO()
+        writer.save(stream, source.cropped(picture), kind, file=file, quality=wish.quality)
+        return stream.getvalue()
+
+    def _restorer(self, model: str) -> Restorer:
+        with self._loading:
+            known = self._restorers[model]
+            if not isinstance(known, Restorer):
+                known = self._restorers[model] = Restorer(known)
+            return known
+
+
+def _noted(plane: Plane, job: Job) -> Iterator[NDArray[np.float32]]:
+    """A plane's strips as they pass; their rows are a job's progress, and it can end between two.
+
+    Raises:
+      LeftError: if nobody waits for the picture any more.
+    """
+    for strip in plane.strips:
+        if job.left.is_set():
+            raise LeftError("nobody waits for this picture any more")
+        job.rows = min(job.rows + len(strip), job.of)
+        yield strip
