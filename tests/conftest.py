@@ -34,7 +34,7 @@ import pytest
 from flax import linen as nn
 from PIL import Image
 
-from hrcnn_jax.networks import registry
+from hrcnn_jax.networks import cards, registry, zoo
 from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.networks.cards import Card
 from hrcnn_jax.networks.registry import ARCHITECTURES
@@ -137,6 +137,17 @@ def made_card(architecture: str, options: dict[str, Any], **values: Any) -> Card
         "training": {},
     }
     return Card(**(known | values))
+
+
+def write_network(
+    folder: Path, name: str, architecture: str, params: Any = None, **options: Any
+) -> None:
+    """A network as released ones lie in their folder; of fresh parameters unless given others."""
+    card = made_card(architecture, options)
+    if params is None:
+        params = fresh_params(registry.get(architecture).build(options))
+    zoo.write_weights(folder / f"{name}.safetensors", params, card)
+    cards.write(folder / f"{name}.json", card)
 
 
 @pytest.fixture(scope="module", autouse=True)

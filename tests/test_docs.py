@@ -9,9 +9,10 @@ from pathlib import Path
 
 import jax
 import pytest
-from conftest import jpeg_bytes, make_photo
+from conftest import jpeg_bytes, make_photo, random_params, write_network
 
 from hrcnn_jax.cli import main as commands
+from hrcnn_jax.networks import cards, registry
 from hrcnn_jax.networks.registry import ARCHITECTURES
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +39,12 @@ def test_the_api_page_runs(
     (tmp_path / "scans").mkdir()
     for name, side in (("photo.jpg", 64), ("scans/a.jpg", 48)):
         (tmp_path / name).write_bytes(jpeg_bytes(make_photo(side, side), quality=30))
+    (tmp_path / "weights").mkdir()  # the page's networks are large for what it shows
+    for name, architecture in (("small", "compact"), ("chroma", "chroma")):
+        tiny = {"width": 8, "blocks": 1}
+        params = random_params(registry.get(architecture).build(tiny))
+        write_network(tmp_path / "weights", name, architecture, params, **tiny)
+    monkeypatch.setattr(cards, "WEIGHTS", tmp_path / "weights")
     monkeypatch.chdir(tmp_path)
     page = API.read_text(encoding="utf-8")
     names: dict = {}

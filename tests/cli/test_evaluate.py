@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import fresh_params, jpeg_bytes, made_card, make_photo, random_params
+from conftest import fresh_params, jpeg_bytes, make_photo, random_params, write_network
 from PIL import Image
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -31,12 +31,6 @@ from hrcnn_jax.training.settings import Settings
 from hrcnn_jax.training.step import create_state
 
 BRIGHTER = 13 / 255  # whole samples, so that it commutes with rounding
-
-
-def write_network(folder: Path, name: str, architecture: str, params: Any, **options: Any) -> None:
-    card = made_card(architecture, options)
-    zoo.write_weights(folder / f"{name}.safetensors", params, card)
-    cards.write(folder / f"{name}.json", card)
 
 
 @pytest.fixture(scope="module")
