@@ -110,16 +110,22 @@ def test_memory_that_inspect_lacks_is_a_line(
 
 @pytest.mark.parametrize("command", ["restore", "inspect"])
 def test_a_silent_pipe_lets_itself_be_interrupted(command: str, tmp_path: Path) -> None:
-    """Somebody has it open for writing, and writes nothing."""
+    """Somebody has it open for writing, and writes nothing; the signal comes with the first wait
+    for it."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     program = """
-import os, signal, sys, threading, time
+import os, signal, sys, time
 from hrcnn_jax.__main__ import main
+
+def interrupted(seconds, sleep=time.sleep):
+    time.sleep = sleep
+    os.kill(os.getpid(), signal.SIGTERM)
+    sleep(seconds)
 
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 writer = os.open(sys.argv[2], os.O_RDWR)
-threading.Timer(2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+time.sleep = interrupted
 sys.exit(main(sys.argv[1:]))
 """
     output = ["-o", str(tmp_path / "out"), "--strength", "0"] if command == "restore" else []
