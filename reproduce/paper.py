@@ -1,4 +1,6 @@
-"""What the paper prints in its tables I to III: PSNR in dB, SSIM in percent, its own convention.
+"""What the paper prints in its tables I to III and below its Fig. 5.
+
+PSNR is in dB, SSIM in percent, in its own convention.
 
 Source: Niu, "End-to-End JPEG Decoding and Artifacts Suppression Using Heterogeneous Residual
 Convolutional Neural Network".
@@ -32,6 +34,23 @@ TABLE_2 = {
 
 TABLE_2_SECONDS = {10: (2.81, 6.29), 30: (2.84, 6.27), 50: (2.79, 6.31)}
 """On LIVE1: a plain decoder on a CPU, the network on a GPU."""
+
+FIGURE_5 = {
+    "A": {
+        10: Row(25.16, 28.20, 90.33, 95.12),
+        30: Row(28.94, 31.93, 95.56, 97.73),
+        50: Row(30.77, 33.87, 96.93, 98.39),
+    },
+    "B": {
+        10: Row(23.63, 26.10, 87.50, 92.34),
+        30: Row(27.39, 30.41, 94.60, 97.14),
+        50: Row(29.48, 32.42, 96.41, 98.14),
+    },
+}
+"""Two pictures that it calls typical, by quality."""
+
+TRAINING = ("SGD", "< 12 h", "NVIDIA 2080")
+"""How a network was trained, for how long and on what; it does not tell for how many steps."""
 
 TABLE_3 = [
     ("HR-CNN, the paper's", 1.44, 2.50, 507_157),

@@ -81,6 +81,10 @@ def test_the_page_twice(folder: Path) -> None:
         (found,) = re.findall(line, page)
         assert float(found) == pytest.approx(np.mean(scores), abs=0.03)
     assert "| *gain* | +1.45 | **+0.00** |" in page, "an untrained network is the plain decoder"
+    assert "| image B, the paper's | 30 | 27.39 | 30.41 | +3.02 | 94.60 | 97.14 | +2.54 |" in page
+    (row,) = re.findall(rf"\| {results.PICTURES[-1]}, ours \| 50 \| ([\d.]+) \|", page)
+    assert float(row) == pytest.approx(scores[-1], abs=0.03), "of the last picture"
+    assert "| HR-CNN, the paper's | SGD | – | < 12 h | NVIDIA 2080 | – | – |" in page
     assert "| base | +0.50 | +0.62 | 507,157 | 248,776 |" in page
     assert "an abacus" in page
     assert not re.search(r"[{}]", page)
