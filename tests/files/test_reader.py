@@ -314,10 +314,24 @@ def test_codes_that_only_pyjpegio_rejects(monkeypatch: pytest.MonkeyPatch) -> No
         reader.read(jpeg_bytes(PHOTO))
 
 
-def test_no_copy_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_in_memory_and_on_disk_are_read_alike_and_none_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = jpeg_bytes(PHOTO)
+    in_memory = reader.read(data)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    reader.read(jpeg_bytes(PHOTO))
+    monkeypatch.setattr(libjpeg, "_MEMORY_FILES", False)
+    on_disk = reader.read(data)
     assert not list(tmp_path.iterdir())
+    for one, other in zip(in_memory.components, on_disk.components, strict=True):
+        np.testing.assert_array_equal(one.codes, other.codes)
+
+
+def test_reading_needs_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not hasattr(os, "memfd_create"):
+        pytest.skip("only Linux has files in memory")
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    assert reader.read(jpeg_bytes(PHOTO)).width == PHOTO.shape[1]
 
 
 CODINGS = {
