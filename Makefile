@@ -3,7 +3,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-app lint types format docs wheel check clean
+.PHONY: help demo test test-app lint types format docs wheel fuzz check clean
 
 help: ## list these commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 16
@@ -35,6 +35,9 @@ docs: .venv/.dev ## build the documentation site in site/
 
 wheel: .venv/.dev ## build source distribution and wheel, restore a picture with the wheel alone
 	tools/check_wheel.sh $(BIN)/python
+
+fuzz: .venv/.dev ## fuzz all parsers, ten minutes each; ARGS="jpeg --seconds 60" says which and how long
+	$(BIN)/python -m fuzz $(ARGS)
 
 check: lint types docs wheel test test-app ## everything a change has to pass
 

@@ -1,0 +1,192 @@
+"""What is fuzzed, a parser each: a function that takes any bytes, and raises only on a bug.
+
+A refusal by the parser's own error is no bug. What is taken has to hold together; where there is an
+independent judge, it is Pillow.
+"""
+
+import io
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fuzz import seeds
+from hrcnn_jax.data.sources import DataError, FolderSource
+from hrcnn_jax.files import exif, reader, writer
+from hrcnn_jax.files.reader import Colour, Component, JpegError, JpegFile
+from hrcnn_jax.history import inspection, search
+from hrcnn_jax.jpeg.tables import quality_table
+
+MOST_PIXELS = 100_000
+_COLOUR = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+_GRAY = _COLOUR[..., 0]
+
+
+def jpeg(data: bytes) -> None:
+    """The reader of JPEG files, with and without salvaging, and the walk of markers before it."""
+    try:
+        whole: JpegFile | None = reader.read(data, max_pixels=MOST_PIXELS)
+    except JpegError as error:
+        whole = None
+        _check(
+            str(error).startswith("<bytes>: ") and "\n" not in str(error), "is not told in one line"
+        )
+    try:
+        salvaged = reader.read(data, max_pixels=MOST_PIXELS, salvage=True)
+    except JpegError:
+        _check(whole is None, "is read, but not salvaged")
+        return
+    _check((salvaged.damage is None) == (whole is not None), "is whole and damaged")
+    _check(0 < salvaged.width * salvaged.height <= MOST_PIXELS, "has a wrong size")
+    for part in salvaged.components:
+        rows, columns = part.size
+        _check(part.codes.shape == (-(-rows // 8), -(-columns // 8), 8, 8), "has wrong codes")
+        _check(bool(part.table.min() >= 1), "has steps of zero")
+        _check(rows == -(-salvaged.height // part.factor[0]), "has components of wrong sizes")
+    inspection.coding(salvaged), inspection.sampling(salvaged), inspection.libjpeg_quality(salvaged)
+
+
+def exif_block(data: bytes) -> None:
+    """EXIF: what is read from it, what is turned in it, and the TIFF file that grows out of it."""
+    block = exif.SIGNATURE + data.removeprefix(exif.SIGNATURE)
+    upright = exif.upright(block)
+    _check(upright is not None and len(upright) == len(block), "is of another length")
+    _check(exif.orientation(upright) == 1, "does not stand upright")
+    _check(exif.upright(upright) == upright, "is turned twice")
+    exif.resolution(block)
+    _written(_file(exif=block), "tiff16")
+
+
+def metadata(data: bytes) -> None:
+    """EXIF, ICC or XMP, written into every format."""
+    kind, block = data[:1], data[1:]
+    if kind == b"\1":
+        file = _file(icc=block)
+    elif kind == b"\2":
+        file = _file(xmp=block)
+    else:
+        file = _file(exif=exif.SIGNATURE + block.removeprefix(exif.SIGNATURE))
+    for name in writer.FORMATS:
+        _written(file, name)
+
+
+def lossless(data: bytes) -> None:
+    """Pictures of training, as Pillow reads them."""
+    with tempfile.NamedTemporaryFile() as file, _quiet(), _most_pixels(MOST_PIXELS):
+        file.write(data)
+        file.flush()
+        try:
+            picture = FolderSource((Path(file.name),)).load(0)
+        except DataError:
+            return
+    _check(picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3, "is no RGB")
+
+
+def history(data: bytes) -> None:
+    """The finder of earlier compressions, in files of any codes, and in pixels."""
+    kind, quality, body = (
+        data[0] if data else 0,
+        data[1] if len(data) > 1 else 50,
+        data[2:] or b"\0",
+    )
+    height, width = 24 + 8 * (kind >> 3 & 3), 40 + kind % 7
+    source: JpegFile | np.ndarray
+    if kind & 1:
+        source = _filled(body, (height, width, 3), np.uint8)
+        found = search.find_in_pixels(source)
+    else:
+        factor = ((1, 1), (2, 2))[kind >> 1 & 1]
+        parts = [_component((height, width), (1, 1), body, quality)]
+        if kind & 4:
+            parts += 2 * [_component((height, width), factor, body[::-1], quality)]
+        source = _file(height, width, tuple(parts))
+        found = search.find(source)
+    if found is not None:
+        earlier = search.recover(source, found)
+        _check(all(0 <= share <= 1 for share in earlier.history.proof), "has no proof")
+        _check(earlier.height >= height and earlier.width >= width, "was smaller before")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A parser that is fuzzed, and what fuzzing begins with."""
+
+    run: Callable[[bytes], None]
+    seeds: Callable[[], Iterator[bytes]]
+
+
+TARGETS = {
+    "jpeg": Target(jpeg, seeds.jpegs),
+    "exif": Target(exif_block, seeds.blocks),
+    "metadata": Target(metadata, seeds.metadata),
+    "lossless": Target(lossless, seeds.pictures),
+    "history": Target(history, seeds.codes),
+}
+
+
+def _check(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise AssertionError(otherwise)
+
+
+def _written(file: JpegFile, name: str) -> None:
+    """Writes a picture with a file's metadata, and has Pillow read it."""
+    kind, stream = writer.FORMATS[name], io.BytesIO()
+    picture = (_GRAY if name == "tiff32f" else _COLOUR).astype(kind.depth)  # as Pillow reads them
+    try:
+        writer.save(stream, picture, kind, file=file)
+    except ValueError:  # the format cannot hold it, which is told in a line
+        return
+    height, width = writer.turned(picture, exif.orientation(file.exif)).shape[:2]
+    with _quiet(), Image.open(stream) as written:
+        _check(written.size == (width, height), f"{name} has another size")
+        written.load()
+
+
+def _component(
+    size: tuple[int, int], factor: tuple[int, int], body: bytes, quality: int
+) -> Component:
+    rows, columns = -(-size[0] // factor[0]), -(-size[1] // factor[1])
+    codes = _filled(body, (-(-rows // 8), -(-columns // 8), 8, 8), np.int8).astype(np.int16)
+    table = quality_table(quality % 100 + 1).astype(np.int32)
+    return Component(codes, table, (1, 1), factor, (rows, columns))
+
+
+def _filled(body: bytes, shape: tuple[int, ...], kind: type) -> np.ndarray:
+    return np.resize(np.frombuffer(body, kind), shape)
+
+
+def _file(
+    height: int = 2,
+    width: int = 3,
+    components: tuple[Component, ...] = (),
+    *,
+    exif: bytes | None = None,
+    icc: bytes | None = None,
+    xmp: bytes | None = None,
+) -> JpegFile:
+    colour: Colour = "gray" if len(components) == 1 else "ycbcr"
+    told = (exif, icc, xmp, None, None)
+    return JpegFile("<bytes>", height, width, components, colour, False, False, 0, *told)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Pillow warns of damage; we are to notice it without."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _most_pixels(most: int) -> Iterator[None]:
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, most
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before

@@ -1,0 +1,42 @@
+"""What fuzzing begins with is taken as a whole; what it looks for is noticed."""
+
+import pytest
+from PIL import UnidentifiedImageError
+
+from fuzz import targets
+from fuzz.targets import TARGETS
+from hrcnn_jax.data.sources import FolderSource
+from hrcnn_jax.files import exif, reader
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_seeds_pass(name: str) -> None:
+    seeds = list(TARGETS[name].seeds())
+    assert len({*seeds}) == len(seeds) > 5
+    for seed in seeds:
+        TARGETS[name].run(seed)
+        TARGETS[name].run(seed[: len(seed) // 2])
+    TARGETS[name].run(b"")
+
+
+def test_seeds_are_valid() -> None:
+    for seed in TARGETS["jpeg"].seeds():
+        assert reader.read(seed).damage is None
+    assert {exif.orientation(seed) for seed in TARGETS["exif"].seeds()} == {1, 3, 6, 8}
+
+
+def test_bugs_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = {name: next(target.seeds()) for name, target in TARGETS.items()}
+    monkeypatch.setattr(exif, "upright", lambda block: block[:-1])
+    with pytest.raises(AssertionError, match="another length"):
+        targets.exif_block(seeds["exif"])
+    monkeypatch.setattr("hrcnn_jax.files.tiff._PHOTOMETRIC", {1: 9, 3: 9})
+    with pytest.raises(UnidentifiedImageError):
+        targets.metadata(seeds["metadata"])
+    monkeypatch.setattr(FolderSource, "load", lambda self, index: None)
+    with pytest.raises(AttributeError):
+        targets.lossless(seeds["lossless"])
+    monkeypatch.setattr(reader, "_damage_of_layout", lambda layout: "all wrong")
+    monkeypatch.setattr(reader, "_refused", lambda *_: reader.JpegError("two\nlines"))
+    with pytest.raises(AssertionError, match="one line"):
+        targets.jpeg(seeds["jpeg"])
