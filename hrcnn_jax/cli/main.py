@@ -26,6 +26,7 @@ COMMANDS = {
     "demo": "restore the bundled photograph, print the gain",
     "release": "write a training run's best weights and card",
     "app": "open a page on this machine, for pictures that are dropped on it",
+    "fleet": "restore or inspect whole folders and buckets, on many cores or machines",
 }
 """Commands that have `add_flags` and `run`, and what they do."""
 
@@ -35,7 +36,7 @@ EXTRAS = {
 }
 """Commands with a `main` of their own, which `train.py` and `evaluate.py` call."""
 
-NEEDS = {"train": "train", "evaluate": "train", "app": "app"}
+NEEDS = {"train": "train", "evaluate": "train", "app": "app", "fleet": "fleet"}
 """The extra of this package that a command needs."""
 
 

@@ -1,0 +1,137 @@
+"""`fleet`: whole collections, on all cores of a machine or all machines of a cluster."""
+
+import argparse
+import dataclasses
+import sys
+import time
+from typing import Any
+
+import jax
+import ray
+from tqdm import tqdm
+
+from hrcnn_jax.cli.common import (
+    FAILED,
+    UsageError,
+    add_format,
+    add_max_pixels,
+    add_network,
+    add_salvage,
+    check_quality,
+    complain,
+)
+from hrcnn_jax.fleet import job, manifest
+from hrcnn_jax.fleet.stores import SCHEMES, StoreError, open_store
+from hrcnn_jax.fleet.treatments import Inspection, Restoration, Treatment, hash_of
+from hrcnn_jax.fleet.worker import Orders
+from hrcnn_jax.networks import cards, zoo
+
+TOLD = 20
+"""Files whose failure is told in a line of its own; the manifest tells all."""
+
+
+def add_flags(flags: argparse.ArgumentParser) -> None:
+    """Adds the command's flags."""
+    where = f"a folder, or {', '.join(f'{scheme}://' for scheme in SCHEMES)}..."
+    flags.add_argument("source", metavar="SOURCE", help=f"where the JPEG files are: {where}")
+    flags.add_argument(
+        "target", metavar="TARGET", help="where pictures and the manifest go: the same kinds"
+    )
+    flags.add_argument(
+        "--inspect", action="store_true", help="write the manifest only, and no pictures"
+    )
+    flags.add_argument(
+        "--retry-failed", action="store_true", help="also do what failed in earlier runs"
+    )
+    flags.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that restore (default: one a GPU, or where there is none, one a core)",
+    )
+    flags.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="of a Ray cluster, auto for the one that this machine is in (default: this machine)",
+    )
+    add_format(flags)
+    add_network(flags)
+    add_max_pixels(flags)
+    add_salvage(flags)
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Does what is left to be done; the status is 1 if the run could not be finished."""
+    if flags.workers is not None and flags.workers < 1:
+        raise UsageError(f"--workers must be 1 or more, got {flags.workers}")
+    check_quality(flags)
+    jax.config.update("jax_platforms", "cpu")  # devices are for the workers
+    treatment, settings = _treatment(flags)
+    try:
+        return _run(flags, treatment, settings)
+    except StoreError as error:
+        complain(error)
+        return FAILED
+    except manifest.MixedError as error:
+        raise UsageError(str(error)) from error
+    finally:
+        ray.shutdown()
+
+
+def _treatment(flags: argparse.Namespace) -> tuple[Treatment, dict[str, Any]]:
+    """What becomes of files, and the settings that this depends on."""
+    name, weights = zoo.find(flags.model)
+    if flags.inspect:
+        return Inspection(cards.of_weights(weights)), {"format": "none", "network": name}
+    treatment = Restoration(
+        flags.model,
+        hash_of(flags.model),
+        strength=flags.strength,
+        faithful=flags.faithful,
+        history=flags.history,
+        format=flags.format or "png",
+        quality=flags.quality,
+    )
+    treatment.prepare()  # what makes no sense is told before anything begins
+    settings = dataclasses.asdict(treatment)
+    del settings["model"]  # its hash tells it, wherever it lies
+    return treatment, {"network": name, **settings}
+
+
+def _run(flags: argparse.Namespace, treatment: Treatment, settings: dict[str, Any]) -> int:
+    source, target = open_store(flags.source), open_store(flags.target)
+    orders = Orders(manifest.begin_run(target, settings), flags.max_pixels, flags.salvage)
+    plan = job.plan(source, target, treatment.suffix, retry_failed=flags.retry_failed)
+    total, failed, pixels, start = len(plan.tasks) + plan.done, 0, 0, time.monotonic()
+    if plan.tasks:
+        workers = _start(flags)
+        batches = job.run(source, target, plan.tasks, treatment, orders, workers=workers)
+        with tqdm(
+            total=total, initial=plan.done, unit="file", file=sys.stderr, disable=None
+        ) as bar:
+            for rows in batches:
+                for row in rows:
+                    pixels += (row["width"] or 0) * (row["height"] or 0)
+                    if row["error"] is not None:
+                        failed += 1
+                        if failed <= TOLD:
+                            complain(f"{row['path']}: {row['error']}")
+                bar.update(len(rows))
+    seconds = max(time.monotonic() - start, 1e-3)
+    done = "inspected" if flags.inspect else "restored"
+    complain(
+        f"{len(plan.tasks) - failed} of {total} files {done}, {failed} failed, {plan.done} were "
+        f"done before: {len(plan.tasks) / seconds:.2f} files/s, {pixels / 1e6 / seconds:.2f} MP/s; "
+        f"the manifest is {target.url}/{manifest.FOLDER}"
+    )
+    return 0
+
+
+def _start(flags: argparse.Namespace) -> int:
+    try:
+        return job.start(address=flags.address, workers=flags.workers)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise StoreError(
+            f"{flags.address or 'this machine'}: Ray cannot start ({reason})"
+        ) from error

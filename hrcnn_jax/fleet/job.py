@@ -1,0 +1,215 @@
+"""A whole collection on Ray Data: planned here, done by workers, its rows joined to a manifest."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.data
+
+from hrcnn_jax.fleet import manifest
+from hrcnn_jax.fleet.manifest import Journal, Row
+from hrcnn_jax.fleet.stores import Found, Store, StoreError, open_store
+from hrcnn_jax.fleet.treatments import Treatment
+from hrcnn_jax.fleet.worker import Ledger, Orders, Task, Worker
+
+LARGEST_BATCH = 64
+"""Files that a worker takes at a time..."""
+BATCHES_EACH = 8
+"""...and how often at least, so that all end at about the same time."""
+
+_OBJECT_STORE = 128 << 20  # bytes: names and rows go through it
+_PART = "part"  # the column that tells the driver which part the rows are in
+_TASKS = pa.schema(
+    [
+        ("path", pa.string()),
+        ("size", pa.int64()),
+        ("target", pa.string()),
+        ("problem", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    Attributes:
+      tasks: files that are left.
+      done: how many others there are.
+    """
+
+    tasks: list[Task]
+    done: int
+
+
+def plan(source: Store, target: Store, suffix: str | None, *, retry_failed: bool) -> Plan:
+    """Finds what is left to be done, after putting the target's manifest in order.
+
+    Args:
+      source: of the JPEG files.
+      target: of the results.
+      suffix: of pictures; None if none are written.
+      retry_failed: whether what failed before is left to be done, too.
+
+    Raises:
+      StoreError: if one of them cannot be used, or there are no JPEG files.
+    """
+    if source.url == target.url:
+        raise StoreError(f"{target.url}: is the source, too; give another target")
+    tasks = list(_tasks(source.find(target), suffix))
+    if not tasks:
+        raise StoreError(f"{source.url}: holds no JPEG files; check that it is the right place")
+    done = manifest.take_up(target, retry_failed=retry_failed)
+    left = [task for task in tasks if task.path not in done]
+    return Plan(left, len(tasks) - len(left))
+
+
+def _tasks(files: Iterator[Found], suffix: str | None) -> Iterator[Task]:
+    """Gives every file its picture's name, the first if several would have the same."""
+    taken: dict[str, str] = {}
+    for name, size, problem in files:
+        path = name.encode("utf-8", "backslashreplace").decode()
+        if path != name:
+            problem = "its name is no text in UTF-8; rename it"
+        if suffix is None or problem is not None:
+            yield Task(path, size, None, problem)
+            continue
+        target = os.path.splitext(name)[0] + suffix  # noqa: PTH122 (keys are no paths)
+        first = taken.setdefault(target, name)
+        if first != name:
+            problem = f"{target} is already taken by {first}; rename one of the two"
+        yield Task(path, size, target if problem is None else None, problem)
+
+
+class _Ledger:
+    """Counts what is begun, in a process of its own that does nothing dangerous."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, int] = {}
+
+    def begin(self, name: str) -> int:
+        self._times[name] = self._times.get(name, 0) + 1
+        return self._times[name]
+
+
+class _SharedLedger:
+    """One ledger for all workers; takes no core of theirs."""
+
+    def __init__(self) -> None:
+        self._actor: Any = ray.remote(_Ledger).options(num_cpus=0).remote()
+
+    def begin(self, name: str) -> int:
+        times: int = ray.get(self._actor.begin.remote(name))
+        return times
+
+
+class _Actor:
+    """A worker as Ray Data has it: tables of tasks in, tables of rows out."""
+
+    def __init__(
+        self, source: str, target: str, treatment: Treatment, orders: Orders, ledger: Ledger
+    ) -> None:
+        self._worker = Worker(open_store(source), open_store(target), treatment, orders, ledger)
+
+    def __call__(self, tasks: pa.Table) -> pa.Table:
+        part, rows = self._worker.do([Task(**row) for row in tasks.to_pylist()])
+        return manifest.table(rows).append_column(_PART, pa.array([part] * len(rows)))
+
+
+def start(*, address: str | None, workers: int | None) -> int:
+    """Joins a Ray cluster, or starts one on this machine.
+
+    Returns:
+      How many workers there will be: as asked for, else one for each GPU if there are any, else
+      one for each core.
+
+    Raises:
+      ConnectionError: if there is no cluster at the address.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what ends a job is raised as well
+    local: dict[str, Any] = {
+        "num_cpus": workers,
+        "include_dashboard": False,
+        "object_store_memory": _OBJECT_STORE,
+    }
+    with warnings.catch_warnings():
+        # Ray's processes are forked and run another program at once, which harms no threads.
+        warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+        ray.init(
+            address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **({} if address else local),
+        )
+    resources = ray.cluster_resources()
+    return workers or int(resources.get("GPU", 0) or resources.get("CPU", 1))
+
+
+def run(
+    source: Store,
+    target: Store,
+    tasks: Sequence[Task],
+    treatment: Treatment,
+    orders: Orders,
+    *,
+    workers: int,
+) -> Iterator[list[Row]]:
+    """Has tasks done by workers of the Ray cluster that `start` joined.
+
+    Ray Data hands a worker the next batch when it has room, begins a batch anew whose worker died,
+    and keeps no more than a few batches of names and rows in memory.
+
+    Yields:
+      The rows of one batch after another, as they are finished.
+
+    Raises:
+      StoreError: if a store fails.
+      ValueError: if a worker cannot treat files as it was told.
+    """
+    _quieten()
+    size = max(1, min(LARGEST_BATCH, len(tasks) // (BATCHES_EACH * workers)))
+    batches = [
+        pa.Table.from_pylist([task._asdict() for task in tasks[first : first + size]], _TASKS)
+        for first in range(0, len(tasks), size)
+    ]
+    journal = Journal(target)
+    gpus = min(1.0, ray.cluster_resources().get("GPU", 0) / workers)
+    rows = ray.data.from_arrow(batches).map_batches(
+        _Actor,
+        fn_constructor_args=(source.url, target.url, treatment, orders, _SharedLedger()),
+        batch_format="pyarrow",
+        batch_size=None,
+        compute=ray.data.ActorPoolStrategy(size=min(workers, len(batches))),
+        num_cpus=1,
+        num_gpus=gpus or None,
+        # Each worker has one core, and is to make no more threads than that.
+        runtime_env={"env_vars": {"OMP_NUM_THREADS": "1", "NPROC": "1"}},
+    )
+    try:
+        table: Any  # pyarrow's, which Ray's types do not tell
+        for table in rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            parts = set(table.column(_PART).to_pylist())
+            done = table.drop_columns([_PART]).to_pylist()
+            journal.add(done, parts)
+            yield done
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, StoreError | ValueError):
+            raise type(error.cause)(str(error.cause)) from error
+        raise
+    finally:
+        journal.flush()
+
+
+def _quieten() -> None:
+    """Ray Data tells of its own progress, in lines and bars; ours is told elsewhere."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)

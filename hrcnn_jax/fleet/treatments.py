@@ -1,0 +1,190 @@
+"""What becomes of a file: a row of the manifest, and its restored picture or none."""
+
+import hashlib
+import io
+import json
+import platform
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
+
+from hrcnn_jax.files import writer
+from hrcnn_jax.files.reader import JpegError, JpegFile
+from hrcnn_jax.files.writer import FORMATS, QUALITY
+from hrcnn_jax.history import inspection
+from hrcnn_jax.networks import zoo
+from hrcnn_jax.networks.cards import Card, ModelError
+from hrcnn_jax.restoration import compilation, verification
+from hrcnn_jax.restoration.assembly import assemble
+from hrcnn_jax.restoration.restorer import Restorer
+from hrcnn_jax.scores.expectation import expected_gain
+
+
+class Treated(NamedTuple):
+    """What became of a file.
+
+    Attributes:
+      facts: values for the manifest's columns.
+      picture: the content of the picture's file; None if there is none to be written.
+    """
+
+    facts: dict[str, Any]
+    picture: bytes | None
+
+
+class Treatment(Protocol):
+    """Is sent to every worker, and there called with one file after another.
+
+    Attributes:
+      suffix: of pictures; None if none are written.
+    """
+
+    @property
+    def suffix(self) -> str | None: ...  # noqa: D102
+
+    def prepare(self) -> None:
+        """Makes sure that files can be treated here.
+
+        Raises:
+          ValueError: if they cannot.
+        """
+
+    def compute(self, file: JpegFile) -> Any:
+        """What takes long, on the calling thread."""
+
+    def encode(self, computed: Any) -> Treated:
+        """The rest, on another thread."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Tells what files are, and what a network would gain on them.
+
+    Attributes:
+      card: of the network.
+    """
+
+    card: Card
+    suffix: None = None
+
+    def prepare(self) -> None:
+        """Nothing is needed."""
+
+    def compute(self, file: JpegFile) -> Treated:
+        """Looks for a compression before the last, which is what takes long."""
+        return Treated(_facts(file, inspection.inspect(file)["history"], self.card), None)
+
+    def encode(self, computed: Treated) -> Treated:
+        """Nothing is left to do."""
+        return computed
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """Restores files.
+
+    It holds names instead of a network, so that it is small: Ray begins a worker anew by what it
+    was made from, and keeps nothing large for that.
+
+    Attributes:
+      model: a released network's name, or a weights file or a training run's folder that is the
+        same on all machines.
+      model_hash: SHA-256 of its weights, as `hash_of` has it.
+      strength: as of `Restorer`.
+      faithful: as of `Restorer`; a result that disagrees with its file's codes then counts as
+        failed.
+      history: as of `Restorer`.
+      format: of pictures, a key of `hrcnn_jax.files.writer.FORMATS`.
+      quality: of JPEG and WebP.
+    """
+
+    model: str
+    model_hash: str
+    strength: float = 1.0
+    faithful: bool = True
+    history: Any = "off"
+    format: str = "png"
+    quality: int = QUALITY
+
+    @property
+    def restorer(self) -> Restorer:
+        """What restores, the same at every call in a process."""
+        return _restorer(self.model, self.strength, self.faithful, self.history)
+
+    def prepare(self) -> None:
+        """Loads the network, which has to be the one that was meant."""
+        if hash_of(self.model) != self.model_hash:
+            raise ModelError(
+                f"{self.model}: its weights are others on {platform.node()}; install the same "
+                "version of this package, and the same weights, on all machines"
+            )
+        _ = self.restorer
+
+    @property
+    def suffix(self) -> str:
+        """Of pictures."""
+        return FORMATS[self.format].suffix
+
+    def compute(self, file: JpegFile) -> tuple[JpegFile, Any, dict[str, Any]]:
+        """Restores a file; its picture and what is told of it."""
+        network = self.restorer.network
+        source = self.restorer.damaged(file)
+        history = None if source.history is None else inspection.history(source.history)
+        planes = self.restorer.planes(source.file)
+        tallies = [verification.Tally() for _ in planes]
+        watched = [
+            verification.watched(*each)
+            for each in zip(planes, source.file.components, tallies, strict=True)
+        ]
+        depth = FORMATS[self.format].depth
+        picture = assemble(source.file, watched, depth, guidance=self.restorer.strength)
+        equal, total = (sum(getattr(t, name) for t in tallies) for name in ("equal", "total"))
+        if self.faithful and equal < total:
+            raise JpegError(f"{file.name}: the result is not faithful: {equal} of {total} codes")
+        facts = _facts(file, history, network.card) | {
+            "network": network.name,
+            "network_hash": self.model_hash,
+            "codes_share": equal / total if total else 1.0,
+        }
+        return file, source.cropped(picture), facts
+
+    def encode(self, computed: tuple[JpegFile, Any, dict[str, Any]]) -> Treated:
+        """Writes the picture into memory."""
+        file, picture, facts = computed
+        stream = io.BytesIO()
+        writer.save(stream, picture, FORMATS[self.format], file=file, quality=self.quality)
+        return Treated(facts, stream.getvalue())
+
+
+def hash_of(model: str) -> str:
+    """SHA-256 of a network's weights file, in hexadecimal digits.
+
+    Raises:
+      ModelError: if there is no such network.
+    """
+    _, weights = zoo.find(model)
+    return hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+@lru_cache(1)
+def _restorer(model: str, strength: float, faithful: bool, history: Any) -> Restorer:
+    compilation.keep_programs()
+    return Restorer(model, strength=strength, faithful=faithful, history=history)
+
+
+def _facts(file: JpegFile, history: dict[str, Any] | None, card: Card) -> dict[str, Any]:
+    quality, exact = inspection.libjpeg_quality(file)
+    damaging: int | None = quality
+    if history is not None:  # other encoders' scales of quality are not libjpeg's
+        damaging = history["quality"] if history["encoder"] == "libjpeg" else None
+    return {
+        "width": file.width,
+        "height": file.height,
+        "colour": file.colour,
+        "sampling": inspection.sampling(file),
+        "coding": inspection.coding(file),
+        "quality": quality,
+        "quality_is_exact": exact,
+        "history": None if history is None else json.dumps(history),
+        "expected_gain_db": None if damaging is None else expected_gain(card, damaging),
+    }
