@@ -4,6 +4,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,13 +134,13 @@ def start(*, address: str | None, workers: int | None) -> int:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what ends a job is raised as well
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what ends a job is raised, too
     local: dict[str, Any] = {
         "num_cpus": workers,
         "include_dashboard": False,
         "object_store_memory": _OBJECT_STORE,
     }
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _standard_error_closed():
         # Ray's processes are forked and run another program at once, which harms no threads.
         warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
         ray.init(
@@ -150,6 +151,20 @@ def start(*, address: str | None, workers: int | None) -> int:
         )
     resources = ray.cluster_resources()
     return workers or int(resources.get("GPU", 0) or resources.get("CPU", 1))
+
+
+@contextmanager
+def _standard_error_closed() -> Iterator[None]:
+    """Keeps Ray's native code from telling how much it will tell; what goes wrong is raised."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nowhere)
+        os.close(kept)
 
 
 def run(

@@ -34,8 +34,6 @@ THREADS = 4
 PIXELS_A_BYTE = 16
 """Of files of low quality: by that is told, before they are read, how many can be held at once."""
 
-_ANONYMOUS = "<bytes>"  # how the reader calls files without a name
-
 
 class Task(NamedTuple):
     """A file to be done.
@@ -166,16 +164,16 @@ class Worker:
             elif isinstance(error, StoreError) and not isinstance(error, FileError):
                 raise error  # which is not the file's
             else:
-                yield Done(_row(task, error=_in_words(error)), None, None)
+                yield Done(_row(task, error=_in_words(task, error)), None, None)
 
     def _read(self, task: Task) -> _Read:
         start = time.monotonic()
         if task.problem is not None:
             raise JpegError(task.problem)
         most = self._orders.max_pixels
-        check = partial(reader.check_bytes, _ANONYMOUS, max_pixels=most)
+        check = partial(reader.check_bytes, task.path, max_pixels=most)
         data, permissions = self._source.read(task.path, check)
-        file = reader.read(data, max_pixels=most, salvage=self._orders.salvage)
+        file = reader.read(data, max_pixels=most, salvage=self._orders.salvage, name=task.path)
         file = replace(file, permissions=permissions)
         return _Read(time.monotonic() - start, len(data), file)
 
@@ -240,9 +238,9 @@ def _row(task: Task, **values: Any) -> dict[str, Any]:
     } | values
 
 
-def _in_words(error: Exception) -> str:
+def _in_words(task: Task, error: Exception) -> str:
     if isinstance(error, JpegError | FileError):
-        return str(error).removeprefix(f"{_ANONYMOUS}: ")
+        return str(error).removeprefix(f"{task.path}: ")
     if isinstance(error, MemoryError):
         return "is too large for this machine's memory"
     return (
