@@ -29,7 +29,7 @@ def fuzz(name: str, corpus: Path, given: argparse.Namespace) -> tuple[str, bool]
         (corpus / f"seed-{number:02}").write_bytes(seed)
     found = Path(given.found)
     found.mkdir(parents=True, exist_ok=True)
-    before = {*found.iterdir()}
+    before = {*found.glob(f"{name}-*")}
     command = [sys.executable, "-m", "fuzz.harness", name, str(corpus)]
     command += [f"-seed={given.seed}", f"-max_total_time={given.seconds}", f"-runs={given.runs}"]
     command += [f"-timeout={MOST_SECONDS}", f"-rss_limit_mb={MOST_MEGABYTES}"]
@@ -41,7 +41,7 @@ def fuzz(name: str, corpus: Path, given: argparse.Namespace) -> tuple[str, bool]
     seconds = time.monotonic() - start
     tried = _last(r"stat::number_of_executed_units:\s*(\d+)", ended.stderr)
     covered = _last(r"\bcov: (\d+)", ended.stderr)
-    kept = sorted({*found.iterdir()} - before)
+    kept = sorted({*found.glob(f"{name}-*")} - before)
     row = f"{name:10}{tried:>10}{covered:>10}{seconds:>9.0f}{len(kept):>7}"
     if ended.returncode:
         row += f"\n{ended.stdout[-1500:]}{ended.stderr[-3000:]}" + "".join(f"\n{k}" for k in kept)

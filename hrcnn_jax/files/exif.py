@@ -39,6 +39,9 @@ _SHAPES = {
 }
 """Type and count of what tells densities, their unit, a page's number, white and primaries."""
 
+_UNITS = {2: 1.0, 3: 2.54}
+"""Of resolutions: how many there are to the inch. A third, 1, has no length."""
+
 _PAIRS = ((0x0100, 0x0101), (0x011A, 0x011B), (0xA002, 0xA003))
 """Width and height: of the picture, of a pixel's density, of the picture once more. A quarter turn
 exchanges them."""
@@ -113,7 +116,9 @@ def is_sound(tiff: bytes, entry: Entry) -> bool:
             return entry.count == 1 and bool(directory(tiff, place))
         except ValueError:
             return False
-    return (entry.kind, entry.count) == _SHAPES.get(entry.tag, (entry.kind, entry.count))
+    if (entry.kind, entry.count) != _SHAPES.get(entry.tag, (entry.kind, entry.count)):
+        return False
+    return entry.tag != RESOLUTION_UNIT or _short(tiff, entry) in (1, *_UNITS)
 
 
 def _count(tiff: bytes, start: int) -> int:
@@ -141,8 +146,7 @@ def resolution(exif: bytes | None) -> tuple[float, float] | None:
         order = byte_order(tiff)
         entries = {entry.tag: entry for entry in directory(tiff, first_directory(tiff))}
         found = [_rational(tiff, order, entries[tag]) for tag in (0x011A, 0x011B)]
-        (unit,) = struct.unpack_from(order + "H", entries[RESOLUTION_UNIT].value)
-        per_inch = {2: 1.0, 3: 2.54}[unit]
+        per_inch = _UNITS[_short(tiff, entries[RESOLUTION_UNIT])]
     except (ValueError, KeyError, ZeroDivisionError):
         return None
     return (found[0] * per_inch, found[1] * per_inch) if min(found) > 0 else None
@@ -159,15 +163,17 @@ def upright(exif: bytes | None) -> bytes | None:
         return exif
     tiff = _tiff(exif)
     turned, order = bytearray(tiff), byte_order(tiff)
-    for start in _directories(tiff):
-        entries = {entry.tag: entry for entry in directory(tiff, start)}
-        told = entries.get(ORIENTATION)
-        if told is not None and told.kind in _WHOLE:
-            struct.pack_into(order + _WHOLE[told.kind], turned, told.at + 8, 1)
+    # The first directory last: damaged ones may overlap it, and it is what tells orientations.
+    for start in reversed(list(_directories(tiff))):
+        found = directory(tiff, start)
+        entries = {entry.tag: entry for entry in found}
         if turn >= 5:
             for one, other in _PAIRS:
                 if one in entries and other in entries:
                     _exchange(turned, entries[one], entries[other])
+        for entry in found:
+            if entry.tag == ORIENTATION and entry.kind in _WHOLE:
+                struct.pack_into(order + _WHOLE[entry.kind], turned, entry.at + 8, 1)
     start = first_directory(tiff)
     link = start + 2 + _ENTRY_BYTES * _count(tiff, start)
     turned[link : link + 4] = bytes(len(turned[link : link + 4]))
@@ -199,6 +205,10 @@ def _directories(tiff: bytes) -> Iterator[int]:
             except ValueError:
                 continue
             yield inner
+
+
+def _short(tiff: bytes, entry: Entry) -> int:
+    return struct.unpack_from(byte_order(tiff) + "H", entry.value)[0]
 
 
 def _rational(tiff: bytes, order: str, entry: Entry) -> float:

@@ -131,6 +131,28 @@ def test_damage_is_left_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
+    "others",
+    [
+        [(ORIENTATION, 3, 1, 8)],  # a second one
+        [(WIDTH, 4, 1, 6), (HEIGHT, 4, 1, 5), (EXIF_DIRECTORY, 4, 1, 8)],  # the directory itself
+        # A directory that begins within it: what is a height there is an orientation here.
+        [(EXIF_DIRECTORY, 4, 1, 20), (WIDTH, 4, 1, 6), (HEIGHT, 4, 1, 5), (ORIENTATION, 3, 1, 8)],
+    ],
+)
+def test_whatever_else_is_told_a_turned_picture_stands_upright(
+    others: list[tuple[int, int, int, int]],
+) -> None:
+    """Found by fuzzing."""
+    entries = [(ORIENTATION, 3, 1, 6), *others]
+    packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    tiff = struct.pack("<2sHIH", b"II", 42, 8, len(entries)) + packed + bytes(40)
+    turned = exif.upright(exif.SIGNATURE + tiff)
+    assert exif.orientation(exif.SIGNATURE + tiff) == 6
+    assert exif.orientation(turned) == 1
+    assert read(turned)[ORIENTATION] == 1, "Pillow takes the last"
+
+
+@pytest.mark.parametrize(
     ("tag", "kind", "count", "value", "sound"),
     [
         (0x010E, 2, 4, b"abc\0", True),
@@ -144,6 +166,8 @@ def test_damage_is_left_as_it_is() -> None:
         (X_DENSITY, 5, 1, 31, False),
         (X_DENSITY, 3, 1, 300, False),
         (UNIT, 3, 1, 2, True),
+        (UNIT, 3, 1, 1, True),
+        (UNIT, 3, 1, 9, False),
         (UNIT, 2, 1, 2, False),
         (EXIF_DIRECTORY, 4, 1, 8, True),  # itself, for want of another
         (EXIF_DIRECTORY, 4, 1, 100, False),
