@@ -38,14 +38,14 @@ def add_format(flags: argparse.ArgumentParser, default: str = "png") -> None:
         "--format",
         type=lambda name: SPELLINGS.get(name, name),
         choices=FORMATS,
-        help=f"16: bits a sample, 32f: floats (default: {default})",
+        help=f"of the pictures written; 16 is bits a sample, 32f floats (default: {default})",
     )
     flags.add_argument(
         "--quality",
         type=int,
         default=writer.QUALITY,
         metavar="Q",
-        help=f"of jpeg and webp, 1-100 (default: {writer.QUALITY})",
+        help=f"of jpeg and webp pictures, 1-100 (default: {writer.QUALITY})",
     )
 
 
@@ -65,16 +65,21 @@ def add_network(flags: argparse.ArgumentParser) -> None:
         "--model",
         default=cards.DEFAULT,
         metavar="NAME",
-        help=f"released network (default: {cards.DEFAULT}; see the command models)",
+        help="network: one of hrcnn-jax models, a weights file, or the folder of a training run "
+        f"(default: {cards.DEFAULT})",
     )
     flags.add_argument(
-        "--strength", type=float, default=1.0, metavar="S", help="0: plain decode, to 1 (default)"
+        "--strength",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="how much to restore: from 0, the plain decode, to 1 (default)",
     )
     flags.add_argument(
         "--no-faithful",
         dest="faithful",
         action="store_false",
-        help="let the result disagree with the file's codes",
+        help="let the result disagree with the file's codes; only the paper's networks can",
     )
     flags.add_argument(
         "--history",
@@ -92,14 +97,17 @@ def add_max_pixels(flags: argparse.ArgumentParser) -> None:
         type=int,
         default=reader.MAX_PIXELS,
         metavar="N",
-        help=f"refuse larger pictures (default: {reader.MAX_PIXELS:,})",
+        help="refuse pictures of more pixels: a small file can claim to be huge (default: "
+        f"{reader.MAX_PIXELS:,})",
     )
 
 
 def add_salvage(flags: argparse.ArgumentParser) -> None:
     """Adds the flag that has damaged files read as far as they go."""
     flags.add_argument(
-        "--salvage", action="store_true", help="take damaged files too, and tell what is missing"
+        "--salvage",
+        action="store_true",
+        help="take damaged files too, as far as they go, and tell what is missing",
     )
 
 

@@ -23,7 +23,13 @@ PNG = writer.FORMATS["png"]
 
 def add_flags(flags: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
-    flags.add_argument("-o", "--output", default="demo", metavar="OUT", help="default: demo/")
+    flags.add_argument(
+        "-o",
+        "--output",
+        default="demo",
+        metavar="OUT",
+        help="folder for the pictures (default: demo)",
+    )
 
 
 def run(flags: argparse.Namespace) -> int:

@@ -57,11 +57,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         "--model",
         nargs="+",
         default=[zoo.DEFAULT],
+        metavar="NAME",
         help="released networks, weights files or folders of training runs "
         f"(default: {zoo.DEFAULT})",
     )
     parser.add_argument(
-        "--data", nargs="+", required=True, help="pictures: folders, or tfds:NAME[@DIR]"
+        "--data",
+        nargs="+",
+        required=True,
+        metavar="PICTURES",
+        help="folders of pictures, or tfds:NAME[@DIR]",
     )
     parser.add_argument(
         "--test-split",
@@ -72,6 +77,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         "--quality",
         nargs="+",
         type=_quality,
+        metavar="Q",
         help="JPEG qualities (default: 10 30 50, or the only one a network serves)",
     )
     parser.add_argument(
@@ -95,25 +101,36 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         metavar="SIDE",
         help="measure random crops of SIDE pixels instead of whole pictures",
     )
-    parser.add_argument("--crops", type=int, help="how many crops (default: 14040, as the paper)")
+    parser.add_argument(
+        "--crops", type=int, metavar="N", help="how many crops (default: 14040, as the paper)"
+    )
     parser.add_argument(
         "--faithful",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="project onto the pictures that have exactly these codes (default: yes)",
+        help="project results onto the pictures that have exactly the file's codes (default: yes)",
     )
     parser.add_argument(
         "--chroma",
         default=cards.CHROMA,
+        metavar="NAME",
         help="what restores chroma for --planes rgb: a released network, the folder of a training "
         f"run, or none, each plane by itself (default: {cards.CHROMA})",
     )
-    parser.add_argument("--output-dir", help="write metrics.json, metrics.csv and figures here")
     parser.add_argument(
-        "--figures", action="store_true", help="draw pictures, and a network's stages if it has any"
+        "--output-dir", metavar="FOLDER", help="write metrics.json, metrics.csv and figures here"
     )
     parser.add_argument(
-        "--figure-pictures", type=int, default=2, help="how many pictures to draw (default: 2)"
+        "--figures",
+        action="store_true",
+        help="draw the first pictures before and after, and what a network's stages hand on",
+    )
+    parser.add_argument(
+        "--figure-pictures",
+        type=int,
+        default=2,
+        metavar="N",
+        help="how many pictures to draw (default: 2)",
     )
     parser.add_argument(
         "--times",

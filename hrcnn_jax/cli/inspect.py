@@ -12,7 +12,7 @@ from hrcnn_jax.history import inspection
 def add_flags(flags: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     flags.add_argument("inputs", nargs="+", metavar="FILE", help="JPEG files")
-    flags.add_argument("--json", action="store_true", help="as a JSON list")
+    flags.add_argument("--json", action="store_true", help="print a JSON list instead of text")
     add_max_pixels(flags)
     add_salvage(flags)
 

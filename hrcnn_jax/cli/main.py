@@ -21,10 +21,10 @@ from hrcnn_jax.signals import Ended, raised_signals
 
 COMMANDS = {
     "restore": "restore JPEG files",
-    "inspect": "tell what JPEG files are",
+    "inspect": "tell how JPEG files were made: size, colour, tables, quality, history",
     "models": "list the released networks",
     "demo": "restore the bundled photograph, print the gain",
-    "release": "write a training run's best weights and card",
+    "release": "write a training run's best weights, and a card that tells how it went",
     "app": "open a page on this machine, for pictures that are dropped on it",
     "fleet": "restore or inspect whole folders and buckets, on many cores or machines",
 }
@@ -48,8 +48,8 @@ def parser(command: str | None) -> argparse.ArgumentParser:
     """The commands, and the flags of the one that is asked for."""
     main = argparse.ArgumentParser(
         prog="hrcnn-jax",
-        description="Restore JPEG pictures straight from their codes.",
-        epilog="hrcnn-jax COMMAND --help tells a command's flags.",
+        description="Restore JPEG pictures straight from their quantised DCT codes.",
+        epilog="hrcnn-jax COMMAND --help lists a command's flags.",
     )
     main.add_argument("--version", action="version", version=f"hrcnn-jax {hrcnn_jax.__version__}")
     commands = main.add_subparsers(required=True, metavar="COMMAND")

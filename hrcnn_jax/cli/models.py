@@ -12,7 +12,9 @@ from hrcnn_jax.scores.protocol import Protocol, means
 
 def add_flags(flags: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
-    flags.add_argument("--json", action="store_true", help="all that is known of each, as JSON")
+    flags.add_argument(
+        "--json", action="store_true", help="print all that is known of each, as JSON"
+    )
 
 
 def run(flags: argparse.Namespace) -> int:

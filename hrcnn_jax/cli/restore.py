@@ -61,44 +61,57 @@ class Result(NamedTuple):
 
 def add_flags(flags: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
+    flags.epilog = (
+        "For example: hrcnn-jax restore -r archive -o restored --skip-existing. The exit status is "
+        "0; 1 if files could not be restored, while the others were; 2 if the flags make no sense."
+    )
     flags.add_argument(
         "inputs",
         nargs="+",
         metavar="IN",
-        help="JPEG files, patterns, or with -r folders; - for standard input",
+        help="JPEG files, patterns such as '*.jpg', or with -r folders; - for standard input",
     )
     flags.add_argument(
         "-o",
         "--output",
         required=True,
         metavar="OUT",
-        help="folder for results; for one input also the file's name, or - for standard output",
+        help="folder for the pictures; for a single input also the picture's own name, or - for "
+        "standard output",
     )
     flags.add_argument(
-        "-r", "--recursive", action="store_true", help="all of a folder, its structure kept"
+        "-r",
+        "--recursive",
+        action="store_true",
+        help="take all JPEG files of a folder, at any depth, and keep its structure",
     )
     flags.add_argument(
-        "--skip-existing", action="store_true", help="leave out files whose results are there"
+        "--skip-existing", action="store_true", help="leave out files whose pictures are there"
     )
     add_format(flags, default="what OUT's suffix says, or png")
     add_network(flags)
     flags.add_argument(
-        "--compare", action="store_true", help=f"also write NAME{COMPARED}, before and after"
+        "--compare",
+        action="store_true",
+        help=f"also write NAME{COMPARED}: before and after, side by side",
     )
     flags.add_argument(
         "--verify",
         action="store_true",
-        help="encode results again, and tell how many of the file's codes come back",
+        help="encode each result again, and print how many of the file's codes come back",
     )
     flags.add_argument(
-        "-v", "--verbose", action="store_true", help="tell what each file is and becomes"
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="print what each file is, and where its picture went",
     )
     flags.add_argument(
         "--jobs",
         type=int,
         default=min(4, os.cpu_count() or 1),
         metavar="N",
-        help="threads that read, and that write (default: %(default)s)",
+        help="threads that read files, and as many that write pictures (default: %(default)s)",
     )
     add_max_pixels(flags)
     add_salvage(flags)

@@ -8,8 +8,10 @@ Run it again with the same flags and it goes on from its latest checkpoint.
 import argparse
 import dataclasses
 import inspect
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, get_type_hints
@@ -23,7 +25,7 @@ from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.restoration.compilation import keep_programs
 from hrcnn_jax.training.loop import DivergedError, fit
 from hrcnn_jax.training.presets import PRESETS, from_preset
-from hrcnn_jax.training.settings import SECTIONS, Settings, flags_of
+from hrcnn_jax.training.settings import SECTIONS, Settings, arg, flags_of
 
 HELP = "train a network that restores JPEG pictures from their codes"
 
@@ -35,13 +37,13 @@ class Hosts:
     distributed: bool = False
     """Join the other processes (jax.distributed); found by itself on SLURM and TPU pods."""
 
-    coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
+    coordinator: Annotated[str | None, arg(metavar="HOST:PORT")] = None
     """Where process 0 listens."""
 
-    processes: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    processes: Annotated[int | None, arg(metavar="N")] = None
     """How many processes there are."""
 
-    process: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    process: Annotated[int | None, arg(metavar="N")] = None
     """Which one this is, from 0."""
 
 
@@ -89,7 +91,7 @@ def _flags(architecture: Architecture, start: Settings) -> Any:
         [
             (
                 name,
-                Annotated[types[name], tyro.conf.arg(help=told.get(name))],
+                Annotated[types[name], arg(help=told.get(name))],
                 dataclasses.field(default=value),
             )
             for name, value in options.items()
@@ -118,7 +120,7 @@ def _attributes(kind: type) -> dict[str, str]:
             told[name] += f" {line.strip()}"
         elif line.startswith("  "):
             name, _, text = line.strip().partition(": ")
-            told[name] = text
+            told[name] = f"{text[0].upper()}{text[1:]}"
         else:
             break
     return told
@@ -126,15 +128,22 @@ def _attributes(kind: type) -> dict[str, str]:
 
 def _description() -> str:
     """What the command does, and the presets."""
-    lines = [f"{HELP[0].upper()}{HELP[1:]}.", ""]
-    lines += [
-        "--preset NAME starts from a recipe, --architecture NAME trains another network "
-        f"({', '.join(registry.ARCHITECTURES)}, or package.module:NAME). Flags given beside them "
-        "win, and --help beside them shows their values.",
+    entries = [
+        "With --preset NAME it starts from one of the recipes below. Flags given beside it win, "
+        "and --help beside it shows its values.",
+        "With --architecture NAME it trains another network, "
+        f"{', '.join(registry.ARCHITECTURES)} or package.module:NAME, each with options of its own.",
+        *(f"{name}: {' '.join(preset.about.split())}" for name, preset in PRESETS.items()),
     ]
-    for name, preset in PRESETS.items():
-        lines += ["", f"{name}: {' '.join(preset.about.split())}"]
-    return "\n".join(lines)
+    width = min(shutil.get_terminal_size().columns, 100) - 2
+    return "\n\n".join(
+        [
+            f"{HELP[0].upper()}{HELP[1:]}.",
+            "Run again with the same flags, it goes on from its latest checkpoint.",
+            # tyro joins lines but those that are indented.
+            *(textwrap.fill(each, width, subsequent_indent="    ") for each in entries),
+        ]
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

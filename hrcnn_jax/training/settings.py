@@ -16,20 +16,34 @@ from hrcnn_jax.networks import legacy, registry
 from hrcnn_jax.networks.base import Architecture
 
 
+def arg(**known: Any) -> Any:
+    """What tyro is told of a field, as `tyro.conf.arg`; an empty default reads as none."""
+
+    def hint(default: str) -> str:
+        return f"(default: {'none' if default in ('', repr(''), 'None') else default})"
+
+    return tyro.conf.arg(help_behavior_hint=hint, **known)
+
+
 @dataclass(frozen=True)
 class Data:
     """The pictures, and the crops that are cut from them."""
 
-    pictures: Annotated[tuple[str, ...], tyro.conf.arg(name="data", metavar="PICTURES")] = ()
+    pictures: Annotated[tuple[str, ...], arg(name="data", metavar="PICTURES")] = ()
     """Training pictures: folders, or tfds:NAME[@DIR], for instance tfds:div2k."""
 
-    validation: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PICTURES")] = ()
-    """Validation pictures. Without any a tenth of the training pictures is held out, and another
-    tenth is left for testing."""
+    validation: Annotated[tuple[str, ...], arg(metavar="PICTURES")] = ()
+    """Validation pictures; without any, a tenth of --data, and another is left for testing."""
 
-    planes: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(PLANES) + "}")] = "green"
-    """What is trained on: the green channel (the paper); luma; each of R, G and B; any of R, G, B,
-    Y, Cb, Cr, with chroma at full and half size; or colour, all at once, for networks of chroma."""
+    planes: Annotated[
+        str,
+        tyro.conf.arg(
+            metavar="{" + ",".join(PLANES) + "}",
+            help="What is trained on: the green channel (the paper); luma; each of R, G and B; any "
+            "of R, G, B, Y, Cb, Cr, with chroma at full and half size; or colour, all at once, for "
+            "networks of chroma.",
+        ),
+    ] = "green"
 
     crops: int = 20_000
     """Training crops to cut."""
@@ -49,8 +63,8 @@ class Data:
     placement: Literal["auto", "device", "host"] = "auto"
     """Where crops live: on the device, on disk behind a loader, or whichever fits."""
 
-    cache: Annotated[str, tyro.conf.arg(metavar="FOLDER")] = ""
-    """Where crops are kept and found again; by default in crops/ beside the workdir."""
+    cache: Annotated[str, arg(metavar="FOLDER")] = ""
+    """Where crops are kept and found again; without any, in crops/ beside the workdir."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +138,8 @@ class Run:
     parallel: Literal["jit", "sharded", "pmap"] = "jit"
     """One device, the batch sharded over all devices, or the same under pmap."""
 
-    warm_start: Annotated[str, tyro.conf.arg(metavar="MODEL")] = ""
-    """Begin from the weights of a released network, a weights file or another run; smaller ones
-    are grown."""
+    warm_start: Annotated[str, arg(metavar="MODEL")] = ""
+    """Begin from a released network, a weights file or another run; smaller ones are grown."""
 
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What convolutions compute in."""
