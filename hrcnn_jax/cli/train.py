@@ -132,7 +132,7 @@ def _description() -> str:
         "With --preset NAME it starts from one of the recipes below. Flags given beside it win, "
         "and --help beside it shows its values.",
         "With --architecture NAME it trains another network, "
-        f"{', '.join(registry.ARCHITECTURES)} or package.module:NAME, each with options of its own.",
+        f"{', '.join(registry.ARCHITECTURES)} or package.module:NAME, with options of its own.",
         *(f"{name}: {' '.join(preset.about.split())}" for name, preset in PRESETS.items()),
     ]
     width = min(shutil.get_terminal_size().columns, 100) - 2
