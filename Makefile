@@ -3,7 +3,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-app lint types format docs wheel fuzz check clean
+.PHONY: help demo test test-app image lint types format docs wheel fuzz check clean
 
 help: ## list these commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 16
@@ -22,6 +22,7 @@ lint: .venv/.dev ## check style, formatting and the order of imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/hadolint Dockerfile
 
 types: .venv/.dev ## check types
 	$(BIN)/mypy
@@ -38,6 +39,9 @@ wheel: .venv/.dev ## build source distribution and wheel, restore a picture with
 
 fuzz: .venv/.dev ## fuzz all parsers, ten minutes each; ARGS="jpeg --seconds 60" says which and how long
 	$(BIN)/python -m fuzz $(ARGS)
+
+image: .venv/.dev ## check the Dockerfile without Docker: run its steps, and the app
+	tools/check_image.sh $(PYTHON) $(BIN)/hadolint
 
 check: lint types docs wheel test test-app ## everything a change has to pass
 

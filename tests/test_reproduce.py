@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from conftest import fresh_params, jpeg_bytes, made_card, make_photo
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
@@ -15,7 +16,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from hrcnn_jax.networks import cards, registry, zoo
 from hrcnn_jax.networks.cards import Card
 from hrcnn_jax.scores import figures
-from reproduce import ablations, compact, paper, performance, results
+from reproduce import ablations, compact, model_card, paper, performance, results
 
 CURVE = [{"step": 1, "hours": 0.1, "gain": 0.2}, {"step": 2, "hours": 0.2, "gain": 0.3}]
 
@@ -224,3 +225,16 @@ def test_ablations(
     for found in (none, one):
         assert found["curve"][-1]["step"] == found["steps"] == 2
         assert found["gain_projected"] >= found["gain"], "projection brings it nearer the truth"
+
+
+def test_the_model_card_is_of_the_released_networks() -> None:
+    kept = (cards.WEIGHTS / "README.md").read_text(encoding="utf-8")
+    assert kept == model_card.text(), "python -m reproduce.model_card writes it anew"
+    _, front, _ = kept.split("---\n", 2)
+    told = yaml.safe_load(front)
+    found = {name: cards.released(name) for name in cards.names()}
+    assert told == model_card.metadata(found)
+    small = next(each for each in told["model-index"] if each["name"] == "small")
+    psnr = {each["name"]: each["value"] for each in small["results"][0]["metrics"]}
+    green = next(each for each in found["small"].scores if each["protocol"]["planes"] == "green")
+    assert psnr["PSNR at quality 10"] == green["means"]["10"]["psnr"]

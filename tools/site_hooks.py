@@ -26,8 +26,9 @@ PAGES = {
     "RESULTS.md": "results/paper.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "hrcnn_jax/weights/README.md": "results/model-card.md",
 }
-"""Files at the top of the repository, and the pages they become."""
+"""Files outside `docs/`, and the pages they become."""
 
 _INCLUDE = re.compile(r"^<!-- include: (\S+) # (.+?) -->$", re.MULTILINE)
 _HELP = re.compile(r"^<!-- help: ?(\S*) -->$", re.MULTILINE)
