@@ -1,5 +1,6 @@
 """The scripts of `examples/`, each in a process of its own, as a reader runs them."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,11 +8,12 @@ import sys
 from pathlib import Path
 
 from conftest import jpeg_bytes, make_photo
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 
 
-def run(script: str, *arguments: Path, folder: Path) -> str:
+def run(script: str, *arguments: str | Path, folder: Path) -> str:
     """What a script prints."""
     command = [sys.executable, str(ROOT / "examples" / script), *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -37,3 +39,21 @@ def test_training_a_tiny_network(tmp_path: Path) -> None:
     assert gain is not None
     assert float(gain[1]) > 0
     assert (tmp_path / "tiny" / "unseen.png").is_file()
+
+
+def test_training_on_ray(tmp_path: Path) -> None:
+    """Two processes, which find one another, and of which one writes for both."""
+    (tmp_path / "pictures").mkdir()
+    for seed in range(3):
+        picture = Image.fromarray(make_photo(64, 64, seed=seed))
+        picture.save(tmp_path / "pictures" / f"{seed}.png")
+    flags = """
+    --architecture compact --width 4 --blocks 1 --quality 10 --parallel sharded
+    --crops 8 --validation-crops 2 --crop 48 --patch 32 --batch 4 --optimiser adam
+    --steps 2 --warmup 1 --log-every 1 --eval-every 2 --save-every 2 --data pictures --workdir run
+    """
+    told = run("train_on_ray.py", "--processes", "2", "--", *flags.split(), folder=tmp_path)
+    assert told.count("step 2  gain in dB at quality 10") == 1
+    assert (tmp_path / "run" / "best.safetensors").is_file()
+    log = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log if "loss" in line] == [1, 2]

@@ -288,7 +288,8 @@ def _validate(
     best = checkpoints.save_if_best(run.state.ema, fitting)
     log.write(run.number, **scores)
     gains = "  ".join(f"{k[5:]}: {v:+.3f}" for k, v in scores.items() if k.startswith("gain@"))
-    tqdm.write(f"step {run.number}  gain in dB at quality {gains}{'  (best)' if best else ''}")
+    if jax.process_index() == 0:
+        tqdm.write(f"step {run.number}  gain in dB at quality {gains}{'  (best)' if best else ''}")
 
 
 def _tell(line: str) -> None:
