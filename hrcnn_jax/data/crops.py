@@ -20,6 +20,10 @@ from hrcnn_jax.data.sources import DataError, Source
 from hrcnn_jax.files.atomic import written_whole
 
 
+_READERS, _BATCHES_AHEAD = 4, 8
+"""Threads that read batches, and how many batches at most lie ready: each may be megabytes."""
+
+
 def cut_crops(
     source: Source,
     count: int,
@@ -139,7 +143,8 @@ def host_batches(
     import grain
 
     dataset = grain.MapDataset.source(crops)[shard::shards].shuffle(seed).repeat(None)
-    iterator = iter(dataset.batch(batch).to_iter_dataset())
+    ahead = grain.ReadOptions(num_threads=_READERS, prefetch_buffer_size=_BATCHES_AHEAD)
+    iterator = iter(dataset.batch(batch).to_iter_dataset(ahead))
     iterator.set_state({**iterator.get_state(), "next_index": first_step})
     return iterator
 
