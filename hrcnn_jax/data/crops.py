@@ -19,7 +19,6 @@ from hrcnn_jax.data.planes import Channel
 from hrcnn_jax.data.sources import DataError, Source
 from hrcnn_jax.files.atomic import written_whole
 
-
 _READERS, _BATCHES_AHEAD = 4, 8
 """Threads that read batches, and how many batches at most lie ready: each may be megabytes."""
 
