@@ -12,7 +12,7 @@ import argparse
 import io
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,11 +118,8 @@ def clean(picture: Samples) -> Iterator[tuple[str, bytes | Samples]]:
 def look(given: bytes | Samples, speed: Speed) -> tuple[JpegFile | Samples, history.History | None]:
     """What is found, and how long that took."""
     source: Any = reader.read(given) if isinstance(given, bytes) else given
-    find: Callable[[Any], history.History | None] = (
-        history.find if isinstance(source, JpegFile) else history.find_in_pixels
-    )
     start = time.process_time()
-    found = find(source)
+    found = history.find(source)
     speed.seconds += time.process_time() - start
     size = (source.height, source.width) if isinstance(source, JpegFile) else source.shape[:2]
     speed.pixels += int(size[0] * size[1])

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
+from hrcnn_jax import history
 from hrcnn_jax.files import writer
 from hrcnn_jax.files.writer import FORMATS
-from hrcnn_jax.restoration.earlier import HistoryMode
+
+_HISTORY = "^(auto|off|quality=[0-9]+(,grid=[0-7]:[0-7])?(,encoder=[a-z]+)?)$"
+_LONGEST = 60
 
 
 class WishError(ValueError):
@@ -20,14 +23,15 @@ class Wish:
     Attributes:
       model: the network's name.
       strength: from 0, the plain decode, to 1.
-      history: whether an earlier compression is looked for.
+      history: whether an earlier compression is looked for, or which there was, as
+        `hrcnn_jax.history.parse` takes it.
       format: a key of `hrcnn_jax.files.writer.FORMATS`.
       quality: of JPEG and WebP, 1-100.
     """
 
     model: str
     strength: float = 1.0
-    history: HistoryMode = "off"
+    history: str = "auto"
     format: str = "png"
     quality: int = writer.QUALITY
 
@@ -62,8 +66,9 @@ def parameters(models: Sequence[str]) -> dict[str, Parameter]:
         ),
         "history": Parameter(
             "auto: restore from an earlier compression's codes, if one did the damage and can be "
-            "proved; off: believe the file's own",
-            {"type": "string", "enum": list(get_args(HistoryMode)), "default": default.history},
+            "proved; off: believe the file's own; or what it was, such as quality=20 or "
+            "quality=20,grid=3:5",
+            {"type": "string", "pattern": _HISTORY, "default": default.history},
         ),
         "format": Parameter(
             "of the result; 16: bits a sample, 32f: floats",
@@ -90,6 +95,12 @@ def wish(given: Mapping[str, str], models: Sequence[str]) -> Wish:
 
 
 def _value(name: str, text: str, schema: Mapping[str, Any]) -> Any:
+    if "pattern" in schema:
+        try:
+            history.parse(text[:_LONGEST])
+        except ValueError as error:
+            raise WishError(str(error)) from error
+        return text
     if "enum" in schema:
         if text not in schema["enum"]:
             raise WishError(f"{name} must be one of {', '.join(schema['enum'])}, got {text[:40]!r}")

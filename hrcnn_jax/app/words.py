@@ -21,7 +21,11 @@ def sentences(facts: Mapping[str, Any], *, model: str, gain: float | None) -> li
       model: the network that is to restore it.
       gain: that the network is expected to have, in dB; None if that is not known.
     """
-    told = [_picture(facts), _quality(facts)]
+    told = [_picture(facts)]
+    if facts["kind"] == "JPEG":
+        told.append(_quality(facts))
+    elif not facts["history"]:
+        told.append("No JPEG compression can be proved that it came from: it is left as it is.")
     if facts["history"]:
         told.append(_history(facts["history"]))
     if gain is not None:
@@ -35,17 +39,17 @@ def sentences(facts: Mapping[str, Any], *, model: str, gain: float | None) -> li
     return told
 
 
-def quality_of_damage(facts: Mapping[str, Any]) -> int:
-    """The quality that decides how damaged a picture is: that of its coarsest compression."""
+def quality_of_damage(facts: Mapping[str, Any]) -> int | None:
+    """The quality that decides how damaged a picture is; None if no compression is known."""
     before = facts["history"]
-    return min(facts["quality"], before["quality"]) if before else facts["quality"]
+    return before["luma_quality"] if before else facts.get("quality")
 
 
 def _picture(facts: Mapping[str, Any]) -> str:
     colour = {"gray": "gray", "cmyk": "four inks", "ycck": "four inks"}.get(
         facts["colour"], "colour"
     )
-    chroma = "" if facts["sampling"] == "none" else f", chroma {facts['sampling']}"
+    chroma = f", chroma {facts['sampling']}" if facts.get("sampling", "none") != "none" else ""
     return f"{facts['width']} × {facts['height']} pixels, {colour}{chroma}."
 
 

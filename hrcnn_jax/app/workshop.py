@@ -16,10 +16,11 @@ import numpy as np
 from anyio import to_thread
 from numpy.typing import NDArray
 
+from hrcnn_jax import history
 from hrcnn_jax.app import words
 from hrcnn_jax.app.wishes import Wish
-from hrcnn_jax.files import reader, writer
-from hrcnn_jax.files.reader import JpegFile
+from hrcnn_jax.files import pictures, writer
+from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.writer import FORMATS
 from hrcnn_jax.history import inspection
 from hrcnn_jax.networks import cards
@@ -147,14 +148,15 @@ class Workshop:
     async def _at_the_bench(self, work: Any, *arguments: Any) -> Any:
         return await to_thread.run_sync(work, *arguments, limiter=self._bench)
 
-    def _read(self, content: bytes, name: str) -> JpegFile:
-        return reader.read(content, max_pixels=self.limits.pixels, name=name)
+    def _read(self, content: bytes, name: str) -> Stored:
+        return pictures.read(content, max_pixels=self.limits.pixels, name=name)
 
     def _inspect(self, job: Job, content: bytes, name: str, model: str) -> dict[str, Any]:
         del job
-        facts = inspection.inspect(self._read(content, name))
-        card = self._restorer(model).network.card
-        gain = expected_gain(card, words.quality_of_damage(facts))
+        file = self._read(content, name)
+        facts = inspection.inspect(file, history.find(file))
+        card, quality = self._restorer(model).network.card, words.quality_of_damage(facts)
+        gain = None if quality is None else expected_gain(card, quality)
         told = words.sentences(facts, model=model, gain=gain)
         return facts | {"expected_gain": gain, "words": told}
 
@@ -164,11 +166,15 @@ class Workshop:
         kind = FORMATS[wish.format]
         restorer = self._restorer(wish.model).at(wish.strength, history=wish.history)
         source = restorer.damaged(file)
-        first, *others = restorer.planes(source.file)
-        planes = [first._replace(strips=_noted(first, job)), *others]
-        picture = assemble(source.file, planes, kind.depth, guidance=restorer.strength)
+        if isinstance(source.file, Picture):
+            picture = pictures.pixels(source.file, kind.depth)
+        else:
+            first, *others = restorer.planes(source)
+            planes = [first._replace(strips=_noted(first, job)), *others]
+            whole = assemble(source.file, planes, kind.depth, guidance=restorer.strength)
+            picture = pictures.with_alpha(source.cropped(whole), pictures.alpha_of(file))
         stream = io.BytesIO()
-        writer.save(stream, source.cropped(picture), kind, file=file, quality=wish.quality)
+        writer.save(stream, picture, kind, file=file, quality=wish.quality)
         return stream.getvalue()
 
     def _restorer(self, model: str) -> Restorer:

@@ -1,19 +1,21 @@
 """What the subcommands share."""
 
 import argparse
+import os
 import re
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO, get_args
+from typing import TextIO
 
 from tqdm import tqdm
 
+from hrcnn_jax import history
 from hrcnn_jax.files import reader, writer
 from hrcnn_jax.files.writer import FORMATS, OutputError
+from hrcnn_jax.history import Mode, Said
 from hrcnn_jax.networks import cards
-from hrcnn_jax.restoration.earlier import HistoryMode
 from hrcnn_jax.text import printable
 
 FAILED, USAGE = 1, 2
@@ -83,11 +85,20 @@ def add_network(flags: argparse.ArgumentParser) -> None:
     )
     flags.add_argument(
         "--history",
-        choices=get_args(HistoryMode),
-        default="off",
+        type=_history,
+        default="auto",
+        metavar="H",
         help="auto: restore from an earlier compression's codes, if one did the damage and can be "
-        "proved; off: believe the file's own (default)",
+        "proved (default); off: believe the file's own; or what it was, such as quality=20 or "
+        "quality=20,grid=3:5 (where its blocks begin, down:across, 0-7)",
     )
+
+
+def _history(text: str) -> Mode | Said:
+    try:
+        return history.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def add_max_pixels(flags: argparse.ArgumentParser) -> None:
@@ -100,6 +111,23 @@ def add_max_pixels(flags: argparse.ArgumentParser) -> None:
         help="refuse pictures of more pixels: a small file can claim to be huge (default: "
         f"{reader.MAX_PIXELS:,})",
     )
+
+
+def add_jobs(flags: argparse.ArgumentParser, what: str) -> None:
+    """Adds the flag that says how many threads there are, and what they do."""
+    flags.add_argument(
+        "--jobs",
+        type=_positive,
+        default=min(4, os.cpu_count() or 1),
+        metavar="N",
+        help=f"{what} (default: %(default)s)",
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
+    return int(text)
 
 
 def add_salvage(flags: argparse.ArgumentParser) -> None:

@@ -1,9 +1,8 @@
-"""`restore`: JPEG files to restored pictures, many at a time."""
+"""`restore`: damaged pictures to restored ones, many at a time."""
 
 import argparse
 import dataclasses
 import io
-import os
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ from hrcnn_jax.cli.common import (
     SPELLINGS,
     UsageError,
     add_format,
+    add_jobs,
     add_max_pixels,
     add_network,
     add_salvage,
@@ -31,17 +31,22 @@ from hrcnn_jax.cli.common import (
     tell,
 )
 from hrcnn_jax.cli.supervision import Key
-from hrcnn_jax.files import reader, writer
+from hrcnn_jax.files import pictures, reader, report, writer
 from hrcnn_jax.files.atomic import holds_something, is_folder
+from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import JpegError, JpegFile
-from hrcnn_jax.files.writer import FORMATS, OutputError
+from hrcnn_jax.files.writer import FORMATS, Format, OutputError
 from hrcnn_jax.history import inspection
+from hrcnn_jax.networks import zoo
 from hrcnn_jax.restoration import batch, restorer, verification
 from hrcnn_jax.restoration.assembly import assemble
 from hrcnn_jax.restoration.batch import Job, Outcome
 from hrcnn_jax.restoration.comparison import side_by_side
 from hrcnn_jax.restoration.compilation import keep_programs
+from hrcnn_jax.restoration.earlier import Damaged
 from hrcnn_jax.restoration.restorer import Restorer
+from hrcnn_jax.restoration.verification import Tally
+from hrcnn_jax.scores.account import COLUMNS, account, sha256_of
 
 COMPARED = ".compare.png"
 
@@ -53,10 +58,11 @@ STANDARD = "-"
 class Result(NamedTuple):
     """What is to be written and told of a file."""
 
-    file: JpegFile
+    file: Stored
     picture: NDArray[Any]
     compared: NDArray[np.uint8] | None
     told: list[str]
+    row: dict[str, Any]
 
 
 def add_flags(flags: argparse.ArgumentParser) -> None:
@@ -69,7 +75,8 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="+",
         metavar="IN",
-        help="JPEG files, patterns such as '*.jpg', or with -r folders; - for standard input",
+        help="JPEG, PNG, WebP, TIFF or BMP files, patterns such as '*.jpg', or with -r folders; - "
+        "for standard input",
     )
     flags.add_argument(
         "-o",
@@ -96,6 +103,12 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
         help=f"also write NAME{COMPARED}: before and after, side by side",
     )
     flags.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="also write what was found, proved and done, a row a file (.json, .jsonl, .parquet)",
+    )
+    flags.add_argument(
         "--verify",
         action="store_true",
         help="encode each result again, and print how many of the file's codes come back",
@@ -106,22 +119,17 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print what each file is, and where its picture went",
     )
-    flags.add_argument(
-        "--jobs",
-        type=int,
-        default=min(4, os.cpu_count() or 1),
-        metavar="N",
-        help="threads that read files, and as many that write pictures (default: %(default)s)",
-    )
+    add_jobs(flags, "threads that read files, and as many that write pictures")
     add_max_pixels(flags)
     add_salvage(flags)
 
 
 def run(flags: argparse.Namespace) -> int:
     """Restores every file it can; the status is 1 if any failed."""
-    if flags.jobs < 1:
-        raise UsageError(f"--jobs must be 1 or more, got {flags.jobs}")
     check_quality(flags)
+    if flags.report is not None:
+        report.check(flags.report)
+        flags.sha256 = sha256_of(zoo.find(flags.model)[1])
     keep_programs()
     network = Restorer(
         flags.model, faithful=flags.faithful, strength=flags.strength, history=flags.history
@@ -138,7 +146,7 @@ def run(flags: argparse.Namespace) -> int:
     }
     jobs = [job for job in jobs if job not in skipped]
 
-    failures, pixels = known.failures, known.pixels
+    failures, pixels, rows = known.failures, known.pixels, known.rows
     hidden = None if len(jobs) > 1 else True  # None: shown on a terminal
     with tqdm(
         total=len(jobs), initial=len(before), unit="file", file=sys.stderr, disable=hidden
@@ -147,17 +155,23 @@ def run(flags: argparse.Namespace) -> int:
         pipeline = _outcomes(left, network, flags, ended=partial(_count, bar))
         with closing(pipeline) as outcomes:  # ended by a signal, it finishes what it is writing
             for job, error, result in outcomes:
-                area = 0
+                area, row = 0, {}
                 if error is not None:
                     failures += 1
-                    complain(_in_a_line(job, error))
+                    complain(line := batch.in_a_line(job, error))
+                    row = {"path": str(job.source), "error": line}
                 else:
-                    area = result.file.width * result.file.height
+                    area, row = result.file.width * result.file.height, result.row
                     for line in result.told:
                         tell(line, sys.stderr if flags.output == STANDARD else sys.stdout)
                 pixels += area
-                journal.end(key(job), failed=error is not None, pixels=area)
+                rows.append(row)
+                journal.end(key(job), failed=error is not None, pixels=area, row=row)
                 bar.set_postfix_str(_rate(pixels, time.monotonic() - journal.start))
+    if flags.report is not None:
+        with report.opened(flags.report, COLUMNS) as add:
+            for row in rows:
+                add(row)
     if len(jobs) + len(skipped) > 1:
         complain(
             f"{len(jobs) - failures} of {len(jobs)} files restored, {failures} failed, "
@@ -269,48 +283,82 @@ def _is_done(job: Job, suffixes: list[str]) -> bool:
     return job.problem is None and all(map(holds_something, batch.outputs_of(job.target, suffixes)))
 
 
-def _read(job: Job, *, flags: argparse.Namespace, ending: threading.Event) -> JpegFile:
+def _read(job: Job, *, flags: argparse.Namespace, ending: threading.Event) -> Stored:
     if job.problem is not None:
         raise JpegError(job.problem)
     flags.journal.begin(key(job))
     source = sys.stdin.buffer.read() if job.source == Path(STANDARD) else job.source
-    return reader.read(source, max_pixels=flags.max_pixels, salvage=flags.salvage, ending=ending)
+    return pictures.read(source, max_pixels=flags.max_pixels, salvage=flags.salvage, ending=ending)
 
 
-def _restore(job: Job, file: JpegFile, *, network: Restorer, flags: argparse.Namespace) -> Result:
+def _restore(job: Job, file: Stored, *, network: Restorer, flags: argparse.Namespace) -> Result:
+    """Restores a picture, and finds the words for what was done."""
     kind = FORMATS[flags.format]
     told = [] if file.damage is None else [f"{file.name}: is damaged: {file.damage}"]
+    source = network.damaged(file)
     if flags.verbose:
-        told.append(inspection.summary(inspection.inspect(file)))
+        told.append(inspection.summary(inspection.inspect(file, source.history)))
         if file.colour in ("cmyk", "ycck") and not kind.inks:
             told.append(f"{file.name}: inks become RGB, without colour management")
-    source = network.damaged(file)
-    if source.history is not None:
+    elif source.history is not None:
         told.append(f"{file.name}: {inspection.told(inspection.history(source.history))}")
-    planes = network.planes(source.file)
-    tallies = [verification.Tally() for _ in planes]
-    if flags.verify:
-        planes = [
-            verification.watched(*each)
-            for each in zip(planes, source.file.components, tallies, strict=True)
-        ]
-    picture = assemble(source.file, planes, kind.depth, guidance=network.strength)
-    if flags.verify:
-        written = verification.of_picture(source.file, picture)
-        report = verification.report(source.file, tallies, written, kind.depth)
-        if source.history is not None:
-            report = f"of the earlier compression, {report}"
-        told.append(f"{file.name}: {report}")
-        if flags.faithful and any(tally.equal < tally.total for tally in tallies):
-            raise JpegError(f"{file.name}: the result is not faithful: {report}")
-    picture = source.cropped(picture)
+    back: Tally | None = None
+    if isinstance(source.file, Picture):
+        picture = pictures.pixels(source.file, kind.depth)
+        if network.history != "off":
+            told.append(f"{file.name}: no compression that can be proved: left as it is")
+        else:
+            told.append(f"{file.name}: is no JPEG, and its history is not asked for: left as it is")
+    else:
+        picture, lines, back = _restored(file, source, source.file, network, kind, flags)
+        told += lines
+        picture = pictures.with_alpha(source.cropped(picture), pictures.alpha_of(file))
     compared = None
     if flags.compare:
-        before, after = writer.to_8_bits(restorer.decode(file)), writer.to_8_bits(picture)
-        compared = side_by_side(before, after)
+        before, after = restorer.decode(file), writer.to_8_bits(_opaque(picture, file))
+        compared = side_by_side(writer.to_8_bits(_opaque(before, file)), after)
     if flags.verbose:
         told.append(f"{file.name}: restored to {job.target}")
-    return Result(file, picture, compared, told)
+    row = account(file, source, network.network, flags.sha256, back) if flags.report else {}
+    return Result(file, picture, compared, told, {**row, "target": str(job.target)})
+
+
+def _restored(
+    file: Stored,
+    source: Damaged,
+    codes: JpegFile,
+    network: Restorer,
+    kind: Format,
+    flags: argparse.Namespace,
+) -> tuple[NDArray[Any], list[str], Tally | None]:
+    """The picture, uncropped, what is told of its codes, and how many come back of all."""
+    if not flags.verify and not flags.report:
+        planes = network.planes(source)
+        return assemble(codes, planes, kind.depth, guidance=network.strength), [], None
+    tallies = [Tally() for _ in codes.components]
+    planes = network.planes(
+        source, lambda index, plane, part: verification.watched(plane, part, tallies[index])
+    )
+    picture = assemble(codes, planes, kind.depth, guidance=network.strength)
+    written = verification.of_picture(codes, picture)
+    line = verification.report(codes, tallies, written, kind.depth)
+    if source.history is not None:
+        what = "codes" if isinstance(file, JpegFile) else "samples"
+        line = (
+            f"of the earlier compression, {line}; played again, it gives "
+            f"{100 * source.history.proof[0]:.1f} % of the file's own {what} of luma"
+        )
+    if flags.faithful and any(tally.equal < tally.total for tally in tallies):
+        raise JpegError(f"{codes.name}: the result is not faithful: {line}")
+    back = Tally(sum(each.equal for each in tallies), sum(each.total for each in tallies))
+    return picture, [f"{codes.name}: {line}"] if flags.verify else [], back
+
+
+def _opaque(picture: NDArray[Any], file: Stored) -> NDArray[Any]:
+    """A picture without its opacity."""
+    if pictures.alpha_of(file) is None:
+        return picture
+    return picture[..., 0] if picture.shape[2] == 2 else picture[..., :-1]
 
 
 def _write(job: Job, result: Result, *, flags: argparse.Namespace) -> Result:
@@ -334,17 +382,8 @@ def _write(job: Job, result: Result, *, flags: argparse.Namespace) -> Result:
     return result._replace(picture=np.empty(0), compared=None)
 
 
-def _without_inks(file: JpegFile) -> JpegFile:
+def _without_inks(file: Stored) -> Stored:
     return dataclasses.replace(file, icc=None) if file.colour in ("cmyk", "ycck") else file
-
-
-def _in_a_line(job: Job, error: Exception) -> str:
-    if isinstance(error, JpegError | OutputError):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return f"{job.source}: is too large for this machine's memory"
-    reason = " ".join(str(error).split())
-    return f"{job.source}: failed for a reason of our own ({type(error).__name__}: {reason})"
 
 
 def _rate(pixels: int, seconds: float) -> str:

@@ -15,11 +15,11 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hrcnn_jax.signals import SIGNALS
 from hrcnn_jax.text import printable
@@ -42,6 +42,7 @@ class Known:
       suspects: files that were at hand, beside others, when a process died.
       lost: files that were at hand alone when a process died.
       progress: whether any file ended since the last process died.
+      rows: what is to be reported of the files that were done or lost.
     """
 
     ended: dict[Key, bool] = field(default_factory=dict)
@@ -50,6 +51,7 @@ class Known:
     suspects: set[Key] = field(default_factory=set)
     lost: set[Key] = field(default_factory=set)
     progress: bool = False
+    rows: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def failures(self) -> int:
@@ -60,8 +62,9 @@ class Known:
         """A file is at hand from now on."""
         self.open.add(key)
 
-    def end(self, key: Key, failed: bool, pixels: int) -> None:
+    def end(self, key: Key, failed: bool, pixels: int, row: dict[str, Any]) -> None:
         """A file is done."""
+        self.rows.append(row)
         self.open.discard(key)
         self.suspects.discard(key)
         self.ended[key] = failed
@@ -70,7 +73,11 @@ class Known:
 
     def die(self) -> None:
         """The process is dead; who was alone is guilty."""
-        (self.lost if len(self.open) == 1 else self.suspects).update(self.open)
+        if len(self.open) == 1:
+            self.lost |= self.open
+            self.rows += [{"path": path, "error": "its process died"} for path, _ in self.open]
+        else:
+            self.suspects |= self.open
         self.suspects -= self.lost
         self.open, self.progress = set(), False
 
@@ -89,9 +96,11 @@ class Journal:
         """Notes that a file is at hand."""
         self._write("begin", key)
 
-    def end(self, key: Key, *, failed: bool, pixels: int = 0) -> None:
-        """Notes that a file is done."""
-        self._write("end", key, failed, pixels)
+    def end(
+        self, key: Key, *, failed: bool, pixels: int = 0, row: Mapping[str, Any] | None = None
+    ) -> None:
+        """Notes that a file is done, and what is to be reported of it."""
+        self._write("end", key, failed, pixels, row or {})
 
     def die(self) -> None:
         """Notes that the process is dead."""

@@ -47,6 +47,12 @@ _PAIRS = ((0x0100, 0x0101), (0x011A, 0x011B), (0xA002, 0xA003))
 exchanges them."""
 
 
+_TIFFS_OWN = range(254, 700)
+"""Tags of how pictures and their thumbnails are stored. Of these, EXIF's have new ones..."""
+_TAKEN_OVER = {269, 270, 271, 272, 282, 283, 285, 296, 297, 305, 306, 315, 316, 318, 319}
+"""...but for what tells where a picture comes from, its density, and its white and primaries."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A directory's entry.
@@ -64,6 +70,11 @@ class Entry:
     kind: int
     count: int
     value: bytes
+
+
+def tells_of_the_picture(tag: int) -> bool:
+    """Whether an entry of a first directory tells something else than how a TIFF file stores it."""
+    return tag in _TAKEN_OVER or tag not in _TIFFS_OWN
 
 
 def byte_order(tiff: bytes) -> Order:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hrcnn_jax.files.exif import SIGNATURE
 
 _INCH = 0.0254  # metres
+_GRAY, _RGB, _ALPHA = 0, 2, 4  # colour types, and what opacity adds to them
 _ROWS = 64  # filtered and compressed at once
 
 
@@ -24,19 +25,22 @@ def write(
     icc: bytes | None = None,
     xmp: bytes | None = None,
     resolution: tuple[float, float] | None = None,
+    has_alpha: bool = False,
 ) -> None:
     """Writes a picture as PNG.
 
     Args:
       stream: where to.
-      picture: `(H, W)` gray or `(H, W, 3)` RGB, uint16.
+      picture: `(H, W)` gray or `(H, W, 3)` RGB, uint16; one channel more with opacity.
       exif: an EXIF block with its signature.
       icc: a colour profile.
       xmp: an XMP packet.
       resolution: pixels per inch, `(horizontal, vertical)`.
+      has_alpha: whether the last channel is opacity.
     """
     height, width = picture.shape[:2]
-    colour_type = 0 if picture.ndim == 2 else 2
+    samples = 1 if picture.ndim == 2 else picture.shape[2]
+    colour_type = (_GRAY if samples - has_alpha == 1 else _RGB) + _ALPHA * has_alpha
     stream.write(b"\x89PNG\r\n\x1a\n")
     _chunk(stream, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
     if icc:
@@ -48,7 +52,7 @@ def write(
         _chunk(stream, b"eXIf", exif.removeprefix(SIGNATURE))
     if xmp:
         _chunk(stream, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
-    pixel = 2 * (1 if picture.ndim == 2 else picture.shape[2])
+    pixel = 2 * samples
     above = np.zeros((1, pixel * width), np.uint8)
     compress = zlib.compressobj()
     for top in range(0, height, _ROWS):

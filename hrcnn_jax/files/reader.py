@@ -18,10 +18,10 @@ import struct
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,8 +149,58 @@ class _Picture(JpegImageFile):
         """Not needed, and Pillow would warn of broken EXIF on the way."""
 
 
+class Content(NamedTuple):
+    """A file's bytes.
+
+    Attributes:
+      name: of the file, or `<bytes>`.
+      kind: `JPEG`, or another that was expected.
+      data: all of it.
+      permissions: of the file; None for bytes and pipes.
+    """
+
+    name: str
+    kind: str
+    data: bytes
+    permissions: int | None
+
+
+def content(
+    source: str | os.PathLike[str] | bytes,
+    *,
+    max_pixels: int | None,
+    ending: threading.Event | None = None,
+    name: str | None = None,
+    others: Container[str] = (),
+) -> Content:
+    """A file's bytes, of which no more is read than is needed to refuse it.
+
+    Args:
+      source: a path, or the file's content.
+      max_pixels: as that of `read`.
+      ending: as that of `read`.
+      name: as that of `read`.
+      others: formats that will do beside JPEG, as `_OTHER_FORMATS` calls them.
+
+    Raises:
+      JpegError: if the file is missing, empty, too large, or of another format.
+    """
+    name = (name or "<bytes>") if isinstance(source, bytes) else os.fspath(source)
+    try:
+        if isinstance(source, bytes):
+            data, permissions = source, None
+        else:
+            data, permissions = _bytes_of(name, max_pixels, ending, others)
+        return Content(name, _check_format(name, data, others), data, permissions)
+    except MemoryError as error:
+        raise JpegError(f"{name}: is too large for this machine's memory") from error
+
+
 def _bytes_of(
-    name: str, max_pixels: int | None, ending: threading.Event | None
+    name: str,
+    max_pixels: int | None,
+    ending: threading.Event | None,
+    others: Container[str],
 ) -> tuple[bytes, int | None]:
     """A file's content, of which no more is read than is needed to refuse it; its permissions."""
     try:
@@ -165,7 +215,7 @@ def _bytes_of(
             for chunk in _chunks(name, file, ending):
                 content += chunk
                 if len(content) - len(chunk) < _FIRST_BYTES <= len(content):
-                    _check_format(name, bytes(content[:_FIRST_BYTES]))
+                    _check_format(name, bytes(content[:_FIRST_BYTES]), others)
                 check_bytes(name, len(content), max_pixels)
             ordinary = stat.S_ISREG(known.st_mode)
             return bytes(content), stat.S_IMODE(known.st_mode) & 0o777 if ordinary else None
@@ -211,7 +261,7 @@ def check_bytes(name: str, size: int, max_pixels: int | None) -> None:
     """Refuses a file by its size, before it is read.
 
     Raises:
-      JpegError: if it has many more bytes than a picture of ``max_pixels`` needs.
+      JpegError: if it has many more bytes than a picture of `max_pixels` needs.
     """
     if max_pixels is None:
         return
@@ -223,19 +273,24 @@ def check_bytes(name: str, size: int, max_pixels: int | None) -> None:
         )
 
 
-def _check_format(name: str, data: bytes) -> None:
+def _check_format(name: str, data: bytes, others: Container[str]) -> str:
+    """Which format it is, if it will do."""
     if not data:
         raise JpegError(f"{name}: is empty (0 bytes); fetch the file again")
     for other, pattern in _OTHER_FORMATS.items():
         if re.match(pattern, data, re.DOTALL):
+            if other in others:
+                return other
             raise JpegError(f"{name}: is a {other} file, not a JPEG; give the original JPEG")
     if not data.startswith(_START_OF_IMAGE):
         raise JpegError(
             f"{name}: is not a JPEG (starts with {data[:4].hex(' ')}); give a JPEG file"
         )
+    return "JPEG"
 
 
-def _check_size(name: str, size: tuple[int, int], max_pixels: int | None) -> None:
+def check_size(name: str, size: tuple[int, int], max_pixels: int | None) -> None:
+    """Raises `JpegError` if a picture of `(width, height)` is larger than allowed."""
     width, height = size
     if max_pixels is not None and width * height > max_pixels:
         raise JpegError(
@@ -400,21 +455,25 @@ def read(
         codes are lost, of an unsupported kind (12 bits, lossless), too large for this machine, or
         larger than `max_pixels`.
     """
-    name = (name or "<bytes>") if isinstance(source, bytes) else os.fspath(source)
+    return parse(
+        content(source, max_pixels=max_pixels, ending=ending, name=name),
+        max_pixels=max_pixels,
+        salvage=salvage,
+    )
+
+
+def parse(content: Content, *, max_pixels: int | None, salvage: bool) -> JpegFile:
+    """Reads a JPEG file of which the bytes are there; arguments and errors as those of `read`."""
     try:
-        data, permissions = (
-            (source, None) if isinstance(source, bytes) else _bytes_of(name, max_pixels, ending)
-        )
-        _check_format(name, data)
-        file = _parsed(name, data, max_pixels, salvage)
-        return replace(file, permissions=permissions)
+        file = _parsed(content.name, content.data, max_pixels, salvage)
+        return replace(file, permissions=content.permissions)
     except MemoryError as error:
-        raise JpegError(f"{name}: is too large for this machine's memory") from error
+        raise JpegError(f"{content.name}: is too large for this machine's memory") from error
 
 
 def _parsed(name: str, data: bytes, max_pixels: int | None, salvage: bool) -> JpegFile:
     layout = _layout(name, data)
-    _check_size(name, (layout.frame.width, layout.frame.height), max_pixels)
+    check_size(name, (layout.frame.width, layout.frame.height), max_pixels)
     damage = _damage_of_layout(layout)
     if damage is not None and not salvage:
         raise _refused(name, damage)

@@ -1,11 +1,11 @@
-"""TIFF files of 8-bit, 16-bit and float samples, gray, RGB and CMYK, with EXIF intact.
+"""TIFF files of 8-bit, 16-bit and float samples: gray, RGB, CMYK, transparency; with EXIF intact.
 
 An EXIF block is a TIFF file without a picture. Here it becomes the beginning of one: its bytes come
 first, so that every offset in it stays right, and a new first directory at the end takes over its
 entries and adds those of the picture.
 
-Source: TIFF 6.0, sections 2, 8, 14 (predictor) and 16 (CMYK); Adobe's Photoshop TIFF Technical
-Notes (deflate); TIFF Technical Note for ICC profiles; XMP part 3 (tag 700).
+Source: TIFF 6.0, sections 2, 8, 14 (predictor), 16 (CMYK) and 18 (alpha); Adobe's Photoshop TIFF
+Technical Notes (deflate); TIFF Technical Note for ICC profiles; XMP part 3 (tag 700).
 """
 
 import struct
@@ -24,12 +24,8 @@ _LETTERS = {_BYTE: "B", _SHORT: "H", _LONG: "I", _RATIONAL: "I", _UNDEFINED: "B"
 
 _PHOTOMETRIC = {1: 1, 3: 2, 4: 5}  # gray, RGB and inks, by their number of samples
 _DEFLATE, _HORIZONTAL, _NO_PREDICTOR = 8, 2, 1
+_OPACITY = 2
 _SAMPLE_FORMAT = {"u": 1, "f": 3}
-
-_TIFFS_OWN = range(254, 700)
-"""Tags of how pictures and their thumbnails are stored. Of these, EXIF's have new ones..."""
-_TAKEN_OVER = {269, 270, 271, 272, 282, 283, 285, 296, 297, 305, 306, 315, 316, 318, 319}
-"""...but for what tells where a picture comes from, its density, and its white and primaries."""
 
 
 def write(
@@ -40,16 +36,19 @@ def write(
     icc: bytes | None = None,
     xmp: bytes | None = None,
     resolution: tuple[float, float] | None = None,
+    has_alpha: bool = False,
 ) -> None:
     """Writes a picture as TIFF, deflated.
 
     Args:
       stream: where to, from its beginning on; seekable.
-      picture: `(H, W)` gray, `(H, W, 3)` RGB or `(H, W, 4)` CMYK; uint8, uint16 or float32.
+      picture: `(H, W)` gray, `(H, W, 3)` RGB or `(H, W, 4)` CMYK; uint8, uint16 or float32;
+        one channel more with opacity.
       exif: an EXIF block with its signature; what is damaged in it is left out.
       icc: a colour profile.
       xmp: an XMP packet.
       resolution: pixels per inch, `(horizontal, vertical)`; the EXIF block's if not given.
+      has_alpha: whether the last channel is opacity, not multiplied into the others.
 
     Raises:
       ValueError: if the file would be larger than the 4 GiB that TIFF can address.
@@ -71,7 +70,7 @@ def write(
         257: (_LONG, [height]),
         258: (_SHORT, [8 * picture.itemsize] * samples),
         259: (_SHORT, [_DEFLATE]),
-        262: (_SHORT, [_PHOTOMETRIC[samples]]),
+        262: (_SHORT, [_PHOTOMETRIC[samples - has_alpha]]),
         273: (_LONG, places),
         274: (_SHORT, [1]),
         277: (_SHORT, [samples]),
@@ -81,6 +80,8 @@ def write(
         317: (_SHORT, [_HORIZONTAL if whole else _NO_PREDICTOR]),
         339: (_SHORT, [_SAMPLE_FORMAT[picture.dtype.kind]] * samples),
     }
+    if has_alpha:
+        told[338] = _SHORT, [_OPACITY]
     if resolution:
         for tag, density in zip((282, 283), resolution, strict=True):
             told[tag] = _RATIONAL, [round(1000 * density), 1000]
@@ -109,8 +110,7 @@ def _beginning(exif: bytes | None) -> tuple[bytes, dict[int, bytes]]:
     taken = {
         entry.tag: struct.pack(order + "HHI4s", entry.tag, entry.kind, entry.count, entry.value)
         for entry in found
-        if (entry.tag in _TAKEN_OVER or entry.tag not in _TIFFS_OWN)
-        and blocks.is_sound(block, entry)
+        if blocks.tells_of_the_picture(entry.tag) and blocks.is_sound(block, entry)
     }
     return block, taken
 

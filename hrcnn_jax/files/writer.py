@@ -1,4 +1,4 @@
-"""Pictures to files: upright, with the JPEG's EXIF, ICC profile, XMP and resolution.
+"""Pictures to files: upright, with the source's EXIF, ICC profile, XMP and resolution.
 
 Pillow writes what it can; it knows no colour TIFF of more than 8 bits, and moves EXIF about.
 `tiff` and `png16` are this package's own.
@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from hrcnn_jax.files import exif, png16, tiff
 from hrcnn_jax.files.atomic import written_whole
 from hrcnn_jax.files.depths import LARGEST, Depth
-from hrcnn_jax.files.reader import JpegFile
+from hrcnn_jax.files.pictures import Picture, Stored
 
 QUALITY = 92
 """Of JPEG and WebP, unless asked for otherwise."""
@@ -42,12 +42,14 @@ class Metadata:
       icc: the colour profile.
       xmp: the XMP packet.
       resolution: pixels per inch, `(horizontal, vertical)`.
+      has_alpha: whether the picture's last channel is opacity.
     """
 
     exif: bytes | None = None
     icc: bytes | None = None
     xmp: bytes | None = None
     resolution: tuple[float, float] | None = None
+    has_alpha: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,14 @@ class Format:
       suffix: of file names.
       depth: of the pictures it is given.
       inks: whether it can hold CMYK.
+      alpha: whether it can hold opacity.
       save: writes a gray, RGB or CMYK picture at a quality (1-100), if it has one.
     """
 
     suffix: str
     depth: Depth
     inks: bool
+    alpha: bool
     save: Callable[[BinaryIO, NDArray[Any], Metadata, int], None]
 
 
@@ -72,7 +76,7 @@ def save(
     picture: NDArray[Any],
     kind: Format,
     *,
-    file: JpegFile | None = None,
+    file: Stored | None = None,
     quality: int = QUALITY,
 ) -> None:
     """Writes a picture into a stream, upright; arguments as for `write`.
@@ -85,7 +89,9 @@ def save(
     if file is not None:
         metadata = metadata_of(file)
         picture = turned(picture, exif.orientation(file.exif))
-    if picture.ndim == 3 and picture.shape[2] == 4 and not kind.inks:
+    if metadata.has_alpha and not kind.alpha:
+        raise ValueError(f"{kind.suffix[1:]} has no transparency; choose another --format")
+    if picture.ndim == 3 and picture.shape[2] - metadata.has_alpha == 4 and not kind.inks:
         picture = inks_to_rgb(picture)
         metadata = replace(metadata, icc=None)
     kind.save(stream, picture, metadata, quality)
@@ -96,7 +102,7 @@ def write(
     picture: NDArray[Any],
     kind: Format,
     *,
-    file: JpegFile | None = None,
+    file: Stored | None = None,
     quality: int = QUALITY,
 ) -> None:
     """Writes a picture under a temporary name, then renames it.
@@ -106,9 +112,10 @@ def write(
 
     Args:
       path: where to.
-      picture: `(H, W)`, `(H, W, 3)` or `(H, W, 4)` CMYK, of the format's depth, as stored.
+      picture: `(H, W)`, `(H, W, 3)` or `(H, W, 4)` CMYK, of the format's depth, as stored;
+        with opacity as one channel more if `file` has it.
       kind: the format.
-      file: the JPEG file it comes from, for its metadata, orientation and permissions.
+      file: what it comes from, for its metadata, orientation and permissions.
       quality: of JPEG and WebP, 1-100.
 
     Raises:
@@ -126,7 +133,7 @@ def write(
         raise OutputError(f"{path}: cannot be written ({reason})") from error
 
 
-def metadata_of(file: JpegFile) -> Metadata:
+def metadata_of(file: Stored) -> Metadata:
     """A file's metadata, fit for its picture once that was turned upright."""
     turn = exif.orientation(file.exif)
     resolution = _plausible(file.resolution) or _plausible(exif.resolution(file.exif))
@@ -135,7 +142,8 @@ def metadata_of(file: JpegFile) -> Metadata:
         resolution = resolution[::-1]
     if turn != 1 and xmp is not None:
         xmp = re.sub(rb"""(tiff:Orientation(?:=["']|>))[2-8]""", rb"\g<1>1", xmp)
-    return Metadata(exif.upright(file.exif), file.icc, xmp, resolution)
+    has_alpha = isinstance(file, Picture) and file.alpha is not None
+    return Metadata(exif.upright(file.exif), file.icc, xmp, resolution, has_alpha)
 
 
 def _plausible(resolution: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -169,7 +177,7 @@ def inks_to_rgb(picture: NDArray[Any]) -> NDArray[Any]:
 
 
 def to_8_bits(picture: NDArray[Any]) -> NDArray[np.uint8]:
-    """A picture of any depth for those who look at it on a screen: gray or RGB, uint8."""
+    """A picture without opacity for those who look at it on a screen: gray or RGB, uint8."""
     white = LARGEST[picture.dtype.name]
     if picture.dtype != np.uint8:
         picture = np.rint(picture * np.float32(255 / white)).astype(np.uint8)
@@ -181,7 +189,7 @@ def _png(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: i
     info = PngInfo()
     if metadata.xmp:
         info.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
-    _image(picture).save(stream, "PNG", pnginfo=info, **_for_pillow(metadata, "dpi"))
+    _image(picture, metadata).save(stream, "PNG", pnginfo=info, **_for_pillow(metadata, "dpi"))
 
 
 def _webp(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: int) -> None:
@@ -189,7 +197,8 @@ def _webp(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: 
         raise ValueError("WebP ends at 16,383 pixels a side; choose another --format")
     if metadata.exif is None and metadata.resolution is not None:
         metadata = replace(metadata, exif=_exif_of(metadata.resolution))  # WebP has no other place
-    _image(picture).save(stream, "WEBP", quality=quality, **_for_pillow(metadata, "xmp"))
+    image = _image(picture, metadata)
+    image.save(stream, "WEBP", quality=quality, **_for_pillow(metadata, "xmp"))
 
 
 def _exif_of(resolution: tuple[float, float]) -> bytes:
@@ -204,11 +213,13 @@ def _jpeg(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: 
     if len(metadata.exif or b"") > _JPEG_SEGMENT:
         raise ValueError("its EXIF block is too large for a JPEG; choose another --format")
     options = _for_pillow(metadata, "dpi", "xmp")
-    _image(picture).save(stream, "JPEG", quality=quality, subsampling="4:4:4", **options)
+    image = _image(picture, metadata)
+    image.save(stream, "JPEG", quality=quality, subsampling="4:4:4", **options)
 
 
-def _image(picture: NDArray[Any]) -> Image.Image:
-    mode = "CMYK" if picture.ndim == 3 and picture.shape[2] == 4 else None
+def _image(picture: NDArray[Any], metadata: Metadata) -> Image.Image:
+    inks = picture.ndim == 3 and picture.shape[2] == 4 and not metadata.has_alpha
+    mode = "CMYK" if inks else None
     return Image.fromarray(np.ascontiguousarray(picture), mode)
 
 
@@ -235,12 +246,12 @@ def _ours(write: Callable[..., None]) -> Callable[[BinaryIO, NDArray[Any], Metad
 
 
 FORMATS = {
-    "png": Format(".png", "uint8", False, _png),
-    "png16": Format(".png", "uint16", False, _ours(png16.write)),
-    "tiff": Format(".tiff", "uint8", True, _ours(tiff.write)),
-    "tiff16": Format(".tiff", "uint16", True, _ours(tiff.write)),
-    "tiff32f": Format(".tiff", "float32", True, _ours(tiff.write)),
-    "webp": Format(".webp", "uint8", False, _webp),
-    "jpeg": Format(".jpg", "uint8", True, _jpeg),
+    "png": Format(".png", "uint8", False, True, _png),
+    "png16": Format(".png", "uint16", False, True, _ours(png16.write)),
+    "tiff": Format(".tiff", "uint8", True, True, _ours(tiff.write)),
+    "tiff16": Format(".tiff", "uint16", True, True, _ours(tiff.write)),
+    "tiff32f": Format(".tiff", "float32", True, True, _ours(tiff.write)),
+    "webp": Format(".webp", "uint8", False, True, _webp),
+    "jpeg": Format(".jpg", "uint8", True, False, _jpeg),
 }
 """What results can be written as, by the name that the command line knows it by."""

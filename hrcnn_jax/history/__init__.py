@@ -1,12 +1,26 @@
 """What was done to a picture before: the compression that did the damage, found and proved.
 
 >>> from hrcnn_jax import history
->>> found = history.find(file)  # a JpegFile; history.find_in_pixels(array) of a lossless picture
+>>> found = history.find(file)  # what was read from a file, or an array of pixels
 >>> earlier = history.recover(file, found)  # its codes, tables, and what is unsure
 
 NumPy alone: nothing here loads a compiler.
 """
 
-from hrcnn_jax.history.search import Earlier, History, find, find_in_pixels, recover
+from hrcnn_jax.history.record import History
+from hrcnn_jax.history.replay import Earlier, recover
+from hrcnn_jax.history.said import Mode, Said, parse
+from hrcnn_jax.history.search import can_have, find, told, visible
 
-__all__ = ["Earlier", "History", "find", "find_in_pixels", "recover"]
+__all__ = [
+    "Earlier",
+    "History",
+    "Mode",
+    "Said",
+    "can_have",
+    "find",
+    "parse",
+    "recover",
+    "told",
+    "visible",
+]

@@ -13,23 +13,23 @@ from hrcnn_jax.jpeg.tables import BLOCK, DCT_BASIS, LEVEL_SHIFT
 Floats = NDArray[np.float32]
 
 BASIS: Floats = DCT_BASIS.astype(np.float32)
-"""The DCT of eight samples, ``(8, 8)`` float32, ``[frequency, sample]``."""
+"""The DCT of eight samples, `(8, 8)` float32, `[frequency, sample]`."""
 
 
 def to_blocks(plane: NDArray[Any]) -> NDArray[Any]:
-    """Splits a plane ``(8*hb, 8*wb)`` into blocks ``(hb, wb, 8, 8)``."""
+    """Splits a plane `(8*hb, 8*wb)` into blocks `(hb, wb, 8, 8)`."""
     height, width = plane.shape
     return plane.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK).swapaxes(1, 2)
 
 
 def from_blocks(blocks: NDArray[Any]) -> NDArray[Any]:
-    """Joins blocks ``(hb, wb, 8, 8)`` into a plane ``(8*hb, 8*wb)``."""
+    """Joins blocks `(hb, wb, 8, 8)` into a plane `(8*hb, 8*wb)`."""
     down, across = blocks.shape[:2]
     return blocks.swapaxes(1, 2).reshape(down * BLOCK, across * BLOCK)
 
 
 def dct(blocks: Floats) -> Floats:
-    """Coefficients ``(..., 8, 8)`` of blocks of samples, the level shift taken off."""
+    """Coefficients `(..., 8, 8)` of blocks of samples, the level shift taken off."""
     return BASIS @ (blocks - np.float32(LEVEL_SHIFT)) @ BASIS.T
 
 
@@ -40,6 +40,6 @@ def idct(coefficients: Floats) -> Floats:
 
 
 def decoded(codes: NDArray[np.int16], table: NDArray[np.int32]) -> Floats:
-    """Samples ``(8*hb, 8*wb)`` of codes ``(hb, wb, 8, 8)``, neither clipped nor rounded."""
+    """Samples `(8*hb, 8*wb)` of codes `(hb, wb, 8, 8)`, neither clipped nor rounded."""
     coefficients: Floats = codes.astype(np.float32) * table.astype(np.float32)
     return from_blocks(idct(coefficients))

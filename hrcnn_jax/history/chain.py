@@ -5,8 +5,8 @@ decides whether codes come out equal, so nothing here is approximated: the integ
 ("islow"), the triangle filter that enlarges chroma ("fancy upsampling"), the boxes that shrink it,
 and the colour conversion are libjpeg's own, on whole arrays at once.
 
-Source: libjpeg and libjpeg-turbo, ``jidctint.c``, ``jfdctint.c``, ``jcdctmgr.c``, ``jdsample.c``,
-``jcsample.c``, ``jdcolor.c`` and ``jccolor.c``; Loeffler, Ligtenberg and Moschytz, "Practical fast
+Source: libjpeg and libjpeg-turbo, `jidctint.c`, `jfdctint.c`, `jcdctmgr.c`, `jdsample.c`,
+`jcsample.c`, `jdcolor.c` and `jccolor.c`; Loeffler, Ligtenberg and Moschytz, "Practical fast
 1-D DCT algorithms with 11 multiplications", 1989.
 """
 
@@ -42,7 +42,7 @@ _AT_ONCE = 4096
 
 
 def decode(codes: NDArray[np.int16], table: NDArray[np.int32]) -> Samples:
-    """Samples ``(8*hb, 8*wb)`` of codes ``(hb, wb, 8, 8)``, as libjpeg decodes them."""
+    """Samples `(8*hb, 8*wb)` of codes `(hb, wb, 8, 8)`, as libjpeg decodes them."""
     down, across = codes.shape[:2]
     blocks = codes.reshape(-1, BLOCK * BLOCK)
     steps = table.reshape(-1, 1).astype(np.int32)
@@ -62,7 +62,7 @@ def decode(codes: NDArray[np.int16], table: NDArray[np.int32]) -> Samples:
 
 
 def encode(samples: Samples, table: NDArray[np.int32]) -> NDArray[np.int16]:
-    """Codes ``(hb, wb, 8, 8)`` of samples ``(8*hb, 8*wb)``, as libjpeg encodes them."""
+    """Codes `(hb, wb, 8, 8)` of samples `(8*hb, 8*wb)`, as libjpeg encodes them."""
     down, across = (side // BLOCK for side in samples.shape)
     blocks = samples.reshape(down, BLOCK, across, BLOCK).swapaxes(1, 2).reshape(-1, BLOCK * BLOCK)
     divisors = (table.reshape(BLOCK, BLOCK, 1) << 3).astype(np.int32)
@@ -84,7 +84,7 @@ def _descaled(values: NDArray[np.int32], bits: int) -> NDArray[np.int32]:
 
 
 def _inverse(x: NDArray[np.int32], bits: int) -> NDArray[np.int32]:
-    """One-dimensional inverse DCT along the first axis of ``(8, ...)``, descaled by bits."""
+    """One-dimensional inverse DCT along the first axis of `(8, ...)`, descaled by bits."""
     z1 = (x[2] + x[6]) * _0_541
     low, high = z1 - x[6] * _1_847, z1 + x[2] * _0_765
     total, difference = (x[0] + x[4]) << _CONST_BITS, (x[0] - x[4]) << _CONST_BITS
@@ -107,7 +107,7 @@ def _inverse(x: NDArray[np.int32], bits: int) -> NDArray[np.int32]:
 
 
 def _forward(x: NDArray[np.int32], bits: int) -> NDArray[np.int32]:
-    """One-dimensional DCT along the first axis of ``(8, ...)``, descaled by so many bits.
+    """One-dimensional DCT along the first axis of `(8, ...)`, descaled by so many bits.
 
     A negative number of bits leaves as many more below the point.
     """
@@ -133,7 +133,7 @@ def _forward(x: NDArray[np.int32], bits: int) -> NDArray[np.int32]:
 
 
 def enlarge(samples: Samples, factor: Factor) -> Samples:
-    """Samples ``(h, w)`` enlarged to ``(h*down, w*across)``, as libjpeg's decoder does.
+    """Samples `(h, w)` enlarged to `(h*down, w*across)`, as libjpeg's decoder does.
 
     Factors of 2 have a triangle filter, unless a row has no more than two samples; others repeat
     samples.
@@ -181,12 +181,12 @@ def shrink(samples: Samples, factor: Factor, blocks: tuple[int, int]) -> Samples
     Columns are repeated before boxes are averaged, rows mostly after.
 
     Args:
-      samples: ``(h, w)``.
-      factor: whole numbers ``(down, across)``.
-      blocks: of the result, ``(down, across)``.
+      samples: `(h, w)`.
+      factor: whole numbers `(down, across)`.
+      blocks: of the result, `(down, across)`.
 
     Returns:
-      ``(8*down, 8*across)`` of the blocks.
+      `(8*down, 8*across)` of the blocks.
     """
     down, across = factor
     height, width = (BLOCK * count for count in blocks)
@@ -210,7 +210,7 @@ def _fixed(weight: float) -> int:
 
 
 def to_rgb(ycc: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """RGB of YCbCr samples ``(..., 3)``, as libjpeg's decoder converts them."""
+    """RGB of YCbCr samples `(..., 3)`, as libjpeg's decoder converts them."""
     y, cb, cr = np.moveaxis(ycc.astype(np.int32), -1, 0)
     cb, cr = cb - 128, cr - 128
     half = 1 << 15
@@ -221,7 +221,7 @@ def to_rgb(ycc: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def to_ycc(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """YCbCr of RGB samples ``(..., 3)``, as libjpeg's encoder converts them."""
+    """YCbCr of RGB samples `(..., 3)`, as libjpeg's encoder converts them."""
     red, green, blue = np.moveaxis(rgb.astype(np.int32), -1, 0)
     half = 1 << 15
     offset = (128 << 16) + half - 1

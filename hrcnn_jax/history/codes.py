@@ -40,9 +40,9 @@ class Layout:
     """Where a component's earlier blocks lie around a plane.
 
     Attributes:
-      size: of the plane, ``(height, width)``.
+      size: of the plane, `(height, width)`.
       offset: samples of the first blocks that lie above and left of the plane, 0-15.
-      blocks: that touch the plane, ``(down, across)``.
+      blocks: that touch the plane, `(down, across)`.
     """
 
     size: tuple[int, int]
@@ -72,7 +72,7 @@ class Layout:
         return np.pad(plane, margins, mode="edge")
 
     def cut(self) -> Mask:
-        """Which blocks reach beyond the plane, ``(hb, wb)``."""
+        """Which blocks reach beyond the plane, `(hb, wb)`."""
         outside = np.ones([BLOCK * count for count in self.blocks], bool)
         outside[self.inside] = False
         return np.asarray(blocks.to_blocks(outside).any((2, 3)))
@@ -83,15 +83,15 @@ class Recovered:
     """Codes of one component.
 
     Attributes:
-      codes: ``(hb, wb, 8, 8)`` int16.
-      distance: of the picture's coefficients from them, in steps, ``(hb, wb, 8, 8)`` float32.
+      codes: `(hb, wb, 8, 8)` int16.
+      distance: of the picture's coefficients from them, in steps, `(hb, wb, 8, 8)` float32.
     """
 
     codes: Codes
     distance: Floats
 
     def unsure(self) -> Mask:
-        """Which codes may well be others, ``(hb, wb, 8, 8)``."""
+        """Which codes may well be others, `(hb, wb, 8, 8)`."""
         return np.abs(self.distance) > _DOUBT
 
 
@@ -99,8 +99,8 @@ def recover(plane: Floats, table: NDArray[np.int32], layout: Layout) -> Recovere
     """Codes by rounding; samples that were clipped or cut off are told in turn with them.
 
     Args:
-      plane: samples ``(H, W)``, best not rounded or clipped if a file's.
-      table: the earlier steps ``(8, 8)``.
+      plane: samples `(H, W)`, best not rounded or clipped if a file's.
+      table: the earlier steps `(8, 8)`.
       layout: where the earlier blocks lie.
     """
     steps = table.astype(np.float32)

@@ -32,7 +32,7 @@ def parts(
     """Which parts of a picture are looked at, as rows and columns.
 
     Args:
-      size: of the picture, ``(height, width)``.
+      size: of the picture, `(height, width)`.
       mcu: rows and columns of what parts are made up of, but at the picture's edges.
     """
     height, width = size
@@ -52,12 +52,12 @@ def histograms(planes: Sequence[NDArray[Any]], corner: int = CORNER) -> NDArray[
     """Coefficients counted by size, for each place where a grid can begin.
 
     Args:
-      planes: samples ``(H, W)`` from 0 to 255, each beginning at a whole block of the own grid,
+      planes: samples `(H, W)` from 0 to 255, each beginning at a whole block of the own grid,
         and at least 15 wide and high.
       corner: frequencies that are counted, down and across.
 
     Returns:
-      ``(64, corner**2, LARGEST)``: by place, ``8 * down + across``, and frequency.
+      `(64, corner**2, LARGEST)`: by place, `8 * down + across`, and frequency.
     """
     counted = np.zeros((BLOCK * BLOCK, corner * corner, LARGEST), np.float32)
     for plane in planes:
@@ -70,7 +70,7 @@ def histograms(planes: Sequence[NDArray[Any]], corner: int = CORNER) -> NDArray[
 
 
 def of_place(planes: Sequence[NDArray[Any]], place: tuple[int, int]) -> NDArray[np.float32]:
-    """The same of all frequencies for one place, ``(64, LARGEST)``."""
+    """The same of all frequencies for one place, `(64, LARGEST)`."""
     top, left = place
     counted = np.zeros((BLOCK * BLOCK, LARGEST), np.float32)
     for plane in planes:
@@ -80,7 +80,7 @@ def of_place(planes: Sequence[NDArray[Any]], place: tuple[int, int]) -> NDArray[
 
 
 def _rows(samples: Floats, corner: int) -> Floats:
-    """The vertical DCT of rows of blocks from the first row on, ``(blocks, corner, W)``."""
+    """The vertical DCT of rows of blocks from the first row on, `(blocks, corner, W)`."""
     down = len(samples) // BLOCK
     return BASIS[:corner] @ samples[: down * BLOCK].reshape(down, BLOCK, -1)
 

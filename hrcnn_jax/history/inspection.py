@@ -1,4 +1,4 @@
-"""What a JPEG file is, for people and for programs: ``python -m hrcnn_jax inspect``."""
+"""What a file is, for people and for programs: `python -m hrcnn_jax inspect`."""
 
 from typing import Any
 
@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrcnn_jax.files import exif
+from hrcnn_jax.files.pictures import Stored
 from hrcnn_jax.files.reader import JpegFile
-from hrcnn_jax.history.search import History, find
+from hrcnn_jax.history.record import History
 from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, quality_table
 from hrcnn_jax.text import printable
 
@@ -19,18 +20,35 @@ _SAMPLINGS = {
     (1, 4): "4:1:1",
     (2, 4): "4:1:0",
 }
-"""By how many times coarser chroma is than luma, ``(down, across)``."""
+"""By how many times coarser chroma is than luma, `(down, across)`."""
 
 
-def inspect(file: JpegFile) -> dict[str, Any]:
-    """Facts about a file, as JSON can hold them."""
-    quality, exact = libjpeg_quality(file)
-    earlier = find(file)
-    return {
+def inspect(file: Stored, earlier: History | None) -> dict[str, Any]:
+    """Facts about a file, as JSON can hold them.
+
+    Args:
+      file: codes or pixels.
+      earlier: the compression before, as `hrcnn_jax.history.find` finds it.
+    """
+    facts = {
         "name": file.name,
+        "kind": "JPEG" if isinstance(file, JpegFile) else file.kind,
         "width": file.width,
         "height": file.height,
         "colour": file.colour,
+    }
+    coded = _of_codes(file) if isinstance(file, JpegFile) else {"alpha": file.alpha is not None}
+    return {
+        **facts,
+        **coded,
+        "metadata": _metadata(file),
+        "history": None if earlier is None else history(earlier),
+    }
+
+
+def _of_codes(file: JpegFile) -> dict[str, Any]:
+    quality, exact = libjpeg_quality(file)
+    return {
         "sampling": sampling(file),
         "coding": coding(file),
         "restart_interval": file.restart_interval,
@@ -45,24 +63,29 @@ def inspect(file: JpegFile) -> dict[str, Any]:
             }
             for part in file.components
         ],
-        "metadata": {
-            "orientation": exif.orientation(file.exif),
-            "resolution": file.resolution or exif.resolution(file.exif),
-            "exif_bytes": len(file.exif or b""),
-            "icc_bytes": len(file.icc or b""),
-            "xmp_bytes": len(file.xmp or b""),
-            "comment": None if file.comment is None else file.comment.decode("utf-8", "replace"),
-        },
-        "history": None if earlier is None else history(earlier),
+    }
+
+
+def _metadata(file: Stored) -> dict[str, Any]:
+    comment = file.comment if isinstance(file, JpegFile) else None
+    return {
+        "orientation": exif.orientation(file.exif),
+        "resolution": file.resolution or exif.resolution(file.exif),
+        "exif_bytes": len(file.exif or b""),
+        "icc_bytes": len(file.icc or b""),
+        "xmp_bytes": len(file.xmp or b""),
+        "comment": None if comment is None else comment.decode("utf-8", "replace"),
     }
 
 
 def history(earlier: History) -> dict[str, Any]:
     """Facts about the compression before, as JSON can hold them."""
+    luma = earlier.tables[0]
     chroma = earlier.factors[-1] if earlier.tables[-1] is not None else None
     return {
         "encoder": earlier.encoder,
         "quality": earlier.quality,
+        "luma_quality": None if luma is None else quality_of_luma(luma),
         "grid": list(earlier.grid),
         "sampling": None
         if len(earlier.factors) == 1 or chroma is None
@@ -74,7 +97,7 @@ def history(earlier: History) -> dict[str, Any]:
 
 
 def sampling(file: JpegFile) -> str:
-    """Such as ``4:2:0``; where there is no such name, each component's factors."""
+    """Such as `4:2:0`; where there is no such name, each component's factors."""
     if len(file.components) == 1:
         return "none"
     first, *others = (part.factor for part in file.components)
@@ -85,7 +108,7 @@ def sampling(file: JpegFile) -> str:
 
 
 def coding(file: JpegFile) -> str:
-    """Such as ``progressive, Huffman``."""
+    """Such as `progressive, Huffman`."""
     scans = "progressive" if file.progressive else "sequential"
     return f"{scans}, {'arithmetic' if file.arithmetic else 'Huffman'}"
 
@@ -107,6 +130,12 @@ def libjpeg_quality(file: JpegFile) -> tuple[int, bool]:
     return best + 1, bool(distance[best] == 0)
 
 
+def quality_of_luma(steps: NDArray[np.int32]) -> int:
+    """Libjpeg's quality whose table of luma is nearest to one `(8, 8)`, in ratios of steps."""
+    tables = np.asarray(quality_table(np.arange(1, 101), LUMINANCE))
+    return int(np.abs(np.log(tables / steps)).sum((1, 2)).argmin()) + 1
+
+
 _BASES: dict[str, NDArray[np.int32]] = {
     "luma": LUMINANCE,
     "chroma": CHROMINANCE,
@@ -114,17 +143,15 @@ _BASES: dict[str, NDArray[np.int32]] = {
 
 
 def summary(facts: dict[str, Any]) -> str:
-    """One line, for ``--verbose``."""
-    quality = f"quality {'' if facts['quality_is_exact'] else 'about '}{facts['quality']}"
-    parts = [
-        f"{facts['width']}×{facts['height']}",
-        facts["colour"],
-        *([] if facts["sampling"] == "none" else [facts["sampling"]]),
-        facts["coding"],
-        quality,
-    ]
-    if facts["history"]:
-        parts.append(told(facts["history"]))
+    """One line, for `--verbose`."""
+    parts = [f"{facts['width']}×{facts['height']}", facts["colour"]]
+    if facts["kind"] == "JPEG":
+        parts += [] if facts["sampling"] == "none" else [facts["sampling"]]
+        about = "" if facts["quality_is_exact"] else "about "
+        parts += [facts["coding"], f"quality {about}{facts['quality']}"]
+    else:
+        parts.append(facts["kind"])
+    parts += [told(facts["history"])] if facts["history"] else []
     return f"{facts['name']}: {', '.join(parts)}"
 
 
@@ -142,13 +169,19 @@ def text(facts: dict[str, Any]) -> str:
     """All of the facts, over several lines."""
     metadata, before = facts["metadata"], facts["history"]
     lines = {
+        "kind": facts["kind"],
         "size": f"{facts['width']}×{facts['height']} pixels",
-        "colour": facts["colour"],
-        "sampling": facts["sampling"],
-        "coding": facts["coding"],
-        "restart interval": facts["restart_interval"] or "none",
-        "quality": f"{facts['quality']} of libjpeg"
-        + (", exactly" if facts["quality_is_exact"] else " is nearest"),
+        "colour": facts["colour"] + (", transparency" if facts.get("alpha") else ""),
+    }
+    if facts["kind"] == "JPEG":
+        lines |= {
+            "sampling": facts["sampling"],
+            "coding": facts["coding"],
+            "restart interval": facts["restart_interval"] or "none",
+            "quality": f"{facts['quality']} of libjpeg"
+            + (", exactly" if facts["quality_is_exact"] else " is nearest"),
+        }
+    lines |= {
         "orientation": metadata["orientation"],
         "resolution": "{:g}×{:g} per inch".format(*metadata["resolution"])
         if metadata["resolution"]
@@ -165,8 +198,10 @@ def text(facts: dict[str, Any]) -> str:
         if before
         else "none",
     }
+    if facts.get("expected_gain") is not None:
+        lines["expected gain"] = f"{facts['expected_gain']:+.1f} dB by {facts['expected_of']}"
     tables: dict[str, list[int]] = {}
-    for index, part in enumerate(facts["components"]):
+    for index, part in enumerate(facts.get("components", ())):
         rows = "\n".join("  " + " ".join(f"{step:5d}" for step in row) for row in part["table"])
         tables.setdefault(rows, []).append(index + 1)
     width = max(map(len, lines))

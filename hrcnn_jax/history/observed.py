@@ -54,9 +54,9 @@ class Observed:
     """A picture, or a part of one, as it is there to see.
 
     Attributes:
-      size: of the picture, ``(height, width)``.
+      size: of the picture, `(height, width)`.
       planes: of each component, samples near 0-255.
-      factors: how many times coarser each is than the picture, ``(down, across)``.
+      factors: how many times coarser each is than the picture, `(down, across)`.
       codes: of the file, by component; None of pixels.
       tables: of the file; None of pixels.
       tolerance: by how much samples of pixels may differ and still count as equal: colours lose
@@ -87,7 +87,7 @@ class Observed:
 
     @classmethod
     def of_pixels(cls, picture: Samples) -> "Observed":
-        """Of pixels ``(H, W)`` or ``(H, W, 3)``."""
+        """Of pixels `(H, W)` or `(H, W, 3)`."""
         size = picture.shape[0], picture.shape[1]
         planes = _components(picture)
         tolerance = 0.0 if picture.ndim == 2 else _ROUNDING
@@ -109,7 +109,7 @@ class Observed:
         """How far a played picture is what is there.
 
         Args:
-          played: ``(H, W)`` or ``(H, W, 3)``, before the last compression.
+          played: `(H, W)` or `(H, W, 3)`, before the last compression.
           border: pixels from each edge that do not count.
 
         Returns:

@@ -4,7 +4,7 @@ A decoder's enlarging is linear and works along rows and columns alike, as is an
 shrinking. Along each, the samples that explain best what came out are least squares' (with a
 slight ridge, where some detail was lost); far from the ends they are always the same weighted sum.
 
-Source: libjpeg, ``jdsample.c`` (a triangle filter) and ``jcsample.c`` (means of boxes).
+Source: libjpeg, `jdsample.c` (a triangle filter) and `jcsample.c` (means of boxes).
 """
 
 from functools import cache
@@ -35,16 +35,16 @@ def restored(
     """A component's samples as they were when they were first coded.
 
     Args:
-      plane: samples ``(h, w)`` that were observed.
-      earlier: how many times coarser than the picture the component was, ``(down, across)``,
+      plane: samples `(h, w)` that were observed.
+      earlier: how many times coarser than the picture the component was, `(down, across)`,
         each 1 or 2.
-      last: how many times coarser the plane is, 1 or 2, at most ``earlier``.
+      last: how many times coarser the plane is, 1 or 2, at most `earlier`.
       offset: rows and columns of the earlier picture that were cut away above and left, at the
         picture's resolution.
-      size: of the result, ``(height, width)``, beginning with the earlier picture's first sample.
+      size: of the result, `(height, width)`, beginning with the earlier picture's first sample.
 
     Returns:
-      ``size``; beyond the plane its edges count as repeated.
+      `size`; beyond the plane its edges count as repeated.
     """
     for axis in (0, 1):
         plane = _along(
@@ -69,7 +69,7 @@ def _along(plane: Floats, earlier: int, last: int, offset: int, length: int) -> 
 def _weights(earlier: int, last: int, offset: int) -> tuple[int, NDArray[np.float32]]:
     """Weights of observed samples that make an earlier one, and the first one's distance.
 
-    The distance is counted from the place ``index * earlier / last`` among the observed.
+    The distance is counted from the place `index * earlier / last` among the observed.
     """
     if earlier == last == 1:
         return -offset, np.ones(1, np.float32)
@@ -83,7 +83,7 @@ def _weights(earlier: int, last: int, offset: int) -> tuple[int, NDArray[np.floa
 
 
 def _enlarging(count: int, factor: int) -> NDArray[np.float64]:
-    """The matrix that enlarges so many samples, ``(factor * count, count)``."""
+    """The matrix that enlarges so many samples, `(factor * count, count)`."""
     if factor == 1:
         return np.eye(count)
     matrix = np.zeros((2 * count, count))

@@ -51,9 +51,9 @@ class Known:
     """A table that encoders have by default.
 
     Attributes:
-      encoder: such as ``libjpeg``.
+      encoder: such as `libjpeg`.
       quality: on the encoder's scale, 1-100.
-      steps: ``(8, 8)`` int32.
+      steps: `(8, 8)` int32.
     """
 
     encoder: str
@@ -73,13 +73,13 @@ def known(is_chroma: bool = False) -> tuple[Known, ...]:
 
 
 def of_quality(encoder: str, quality: int, is_chroma: bool = False) -> NDArray[np.int32]:
-    """An encoder's table ``(8, 8)`` of a quality, 1-100."""
+    """An encoder's table `(8, 8)` of a quality, 1-100."""
     base = _BASES[encoder][is_chroma]
     return np.asarray(quality_table(quality, base), np.int32)
 
 
 def corner(steps: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Of tables ``(..., 8, 8)`` the frequencies that are looked at, ``(..., CORNER**2)``."""
+    """Of tables `(..., 8, 8)` the frequencies that are looked at, `(..., CORNER**2)`."""
     return steps[..., :CORNER, :CORNER].reshape(*steps.shape[:-2], CORNER * CORNER)
 
 
@@ -95,10 +95,10 @@ def by_phase(histograms: NDArray[np.float32]) -> NDArray[np.float64]:
     """How much better than no step each step explains coefficients, as logarithms of likelihoods.
 
     Args:
-      histograms: of sizes of coefficients, rounded, ``(..., LARGEST)``.
+      histograms: of sizes of coefficients, rounded, `(..., LARGEST)`.
 
     Returns:
-      By step, ``(..., len(STEPS))``; steps that coefficients shun are below 0.
+      By step, `(..., len(STEPS))`; steps that coefficients shun are below 0.
     """
     at_least = np.cumsum(histograms[..., ::-1], axis=-1)[..., ::-1]
     number = at_least[..., STEPS // 2 + 1] * (STEPS >= FINEST)
@@ -135,11 +135,11 @@ def by_reach(histograms: NDArray[np.int64], last: NDArray[np.int32]) -> NDArray[
     """The same from codes of the last compression, whose grid the earlier one had.
 
     Args:
-      histograms: of sizes of codes, ``(frequencies, codes)``.
-      last: steps of the last table, ``(frequencies,)``.
+      histograms: of sizes of codes, `(frequencies, codes)`.
+      last: steps of the last table, `(frequencies,)`.
 
     Returns:
-      By step, ``(frequencies, len(STEPS))``; 0 for steps that are not coarser than the last.
+      By step, `(frequencies, len(STEPS))`; 0 for steps that are not coarser than the last.
     """
     sizes = np.arange(1, histograms.shape[1])
     found = np.zeros((len(last), len(STEPS)))
@@ -181,10 +181,10 @@ def best_known(
     """The well-known tables that explain most.
 
     Args:
-      evidence: by frequency of the corner and step, ``(CORNER**2, len(STEPS))``.
+      evidence: by frequency of the corner and step, `(CORNER**2, len(STEPS))`.
       count: of tables.
-      last: the last compression's table, ``(8, 8)``.
-      used: how much each frequency counts in that, ``(CORNER**2,)``.
+      last: the last compression's table, `(8, 8)`.
+      used: how much each frequency counts in that, `(CORNER**2,)`.
       coarser: how coarse a table has to be, as `coarseness` tells.
       is_chroma: whether chroma's tables are meant.
 
@@ -211,8 +211,8 @@ def coarseness(
     """How coarse a table is, in the last one's steps: the geometric mean of low frequencies.
 
     Args:
-      steps: of a table, ``(8, 8)``.
-      last: the last compression's, ``(8, 8)``.
-      used: how much each frequency of the corner counts, ``(CORNER**2,)``.
+      steps: of a table, `(8, 8)`.
+      last: the last compression's, `(8, 8)`.
+      used: how much each frequency of the corner counts, `(CORNER**2,)`.
     """
     return float(np.exp(np.log(corner(steps) / corner(last)) @ (used / used.sum())))

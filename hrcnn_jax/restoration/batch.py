@@ -12,10 +12,14 @@ from glob import has_magic
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from hrcnn_jax.files import pictures
 from hrcnn_jax.files.atomic import is_file, is_folder
+from hrcnn_jax.files.reader import JpegError
+from hrcnn_jax.files.writer import OutputError
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif"}
-"""What counts as a JPEG file in a folder, in any case."""
+"""What counts as a JPEG file in a folder, in any case. Other pictures are taken, too, unless they
+may be results: where results go, or where a JPEG file of the same name stands beside."""
 
 PIXELS_IN_FLIGHT = 64_000_000
 """Of files being read, restored and written at once, unless there is only one."""
@@ -95,12 +99,28 @@ def plan(
     return list(jobs.values())
 
 
+def files(inputs: Sequence[str], *, recursive: bool) -> list[Job]:
+    """The files that are meant, as `plan` finds them, each once; none has a target."""
+    found = (job for given in inputs for job in _found(given, None, recursive))
+    return list({(_real(job.source), job.problem): job for job in found}.values())
+
+
+def in_a_line(job: Job, error: Exception) -> str:
+    """Why a job failed: the file, what is wrong, what to do."""
+    if isinstance(error, JpegError | OutputError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"{job.source}: is too large for this machine's memory"
+    reason = " ".join(str(error).split())
+    return f"{job.source}: failed for a reason of our own ({type(error).__name__}: {reason})"
+
+
 def outputs_of(target: Path, suffixes: Sequence[str]) -> list[Path]:
     """What is written for a job: files beside its target, that differ in their suffixes."""
     return [target.with_name(target.stem + suffix) for suffix in suffixes]
 
 
-def _found(given: str, folder: Path, recursive: bool) -> Iterator[Job]:
+def _found(given: str, folder: Path | None, recursive: bool) -> Iterator[Job]:
     """The files behind an argument; targets still have their sources' suffixes."""
     path = Path(given)
     if not given:
@@ -119,13 +139,13 @@ def _found(given: str, folder: Path, recursive: bool) -> Iterator[Job]:
             if is_folder(file):
                 yield from found_in_folder(file, folder, recursive)
             else:
-                yield Job(file, folder / file.name)
+                yield Job(file, (folder or file.parent) / file.name)
     else:
-        yield Job(path, folder / path.name)
+        yield Job(path, (folder or path.parent) / path.name)
 
 
-def found_in_folder(path: Path, folder: Path, recursive: bool) -> Iterator[Job]:
-    """The JPEG files of a folder, but for the results of an earlier run in a folder below it.
+def found_in_folder(path: Path, folder: Path | None, recursive: bool) -> Iterator[Job]:
+    """The pictures of a folder, but for the results of an earlier run in a folder below it.
 
     Links to files are followed. Links to folders are not, as they may lead anywhere: they are told,
     unless what they lead to is part of the folder and found anyway.
@@ -133,7 +153,7 @@ def found_in_folder(path: Path, folder: Path, recursive: bool) -> Iterator[Job]:
     if not recursive:
         yield Job(path, path, f"{path}: is a folder; use -r for what it holds")
         return
-    results, root = _real(folder), _real(path)
+    results, root = folder and _real(folder), _real(path)
     unreadable: list[OSError] = []
     files: list[Path] = []
     links: list[Path] = []
@@ -142,7 +162,8 @@ def found_in_folder(path: Path, folder: Path, recursive: bool) -> Iterator[Job]:
         linked = (Path(top, each) for each in folders if Path(top, each).is_symlink())
         links += [each for each in linked if not _real(each).is_relative_to(root)]
         files += [Path(top, name) for name in names]
-    files = sorted(f for f in files if f.suffix.lower() in SUFFIXES and is_file(f))
+    taken = _jpegs(files) if results == root else _pictures(files)
+    files = sorted(f for f in taken if is_file(f))
     for error in unreadable:
         below = Path(error.filename)
         yield Job(below, below, f"{below}: cannot be opened ({error.strerror}); check its rights")
@@ -151,9 +172,25 @@ def found_in_folder(path: Path, folder: Path, recursive: bool) -> Iterator[Job]:
             link, link, f"{link}: is a link to a folder, not followed; give it as an input as well"
         )
     if not files and not unreadable and not links:
-        yield Job(path, path, f"{path}: holds no JPEG files; check that it is the right folder")
+        yield Job(
+            path,
+            path,
+            f"{path}: holds no JPEG or other pictures; check that it is the right one",
+        )
     for file in files:
-        yield Job(file, folder / file.relative_to(path))
+        yield Job(file, (folder or path) / file.relative_to(path))
+
+
+def _jpegs(files: Sequence[Path]) -> list[Path]:
+    return [file for file in files if file.suffix.lower() in SUFFIXES]
+
+
+def _pictures(files: Sequence[Path]) -> list[Path]:
+    """Of a folder's files the JPEG files, and other pictures that stand for themselves."""
+    jpegs = _jpegs(files)
+    known = {file.with_suffix("") for file in jpegs}
+    others = [file for file in files if file.suffix.lower() in pictures.SUFFIXES]
+    return jpegs + [file for file in others if file.with_suffix("") not in known]
 
 
 def _real(path: Path) -> Path:

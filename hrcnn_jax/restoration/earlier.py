@@ -1,52 +1,90 @@
 """Which compression a picture is restored from: the file's own, or the one that did the damage."""
 
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from hrcnn_jax.files.reader import JpegFile
-from hrcnn_jax.history.search import History, find, recover
-
-HistoryMode = Literal["off", "auto"]
-"""Whether earlier compressions are looked for."""
+from hrcnn_jax import history
+from hrcnn_jax.files.pictures import Picture, Stored
+from hrcnn_jax.files.reader import Component, JpegFile
+from hrcnn_jax.history import Earlier, History, Mode, Said
 
 
 class Damaged(NamedTuple):
-    """A compression to restore from.
+    """What a picture is restored from.
 
     Attributes:
-      file: the file, or what an earlier one held as far as it can be had back, under its name and
-        with its metadata.
+      file: codes, under the name and with the metadata of what was given: a file's own, or those
+        of an earlier compression as far as they can be had back. Pixels if there are none.
       offset: rows and columns above and left that were cut away since.
-      history: how the earlier one was found; None for a file's own.
+      history: how the earlier compression was found; None for a file's own codes, and for pixels.
+      luma: the earlier compression's luma, if only that could be told: it stands for the file's.
+      luma_offset: rows and columns above and left that were cut away from it since.
     """
 
-    file: JpegFile
-    offset: tuple[int, int]
-    history: History | None
+    file: Stored
+    offset: tuple[int, int] = (0, 0)
+    history: History | None = None
+    luma: Component | None = None
+    luma_offset: tuple[int, int] = (0, 0)
 
     def cropped(self, picture: NDArray[Any]) -> NDArray[Any]:
-        """A picture `(H, W, ...)` of the compression as the file shows it."""
+        """A picture `(H, W, ...)` of the compression as it was given."""
         top, left = self.offset
         return picture[top:, left:]
 
 
-def compressed_before(file: JpegFile) -> Damaged | None:
-    """The earlier compression that did a file's damage.
+def damaged(given: Stored, believed: Mode | Said) -> Damaged:
+    """The compression that did the damage.
 
     Args:
-      file: gray or YCbCr; of others nothing is known.
-
-    Returns:
-      None if there is none that can be proved, or one whose chroma is not told.
+      given: a file or a picture. Inks have no history that is looked for.
+      believed: whether an earlier compression is looked for, or which there was.
     """
-    history = find(file)
-    if history is None:
-        return None
-    earlier = recover(file, history)
+    source = history.visible(given)
+    if believed == "off" or source is None:
+        return Damaged(given)
+    found = (
+        history.told(source, believed.quality, believed.grid, believed.encoder)
+        if isinstance(believed, Said)
+        else history.find(source)
+    )
+    if found is None:
+        return Damaged(given)
+    if isinstance(given, JpegFile):
+        return _of_file(given, history.recover(source, found))
+    return _of_pixels(given, history.recover(source, found.with_fine_chroma()), found)
+
+
+def _of_file(file: JpegFile, earlier: Earlier) -> Damaged:
     components = tuple(each for each in earlier.components if each is not None)
     if len(components) < len(file.components):
-        return None
+        return Damaged(file, (0, 0), earlier.history, components[0], earlier.offset)
     before = replace(file, height=earlier.height, width=earlier.width, components=components)
     return Damaged(before, earlier.offset, earlier.history)
+
+
+def _of_pixels(picture: Picture, earlier: Earlier, found: History) -> Damaged:
+    """The file that pixels come from; chroma of which nothing is told has steps of 1 there."""
+    proof = tuple(
+        0.0 if steps is None else share
+        for steps, share in zip(found.tables, earlier.history.proof, strict=True)
+    )
+    file = JpegFile(
+        name=picture.name,
+        height=earlier.height,
+        width=earlier.width,
+        components=tuple(each for each in earlier.components if each is not None),
+        colour="gray" if picture.colour == "gray" else "ycbcr",
+        progressive=False,
+        arithmetic=False,
+        restart_interval=0,
+        exif=picture.exif,
+        icc=picture.icc,
+        xmp=picture.xmp,
+        resolution=picture.resolution,
+        comment=None,
+        permissions=picture.permissions,
+    )
+    return Damaged(file, earlier.offset, replace(found, proof=proof))

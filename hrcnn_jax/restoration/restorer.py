@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
-from typing import Any, BinaryIO, get_args, overload
+from typing import Any, BinaryIO, overload
 
 import flax.linen as nn
 import jax
@@ -15,11 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from hrcnn_jax.files import reader
+from hrcnn_jax import history as past
+from hrcnn_jax.files import pictures, reader
 from hrcnn_jax.files.depths import Depth, check_depth
-from hrcnn_jax.files.reader import JpegError, JpegFile
+from hrcnn_jax.files.pictures import Picture, Stored
+from hrcnn_jax.files.reader import Component, JpegError, JpegFile
+from hrcnn_jax.history import Said
 from hrcnn_jax.jpeg import color, transform
 from hrcnn_jax.jpeg.tables import BLOCK
 from hrcnn_jax.networks import cards, zoo
@@ -27,13 +31,25 @@ from hrcnn_jax.networks.chroma import FACTOR, MCU
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration import compilation, tiles
 from hrcnn_jax.restoration.assembly import Plane, assemble
-from hrcnn_jax.restoration.earlier import Damaged, HistoryMode, compressed_before
+from hrcnn_jax.restoration.earlier import Damaged, damaged
 
 Source = (
-    str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | JpegImageFile | JpegFile
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | BinaryIO
+    | Image.Image
+    | NDArray[np.uint8]
+    | JpegFile
+    | Picture
 )
-"""A JPEG file: its path, its content, a file object that is read from where it stands, what Pillow
-opened, or a file already read."""
+"""A JPEG, PNG, WebP, TIFF or BMP file: its path, its content, a file object that is read from where
+it stands, what Pillow opened, or a file already read; or an array of pixels."""
+
+Watch = Callable[[int, Plane, Component], Plane]
+"""Sees the plane of a component, given its number, on its way into a picture."""
 
 _KNOWN_TABLES = 8
 """Tables of which we keep what networks make of them: a folder's files mostly share some."""
@@ -55,7 +71,7 @@ class Restorer:
         faithful: bool = True,
         strength: float = 1.0,
         chroma: str | os.PathLike[str] | Network | None = cards.CHROMA,
-        history: HistoryMode = "off",
+        history: str | Said = "auto",
     ) -> None:
         """Prepares a network.
 
@@ -69,7 +85,9 @@ class Restorer:
           chroma: the network that restores 4:2:0 chroma beside one that serves any table; None
             has each plane restored by itself.
           history: `auto` looks for an earlier compression that did the damage, and restores from
-            its codes where it can be proved; `off` believes the file's own.
+            its codes where it can be proved; `off` believes the file's own; `quality=20` or
+            `quality=20,grid=3:5` says which there was, and where its blocks begin if that is
+            known (rows down and columns across, 0-7).
 
         Raises:
           ModelError: if there is no such network, or one is of the other's kind.
@@ -89,16 +107,13 @@ class Restorer:
         if chroma is not None and self.network.table is None:
             self._chroma = _Programs(_load(chroma, for_chroma=True), restore_chroma_tile, faithful)
 
-    def _set(self, strength: float, history: HistoryMode) -> None:
+    def _set(self, strength: float, history: str | Said) -> None:
         if not 0.0 <= strength <= 1.0:
             raise ValueError(f"strength must be from 0 to 1, got {strength}")
-        if history not in get_args(HistoryMode):
-            modes = ", ".join(get_args(HistoryMode))
-            raise ValueError(f"history must be one of {modes}, got {history!r}")
         self.strength = strength
-        self.history = history
+        self.history = past.parse(history) if isinstance(history, str) else history
 
-    def at(self, strength: float, *, history: HistoryMode | None = None) -> "Restorer":
+    def at(self, strength: float, *, history: str | Said | None = None) -> "Restorer":
         """A restorer of another strength, and if asked for another history, of the same programs.
 
         Args:
@@ -146,38 +161,55 @@ class Restorer:
             raise ValueError(f"network {self.network.name} does not know this quantisation table")
         return np.concatenate(list(self._strips(codes.astype(np.int16), table)))
 
-    def planes(self, file: JpegFile) -> list[Plane]:
-        """Restores a file's components as far as they are asked for.
+    def planes(self, source: JpegFile | Damaged, watch: Watch | None = None) -> list[Plane]:
+        """Restores the components of what a picture is restored from, as far as they are asked for.
 
         A network that knows one table only restores luma; chroma is then decoded plainly.
+
+        Args:
+          source: a file, or what `damaged` gives if that has codes.
+          watch: sees each plane as it is restored from its codes.
 
         Returns:
           For each component its pixels, neither clipped nor rounded; chroma of 4:2:0 files at the
           picture's size.
 
         Raises:
-          JpegError: if the network does not know the table of the file's luma.
+          JpegError: if the network does not know the table of luma.
         """
-        self._check_serves(file)
-        planes = [
-            Plane.of(
-                part,
-                self._strips(part.codes, part.table)
-                if self.serves(part.table)
-                else _plain(part.codes, part.table),
-            )
-            for part in file.components
-        ]
+        source = Damaged(source) if isinstance(source, JpegFile) else source
+        file, watch = source.file, watch or (lambda index, plane, part: plane)
+        assert isinstance(file, JpegFile)
+        luma = self._luma_plane(source, watch)
         if self._chroma is not None and self.strength > 0.0 and _is_420(file):
-            luma, guide = itertools.tee(planes[0].strips)
+            own, guide = itertools.tee(luma.strips)
             cb, cr = itertools.tee(self._chroma_strips(file, guide))
             size = file.height, file.width
-            planes[:3] = [
-                Plane(luma, size, (1, 1)),
+            planes = [
+                luma._replace(strips=own),
                 Plane((strip[..., 0] for strip in cb), size, (1, 1)),
                 Plane((strip[..., 1] for strip in cr), size, (1, 1)),
             ]
-        return planes
+        else:
+            planes = [luma]
+        for part in file.components[len(planes) :]:
+            decode = self._strips if self.serves(part.table) else _plain
+            planes.append(Plane.of(part, decode(part.codes, part.table)))
+        seen = zip(range(1, len(planes)), planes[1:], file.components[1:], strict=True)
+        return [planes[0], *(watch(*each) for each in seen)]
+
+    def _luma_plane(self, source: Damaged, watch: Watch) -> Plane:
+        """The first component, or what stands for it, where the file has it."""
+        assert isinstance(source.file, JpegFile)
+        own = source.file.components[0]
+        part = source.luma or own
+        self._check_serves(source.file.name, part.table)
+        plane = watch(0, Plane.of(part, self._strips(part.codes, part.table)), part)
+        if source.luma is None:
+            return plane
+        down, across = own.codes.shape[:2]
+        wanted = BLOCK * down, BLOCK * across
+        return Plane.of(own, tiles.moved(plane.strips, part.size, source.luma_offset, wanted))
 
     def _chroma_strips(
         self, file: JpegFile, luma: Iterator[NDArray[np.float32]]
@@ -234,28 +266,31 @@ class Restorer:
         max_pixels: int | None = reader.MAX_PIXELS,
         depth: Depth = "uint8",
     ) -> NDArray[Any] | list[NDArray[Any]]:
-        """Restores a JPEG file, or several.
+        """Restores a picture, or several.
 
-        A network that knows one table only restores luma; chroma is then decoded plainly.
+        What was never a JPEG, as far as can be told, comes out as it went in. A network that knows
+        one table only restores luma; chroma is then decoded plainly.
 
         Args:
-          source: a path, a file's content, a binary file object, a picture that Pillow opened from
-            a JPEG file (whose file is restored, whatever was done to the picture), or a file
-            already read; or a list or tuple of them, of which each is read while the one before
-            it is restored.
+          source: a JPEG, PNG, WebP, TIFF or BMP file as a path, its content, a binary file
+            object, or a file already read; a picture of Pillow's (of one that was opened from a
+            JPEG file that file is restored, whatever was done to the picture); or pixels,
+            `(H, W)` gray or `(H, W, 3)` RGB uint8, perhaps with opacity as one more channel;
+            or a list or tuple of them, of which each is read while the one before it is restored.
           max_pixels: refuse larger pictures; None for no limit.
           depth: of the result's samples: `uint8` and `uint16` use the type's whole range,
             `float32` is in [0, 1].
 
         Returns:
           `(H, W)` of a grayscale file, `(H, W, 3)` RGB of a colour file, `(H, W, 4)` of a
-          CMYK file, the largest value being full ink; as stored: not turned by an EXIF
-          orientation. Of a list or tuple, the list of them.
+          CMYK file, the largest value being full ink; opacity, if a picture has it, is one
+          channel more; as stored: not turned by an EXIF orientation. Of a list or tuple, the
+          list of them.
 
         Raises:
           JpegError: if a file cannot be read, or the network does not know the table of its luma.
           TypeError: if a source is none of these.
-          ValueError: if there is no such depth.
+          ValueError: if there is no such depth, or an array is no picture.
         """
         check_depth(depth)
         read = partial(_open, max_pixels=max_pixels)
@@ -263,21 +298,22 @@ class Restorer:
             return [self._restore(file, depth) for file in _ahead(read, source)]
         return self._restore(read(source), depth)
 
-    def damaged(self, file: JpegFile) -> Damaged:
-        """The compression that a file is restored from: its own, or an earlier one."""
-        earlier = compressed_before(file) if self.history == "auto" else None
-        return earlier or Damaged(file, (0, 0), None)
+    def damaged(self, given: Stored) -> Damaged:
+        """What a picture is restored from: its own codes, those of an earlier one, or nothing."""
+        return damaged(given, self.history)
 
-    def _restore(self, file: JpegFile, depth: Depth) -> NDArray[Any]:
-        source = self.damaged(file)
-        planes = self.planes(source.file)
-        return source.cropped(assemble(source.file, planes, depth, guidance=self.strength))
+    def _restore(self, given: Stored, depth: Depth) -> NDArray[Any]:
+        source = self.damaged(given)
+        if isinstance(source.file, Picture):
+            return pictures.pixels(source.file, depth)
+        picture = assemble(source.file, self.planes(source), depth, guidance=self.strength)
+        return pictures.with_alpha(source.cropped(picture), pictures.alpha_of(given))
 
-    def _check_serves(self, file: JpegFile) -> None:
-        if not self.serves(file.components[0].table):
+    def _check_serves(self, name: str, table: NDArray[np.int32]) -> None:
+        if not self.serves(table):
             quality = self.network.quality
             raise JpegError(
-                f"{file.name}: {self.network.name} only serves luma with the standard table of "
+                f"{name}: {self.network.name} only serves luma with the standard table of "
                 f"quality {quality}, and this file has another; use --model {cards.DEFAULT}"
             )
 
@@ -287,7 +323,7 @@ def _made_again(
     faithful: bool,
     strength: float,
     chroma: Network | None,
-    history: HistoryMode,
+    history: past.Mode | Said,
 ) -> Restorer:
     return Restorer(network, faithful=faithful, strength=strength, chroma=chroma, history=history)
 
@@ -385,6 +421,8 @@ def _shared(model: str, changed: int) -> Restorer:
 def decode(source: Source, *, depth: Depth = "uint8") -> NDArray[Any]:
     """Decodes a JPEG file plainly, with this package's own colour and upsampling.
 
+    What is no JPEG is given as it is.
+
     Args and returns as `Restorer.restore`, of one file.
 
     Raises:
@@ -394,6 +432,8 @@ def decode(source: Source, *, depth: Depth = "uint8") -> NDArray[Any]:
     """
     check_depth(depth)
     file = _open(source, reader.MAX_PIXELS)
+    if isinstance(file, Picture):
+        return pictures.pixels(file, depth)
     planes = [Plane.of(part, _plain(part.codes, part.table)) for part in file.components]
     return assemble(file, planes, depth)
 
@@ -556,10 +596,12 @@ def _load(network: str | os.PathLike[str] | Network, *, for_chroma: bool) -> Net
     return loaded
 
 
-def _open(source: Source, max_pixels: int | None) -> JpegFile:
+def _open(source: Source, max_pixels: int | None) -> Stored:
     """Reads a file, unless that has been done."""
-    if isinstance(source, JpegFile):
+    if isinstance(source, JpegFile | Picture):
         return source
+    if isinstance(source, np.ndarray):
+        return pictures.of_array(source)
     content: Any
     if isinstance(source, str | os.PathLike):
         content = source
@@ -567,15 +609,17 @@ def _open(source: Source, max_pixels: int | None) -> JpegFile:
         content = bytes(source)
     elif isinstance(source, JpegImageFile):
         content = _file_of(source)
+    elif isinstance(source, Image.Image):
+        return pictures.of_image(source)
     else:
         content = source.read() if callable(getattr(source, "read", None)) else source
         if not isinstance(content, bytes):
             found = "a text file" if isinstance(content, str) else f"{type(content).__name__}"
             raise TypeError(
-                "expected a JPEG file: its path, its content as bytes, a file opened in binary "
-                f"mode, or a picture that Pillow opened from one; got {found}"
+                "expected a picture: a file's path, its content as bytes, a file opened in binary "
+                f"mode, a picture of Pillow's, or an array of pixels; got {found}"
             )
-    return reader.read(content, max_pixels=max_pixels)
+    return pictures.read(content, max_pixels=max_pixels)
 
 
 def _file_of(image: JpegImageFile) -> str | bytes:
@@ -594,10 +638,10 @@ def _file_of(image: JpegImageFile) -> str | bytes:
     )
 
 
-def _ahead(read: Callable[[Source], JpegFile], sources: Iterable[Source]) -> Iterator[JpegFile]:
+def _ahead(read: Callable[[Source], Stored], sources: Iterable[Source]) -> Iterator[Stored]:
     """Files in order, each read while the caller works on the one before it."""
     with ThreadPoolExecutor(1) as pool:
-        begun: deque[Future[JpegFile]] = deque()
+        begun: deque[Future[Stored]] = deque()
         for source in sources:
             begun.append(pool.submit(read, source))
             if len(begun) > 1:

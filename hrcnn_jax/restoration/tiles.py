@@ -121,6 +121,10 @@ def _on_threads(
             yield begun.popleft().result()
 
 
+MOVED_ROWS = 128
+"""Of a plane that is moved, in a strip: whole MCUs."""
+
+
 class Rows:
     """The rows of a plane that arrives in strips; keeps only those that may be asked for again."""
 
@@ -147,6 +151,25 @@ class Rows:
         taken = self._held[rows - self._first, left:right]  # row by row, much faster than by pixel
         wanted = columns - left
         return taken if np.array_equal(wanted, range(right - left)) else taken[:, wanted]
+
+
+def moved(
+    strips: Iterator[NDArray[np.float32]],
+    size: tuple[int, int],
+    offset: tuple[int, int],
+    wanted: tuple[int, int],
+) -> Iterator[NDArray[np.float32]]:
+    """Strips of a rectangle of a plane, the plane's borders repeated beyond them.
+
+    Args:
+      strips: of the plane.
+      size: of the plane, rows and columns.
+      offset: where the rectangle begins.
+      wanted: its rows and columns.
+    """
+    rows, columns = Rows(size, strips), np.arange(wanted[1]) + offset[1]
+    for top in range(0, wanted[0], MOVED_ROWS):
+        yield rows.take(np.arange(top, min(top + MOVED_ROWS, wanted[0])) + offset[0], columns)
 
 
 def surrounded(codes: _Codes, corner: tuple[int, int], size: tuple[int, int], halo: int) -> _Codes:

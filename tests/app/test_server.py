@@ -117,7 +117,7 @@ def test_strength_and_history_are_obeyed(
 
 def test_what_is_found_is_told_in_facts_and_in_words(client: TestClient, photo: bytes) -> None:
     told = client.post("/api/inspect?name=photo.jpg", content=photo).json()
-    facts = inspection.inspect(reader.read(photo, name="photo.jpg"))
+    facts = inspection.inspect(reader.read(photo, name="photo.jpg"), None)
     assert told["name"] == "photo.jpg"
     assert {key: told[key] for key in ("width", "quality", "history")} == {
         key: facts[key] for key in ("width", "quality", "history")
@@ -133,8 +133,10 @@ def test_what_is_found_is_told_in_facts_and_in_words(client: TestClient, photo: 
 
 
 def test_the_earlier_compression_decides_what_is_expected() -> None:
-    facts = inspection.inspect(reader.read(jpeg_bytes(make_photo(16, 16)[..., 0], quality=90)))
-    before = {"quality": 20, "grid": [4, 4]}
+    facts = inspection.inspect(
+        reader.read(jpeg_bytes(make_photo(16, 16)[..., 0], quality=90)), None
+    )
+    before = {"quality": 20, "luma_quality": 20, "grid": [4, 4]}
     assert words.quality_of_damage(facts) == 90
     assert words.quality_of_damage(facts | {"history": before}) == 20
     told = words.sentences(facts | {"history": before}, model="tiny", gain=None)
@@ -163,7 +165,7 @@ def test_what_cannot_be_read_gets_a_sentence(client: TestClient, photo: bytes, p
         ("quality=9.5", "quality must be from 1 to 100, got '9.5'"),
         ("format=gif", "format must be one of png, "),
         ("model=../../etc/passwd", "model must be one of tiny, got '../../etc/passwd'"),
-        ("history=perhaps", "history must be one of "),
+        ("history=perhaps", "history must be auto, off, or such as quality=20 "),
     ],
 )
 def test_parameters_that_make_no_sense(

@@ -12,6 +12,7 @@ import pytest
 from conftest import Sampling, jpeg_bytes, jpeglib_bytes, make_photo
 from PIL import Image
 
+from hrcnn_jax import history
 from hrcnn_jax.files import reader
 from hrcnn_jax.history import inspection
 
@@ -20,8 +21,13 @@ SAMPLE = Path(reader.__file__).parents[1] / "sample" / "parrots.webp"
 PARROTS = np.asarray(Image.open(SAMPLE).convert("RGB"))
 
 
+def facts_of(data: bytes) -> dict[str, Any]:
+    file = reader.read(data)
+    return inspection.inspect(file, history.find(file))
+
+
 def inspected(**options: Any) -> dict[str, Any]:
-    return inspection.inspect(reader.read(jpeg_bytes(PHOTO, **options)))
+    return facts_of(jpeg_bytes(PHOTO, **options))
 
 
 @pytest.mark.parametrize("quality", [1, 10, 37, 75, 92, 100])
@@ -84,7 +90,7 @@ def test_facts_are_json_and_text() -> None:
 
 
 def test_gray() -> None:
-    facts = inspection.inspect(reader.read(jpeg_bytes(PHOTO[..., 0], quality=40)))
+    facts = facts_of(jpeg_bytes(PHOTO[..., 0], quality=40))
     assert (facts["colour"], facts["sampling"], facts["quality"]) == ("gray", "none", 40)
     assert facts["quality_is_exact"]
     assert "quality 40" in inspection.summary(facts)
@@ -92,7 +98,7 @@ def test_gray() -> None:
 
 def test_an_earlier_compression_is_told() -> None:
     before = np.asarray(Image.open(io.BytesIO(jpeg_bytes(PARROTS, quality=20))))
-    facts = inspection.inspect(reader.read(jpeg_bytes(before, quality=90)))
+    facts = facts_of(jpeg_bytes(before, quality=90))
     assert json.loads(json.dumps(facts["history"])) == facts["history"]
     told = {key: facts["history"][key] for key in ("encoder", "quality", "grid", "sampling")}
     assert told == {"encoder": "libjpeg", "quality": 20, "grid": [0, 0], "sampling": "4:2:0"}

@@ -41,8 +41,8 @@ def test_once_has_no_history(picture: np.ndarray, quality: int) -> None:
 
 
 def test_a_picture_never_compressed_has_none() -> None:
-    assert history.find_in_pixels(PHOTO) is None
-    assert history.find_in_pixels(GRAY) is None
+    assert history.find(PHOTO) is None
+    assert history.find(GRAY) is None
 
 
 @pytest.mark.parametrize(("first", "second"), [(10, 30), (10, 90), (30, 75), (50, 75)])
@@ -84,7 +84,7 @@ def test_shifted_grid(first: int, second: int, cut: tuple[int, int]) -> None:
 @pytest.mark.parametrize("quality", [10, 30])
 def test_kept_without_loss(quality: int) -> None:
     before, picture = saved(GRAY, quality), shown(GRAY, quality)
-    found = history.find_in_pixels(picture)
+    found = history.find(picture)
     assert found is not None
     np.testing.assert_array_equal(found.tables[0], before.components[0].table)
     assert share(history.recover(picture, found).components[0], before.components[0]) > 0.999
@@ -99,7 +99,7 @@ def test_colour(cut: tuple[int, int], subsampling: int, second: int | None) -> N
     picture = np.ascontiguousarray(picture[cut[0] :, cut[1] :])
     source = picture
     if second is None:
-        found = history.find_in_pixels(picture)
+        found = history.find(picture)
     else:
         source = saved(picture, second, subsampling=subsampling)  # type: ignore[assignment]
         found = history.find(source)  # type: ignore[arg-type]
@@ -132,12 +132,12 @@ def test_chroma_that_was_shrunk_since_has_no_history() -> None:
 def test_small_and_flat_pictures_tell_nothing(shape: tuple[int, int]) -> None:
     flat = np.full(shape, 90, np.uint8)
     assert history.find(saved(flat, 75)) is None
-    assert history.find_in_pixels(flat) is None
+    assert history.find(flat) is None
 
 
 def test_other_pixels_are_refused() -> None:
     with pytest.raises(ValueError, match="uint8"):
-        history.find_in_pixels(np.zeros((64, 64), np.float32))  # type: ignore[arg-type]
+        history.find(np.zeros((64, 64), np.float32))  # type: ignore[arg-type]
 
 
 def test_a_large_picture_is_looked_at_in_parts() -> None:

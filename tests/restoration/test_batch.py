@@ -37,7 +37,7 @@ def test_a_file_goes_by_its_name(tmp_path: Path) -> None:
 
 def test_folders_keep_their_structure(tmp_path: Path) -> None:
     names = ["b.jpg", "a.JPEG", "deep/er/c.jfif", "deep/d.jpe"]
-    touch(tmp_path / "in", *names, "e.png", "f.txt", "out/g.jpg")
+    touch(tmp_path / "in", *names, "f.txt", "out/g.jpg", "out/h.png")
     out = tmp_path / "in" / "out"  # results are no input of the next run
     jobs = plan([tmp_path / "in"], out, recursive=True)
     expected = ["a.JPEG", "b.jpg", "deep/d.jpe", "deep/er/c.jfif"]
@@ -47,12 +47,12 @@ def test_folders_keep_their_structure(tmp_path: Path) -> None:
 
 
 def test_folders_need_asking_for_and_files(tmp_path: Path) -> None:
-    touch(tmp_path, "in/a.jpg", "empty/b.png")
+    touch(tmp_path, "in/a.jpg", "empty/b.txt")
     (job,) = plan([tmp_path / "in"], tmp_path / "out")
     assert job.problem == f"{tmp_path / 'in'}: is a folder; use -r for what it holds"
     (job,) = plan([tmp_path / "empty"], tmp_path / "out", recursive=True)
     assert job.problem is not None
-    assert job.problem.startswith(f"{tmp_path / 'empty'}: holds no JPEG files; ")
+    assert job.problem.startswith(f"{tmp_path / 'empty'}: holds no JPEG or other pictures; ")
 
 
 def test_patterns_that_the_shell_left_alone(

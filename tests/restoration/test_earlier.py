@@ -1,5 +1,6 @@
 """Restoring from the compression that did the damage: as if there had been no other."""
 
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -9,10 +10,13 @@ import numpy as np
 import pytest
 from conftest import jpeg_bytes, make_photo
 from PIL import Image
+from pyarrow import parquet
 
+from hrcnn_jax import history
 from hrcnn_jax.cli.main import main
-from hrcnn_jax.files import reader
-from hrcnn_jax.restoration.earlier import compressed_before
+from hrcnn_jax.files import pictures, reader
+from hrcnn_jax.networks import cards
+from hrcnn_jax.restoration.earlier import damaged
 from hrcnn_jax.restoration.restorer import Restorer
 
 PHOTO = make_photo(160, 208)[..., 1]
@@ -24,7 +28,7 @@ def decoded(data: bytes) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def restorers() -> dict[str, Restorer]:
-    return {mode: Restorer("small", chroma=None, history=mode) for mode in ("off", "auto")}  # type: ignore[arg-type]
+    return {mode: Restorer("small", chroma=None, history=mode) for mode in ("off", "auto")}
 
 
 @pytest.mark.parametrize(("top", "left"), [(0, 0), (3, 5)])
@@ -47,7 +51,7 @@ def test_compressed_once_is_left_alone(
     options: dict[str, Any], restorers: dict[str, Restorer]
 ) -> None:
     data = jpeg_bytes(PHOTO, **options)
-    assert compressed_before(reader.read(data)) is None
+    assert damaged(reader.read(data), "auto").history is None
     found, believed = (restorers[mode].restore(data) for mode in ("auto", "off"))
     np.testing.assert_array_equal(found, believed)
 
@@ -68,6 +72,112 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert facts["history"]["quality"] == 15
 
 
-def test_no_such_history() -> None:
-    with pytest.raises(ValueError, match="history must be one of off, auto, got 'always'"):
-        Restorer("small", history="always")  # type: ignore[arg-type]
+def test_pixels_of_a_jpeg_file_are_as_good_as_the_file(restorers: dict[str, Restorer]) -> None:
+    once = jpeg_bytes(PHOTO, quality=15)
+    png = io.BytesIO()
+    Image.fromarray(decoded(once)).save(png, "PNG")
+    best = restorers["off"].restore(once)
+    for source in (decoded(once), png.getvalue(), Image.fromarray(decoded(once))):
+        np.testing.assert_array_equal(restorers["auto"].restore(source), best)
+
+
+def test_pixels_without_a_past_come_out_as_they_went_in(restorers: dict[str, Restorer]) -> None:
+    photo = make_photo(96, 80)
+    assert damaged(pictures.of_array(photo), "auto").history is None
+    for picture in (photo, photo[..., 0], np.dstack([photo, photo[..., 0]])):
+        np.testing.assert_array_equal(restorers["auto"].restore(picture), picture)
+    deep = restorers["auto"].restore(photo, depth="uint16")
+    np.testing.assert_array_equal(deep, photo.astype(np.uint16) * 257)
+
+
+def test_opacity_is_kept(restorers: dict[str, Restorer]) -> None:
+    once = decoded(jpeg_bytes(PHOTO, quality=15))
+    alpha = np.tile(np.arange(once.shape[1], dtype=np.uint8), (len(once), 1))
+    restored = restorers["auto"].restore(np.dstack([once, alpha]))
+    np.testing.assert_array_equal(restored[..., 1], alpha)
+    np.testing.assert_array_equal(restored[..., 0], restorers["auto"].restore(once))
+
+
+def test_what_is_said_is_believed(restorers: dict[str, Restorer]) -> None:
+    """Of a patch too small to prove anything, as of a large one."""
+    once = jpeg_bytes(PHOTO, quality=15)
+    best = restorers["off"].restore(once)
+    for said in ("quality=15", "quality=15,grid=0:0"):
+        told = Restorer("small", chroma=None, history=said)
+        np.testing.assert_array_equal(told.restore(decoded(once)), best)
+    small = decoded(once)[:40, :48]
+    assert damaged(pictures.of_array(small), "auto").history is None
+    source = damaged(pictures.of_array(small), history.parse("quality=15,grid=0:0"))
+    assert isinstance(source.file, reader.JpegFile)
+    codes = reader.read(once).components[0].codes[:5, :6]
+    np.testing.assert_array_equal(source.file.components[0].codes, codes)
+
+
+def test_luma_alone(restorers: dict[str, Restorer]) -> None:
+    """Chroma that has no past is restored as the file's own; luma is restored from before."""
+    photo = make_photo(160, 208)
+    once = jpeg_bytes(photo, quality=15)
+    luma = decoded(jpeg_bytes(decoded(once)[..., 1], quality=15))
+    ycc = np.asarray(Image.fromarray(photo).convert("YCbCr")).copy()
+    ycc[..., 0] = luma
+    mixed = np.asarray(Image.fromarray(ycc, "YCbCr").convert("RGB"))
+    file = reader.read(jpeg_bytes(mixed[4:, 4:], quality=95, subsampling="4:2:0"))
+    source = damaged(file, history.parse("quality=15,grid=4:4"))
+    assert source.luma is not None
+    assert source.offset == (0, 0)
+    assert source.luma_offset == (4, 4)
+    planes = restorers["auto"].planes(source)
+    shown = np.concatenate(list(planes[0].strips))[: file.height, : file.width]
+    gray = damaged(pictures.of_array(luma[4:, 4:]), history.parse("quality=15,grid=4:4"))
+    expected = gray.cropped(np.concatenate(list(restorers["auto"].planes(gray)[0].strips)))
+    error = np.abs(shown - expected[: file.height, : file.width])
+    assert error.mean() < 0.004  # a level, as little as the second compression leaves
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["always", "quality=0", "quality=101", "grid=1:2", "quality=20,grid=8:0", "quality=20,,",
+     "quality=20,quality=30", "quality=20,encoder=mine", ""],
+)  # fmt: skip
+def test_no_such_history(text: str) -> None:
+    with pytest.raises(ValueError, match="history must be auto, off, or such as quality=20"):
+        Restorer("small", history=text)
+
+
+def test_report_and_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder with a file of each kind of past: the report tells, and the inspection expects."""
+    once = jpeg_bytes(PHOTO, quality=15)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(decoded(once)).save(tmp_path / "in" / "kept.png")
+    (tmp_path / "in" / "once.jpg").write_bytes(once)
+    (tmp_path / "in" / "once.png").write_bytes(b"a result")  # left out: once.jpg stands beside
+    (tmp_path / "in" / "broken.jpg").write_bytes(once[:500])
+    folders = ["-r", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    assert main(["restore", *folders, "--report", str(tmp_path / "done.json")]) == 1
+    rows = {Path(row["path"]).name: row for row in json.loads((tmp_path / "done.json").read_text())}
+    assert sorted(rows) == ["broken.jpg", "kept.png", "once.jpg"]
+    assert "is truncated or damaged" in rows["broken.jpg"]["error"]
+    kept = rows["kept.png"]
+    assert kept["history"]
+    assert kept["history_quality"] == 15
+    assert kept["codes_back"] == 1.0
+    weights = cards.WEIGHTS / "small.safetensors"
+    assert kept["network_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert kept["tables"][0] == reader.read(once).components[0].table.tolist()
+    assert not rows["once.jpg"]["history"]
+
+    capsys.readouterr()
+    for suffix in ("jsonl", "parquet"):
+        path = tmp_path / f"found.{suffix}"
+        assert main(["inspect", "-r", str(tmp_path / "in"), "--report", str(path)]) == 1
+        found = (
+            [json.loads(line) for line in path.read_text().splitlines()]
+            if suffix == "jsonl"
+            else parquet.read_table(path).to_pylist()
+        )
+        assert [row["history"] for row in found] == [None, True, False]
+        assert found[1]["history_grid"] == [0, 0]
+        assert found[1]["expected_gain"] == kept["expected_gain"]
+    assert "2 of 3 files inspected, 1 failed" in capsys.readouterr().err
+    assert main(["inspect", str(tmp_path), "--report", "out.csv"]) == 1
+    assert "a report ends with .json" in capsys.readouterr().err

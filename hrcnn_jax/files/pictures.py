@@ -1,0 +1,279 @@
+"""Reads pictures that are kept as pixels: PNG, WebP, TIFF and BMP, beside JPEG files' codes.
+
+What was a JPEG once may be anything now. Pillow decodes; samples are taken as they are stored,
+8 bits each, not turned by an orientation and not colour-managed, and transparency is kept apart.
+"""
+
+import io
+import os
+import struct
+import threading
+import warnings
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from hrcnn_jax.files import exif, reader
+from hrcnn_jax.files.depths import LARGEST, Depth
+from hrcnn_jax.files.reader import JpegError, JpegFile
+
+SUFFIXES = {".png", ".webp", ".tif", ".tiff", ".bmp"}
+"""What names of such files end with."""
+
+_KINDS: dict[str, Any] = {
+    "PNG": PngImageFile,
+    "WebP": WebPImageFile,
+    "TIFF": TiffImageFile,
+    "BMP": BmpImageFile,
+}
+"""Pillow's own readers: its `open` would try others, too, and has a limit of its own."""
+
+_WARNED = threading.Lock()
+"""Held while filters of warnings, which all threads share, are not what they were."""
+
+_PNG_DEPTH = 24
+"""Which byte of a PNG file tells bits a sample (clause 11.2.1)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture that is kept as pixels, as stored.
+
+    Attributes:
+      name: its path as given, or `<bytes>` or `<array>`.
+      kind: of file, such as `PNG`.
+      samples: `(H, W)` gray, `(H, W, 3)` RGB or `(H, W, 4)` CMYK, uint8.
+      alpha: how opaque each pixel is, `(H, W)` uint8; None if all are.
+      exif: the EXIF block with its `Exif` signature.
+      icc: the ICC colour profile.
+      xmp: the XMP packet.
+      resolution: pixels per inch, `(horizontal, vertical)`.
+      permissions: of the file, as those of a `JpegFile`.
+    """
+
+    name: str
+    kind: str
+    samples: NDArray[np.uint8]
+    alpha: NDArray[np.uint8] | None = None
+    exif: bytes | None = None
+    icc: bytes | None = None
+    xmp: bytes | None = None
+    resolution: tuple[float, float] | None = None
+    permissions: int | None = None
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.samples.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.samples.shape[1])
+
+    @property
+    def colour(self) -> Literal["gray", "rgb", "cmyk"]:
+        """What the samples mean."""
+        if self.samples.ndim == 2:
+            return "gray"
+        return "rgb" if self.samples.shape[2] == 3 else "cmyk"
+
+    @property
+    def damage(self) -> None:
+        """Nothing: Pillow refuses what is damaged."""
+        return None
+
+
+Stored = JpegFile | Picture
+"""What a file holds: codes or pixels."""
+
+
+def read(
+    source: str | os.PathLike[str] | bytes,
+    *,
+    max_pixels: int | None = reader.MAX_PIXELS,
+    salvage: bool = False,
+    ending: threading.Event | None = None,
+    name: str | None = None,
+) -> Stored:
+    """Reads a JPEG file's codes, or the pixels of a PNG, WebP, TIFF or BMP file.
+
+    Args:
+      source: a path, or the file's content.
+      max_pixels: as that of `hrcnn_jax.files.reader.read`.
+      salvage: likewise, of JPEG files.
+      ending: likewise.
+      name: likewise.
+
+    Returns:
+      The file as stored.
+
+    Raises:
+      JpegError: if the file is missing, empty, damaged, of another format, animated or of several
+        pages, of more than 8 bits a sample, or larger than `max_pixels`.
+    """
+    content = reader.content(source, max_pixels=max_pixels, ending=ending, name=name, others=_KINDS)
+    if content.kind == "JPEG":
+        return reader.parse(content, max_pixels=max_pixels, salvage=salvage)
+    try:
+        return _decoded(content, max_pixels)
+    except JpegError:
+        raise
+    except MemoryError as error:
+        raise JpegError(f"{content.name}: is too large for this machine's memory") from error
+    except (OSError, SyntaxError, ValueError, LookupError, TypeError, struct.error) as error:
+        reason = " ".join(str(error).split())
+        raise JpegError(
+            f"{content.name}: does not decode as {content.kind} ({reason}); fetch it again"
+        ) from error
+
+
+def of_array(array: NDArray[Any]) -> Picture:
+    """A picture of an array.
+
+    Args:
+      array: uint8, `(H, W)` gray or `(H, W, 3)` RGB, or with opacity as a last channel more.
+
+    Raises:
+      ValueError: if it is of another shape or type, or empty.
+    """
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels > 4 or not array.size:
+        raise ValueError(
+            "expected a picture (H, W) or (H, W, 3) of uint8, perhaps with opacity as one more "
+            f"channel, got {array.shape} {array.dtype}"
+        )
+    if array.ndim == 2 or channels == 3:
+        return Picture("<array>", "array", array)
+    colours = array[..., 0] if channels <= 2 else array[..., :3]
+    alpha = array[..., -1] if channels > 1 else None
+    return Picture("<array>", "array", colours, alpha)
+
+
+def of_image(image: Image.Image) -> Picture:
+    """A picture that Pillow has opened or made, with its metadata; the frame it is at.
+
+    Raises:
+      JpegError: if its samples are of another kind than 8 bits of gray, colours or ink.
+    """
+    name = str(getattr(image, "filename", "") or "<picture>")
+    metadata = _metadata(image)
+    samples, alpha = _samples(name, image)
+    return Picture(name, image.format or "picture", samples, alpha, **metadata)
+
+
+def alpha_of(file: Stored) -> NDArray[np.uint8] | None:
+    """How opaque each pixel is, if that is told."""
+    return file.alpha if isinstance(file, Picture) else None
+
+
+def with_alpha(picture: NDArray[Any], alpha: NDArray[np.uint8] | None) -> NDArray[Any]:
+    """A picture `(H, W)` or `(H, W, 3)` of any depth with opacity as its last channel."""
+    if alpha is None:
+        return picture
+    opacity = _deepened(alpha, picture.dtype.name)
+    return np.dstack([picture, opacity])
+
+
+def pixels(picture: Picture, depth: Depth = "uint8") -> NDArray[Any]:
+    """The picture as it is, alpha included, its samples in another depth."""
+    return with_alpha(_deepened(picture.samples, depth), picture.alpha)
+
+
+def _deepened(samples: NDArray[np.uint8], depth: str) -> NDArray[Any]:
+    if depth == "uint8":
+        return samples
+    scale = LARGEST[depth] / LARGEST["uint8"]
+    return (samples.astype(depth) * np.asarray(scale, depth)).astype(depth)
+
+
+def _decoded(content: reader.Content, max_pixels: int | None) -> Picture:
+    name, kind = content.name, content.kind
+    with _opened(kind, content.data) as image:
+        reader.check_size(name, image.size, max_pixels)
+        count = getattr(image, "n_frames", 1)
+        if count > 1:
+            what = "pages" if kind == "TIFF" else "frames, an animation"
+            raise JpegError(f"{name}: has {count} {what}; give each as a file of its own")
+        if _bits(kind, image, content.data) > 8:
+            raise JpegError(
+                f"{name}: has more than 8 bits a sample, which no ordinary JPEG decoder writes: "
+                "there is nothing to restore; leave it out, or give it in 8 bits"
+            )
+        metadata = _metadata(image)
+        samples, alpha = _samples(name, image)
+    return Picture(
+        name=name,
+        kind=kind,
+        samples=samples,
+        alpha=alpha,
+        permissions=content.permissions,
+        **metadata,
+    )
+
+
+def _opened(kind: str, data: bytes) -> Any:
+    """A header, read by Pillow, whose warnings of damage do not end the reading of a TIFF file."""
+    with _WARNED, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _KINDS[kind](io.BytesIO(data))
+
+
+def _bits(kind: str, image: Any, data: bytes) -> int:
+    """Bits a sample: Pillow takes the upper 8 of many pictures in silence."""
+    if kind == "PNG":
+        return data[_PNG_DEPTH]
+    if kind == "TIFF":
+        return max(image.tag_v2.get(BITSPERSAMPLE, (1,)))
+    return 8
+
+
+def _samples(name: str, image: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    image.load()
+    mode = image.mode
+    if image.has_transparency_data:
+        wanted = "LA" if mode in ("L", "LA", "1") else "RGBA"
+        whole = np.asarray(image.convert(wanted))
+        alpha = np.ascontiguousarray(whole[..., -1])
+        colours = whole[..., 0] if wanted == "LA" else whole[..., :3]
+        return np.ascontiguousarray(colours), None if alpha.min() == 255 else alpha
+    if mode in ("1", "L"):
+        return np.asarray(image.convert("L")), None
+    if mode in ("P", "RGB", "RGBX", "YCbCr"):
+        return np.asarray(image.convert("RGB")), None
+    if mode == "CMYK":
+        return np.asarray(image), None
+    raise JpegError(f"{name}: has samples of a rare kind ({mode}); save it as an 8-bit RGB picture")
+
+
+def _metadata(image: Any) -> dict[str, Any]:
+    info = image.info
+    told = info.get("exif")
+    if isinstance(image, TiffImageFile):
+        told = _exif_of_tiff(image)
+    if told and not told.startswith(exif.SIGNATURE):
+        told = exif.SIGNATURE + told
+    xmp = info.get("xmp")
+    density = info.get("dpi", (0, 0))
+    return {
+        "exif": told or None,
+        "icc": info.get("icc_profile") or None,
+        "xmp": xmp.encode() if isinstance(xmp, str) else xmp or None,
+        "resolution": (float(density[0]), float(density[1])) if min(density) > 0 else None,
+    }
+
+
+def _exif_of_tiff(image: TiffImageFile) -> bytes | None:
+    """A TIFF file's tags but for those that tell how its picture is stored."""
+    tags = image.getexif()
+    for tag in list(tags):
+        if not exif.tells_of_the_picture(tag):
+            del tags[tag]
+    return tags.tobytes() if len(tags) else None

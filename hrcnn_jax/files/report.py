@@ -1,0 +1,104 @@
+"""Rows of facts, one a file, to JSON, JSON lines or Parquet by the name's suffix."""
+
+import importlib.util
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.files.writer import OutputError
+
+SUFFIXES = (".json", ".jsonl", ".parquet")
+
+Add = Callable[[Mapping[str, Any]], None]
+"""Writes a row."""
+
+_GROUP = 1000
+"""Rows of a Parquet file that are written at once."""
+
+
+def check(path: Path) -> None:
+    """Raises OutputError unless such a report can be written."""
+    if path.suffix not in SUFFIXES:
+        raise OutputError(f"{path}: a report ends with {', '.join(SUFFIXES)}; give it another name")
+    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise OutputError(f"{path}: Parquet needs pyarrow: pip install pyarrow, or name a .jsonl")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; give the report another name")
+
+
+@contextmanager
+def opened(path: Path, columns: Mapping[str, str]) -> Iterator[Add]:
+    """A report that is there once all of it is written.
+
+    Args:
+      path: of one of `SUFFIXES`.
+      columns: what rows tell, by Arrow's names of types, such as `list<int32>`; rows may leave
+        some out, which then are null.
+
+    Yields:
+      What adds a row.
+
+    Raises:
+      OutputError: if it cannot be written.
+    """
+    check(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as partial:
+            write = {".json": _json, ".jsonl": _lines, ".parquet": _parquet}[path.suffix]
+            with write(partial, columns) as add:
+                yield lambda row: add({name: row.get(name) for name in columns})
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+@contextmanager
+def _lines(path: Path, columns: Mapping[str, str]) -> Iterator[Add]:
+    del columns
+    with path.open("w", encoding="utf-8") as stream:
+        yield lambda row: print(json.dumps(row), file=stream)
+
+
+@contextmanager
+def _json(path: Path, columns: Mapping[str, str]) -> Iterator[Add]:
+    del columns
+    separators = iter(["[\n"])
+    with path.open("w", encoding="utf-8") as stream:
+        yield lambda row: print(
+            next(separators, ",\n"), json.dumps(row, indent=2), sep="", end="", file=stream
+        )
+        print(next(separators, "") + "\n]", file=stream)
+
+
+@contextmanager
+def _parquet(path: Path, columns: Mapping[str, str]) -> Iterator[Add]:
+    import pyarrow  # an extra, large, and needed for this alone
+    from pyarrow import parquet
+
+    schema = pyarrow.schema([(name, _arrow(pyarrow, kind)) for name, kind in columns.items()])
+    rows: list[Mapping[str, Any]] = []
+    with parquet.ParquetWriter(path, schema) as writer:
+
+        def flush() -> None:
+            writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
+            rows.clear()
+
+        def add(row: Mapping[str, Any]) -> None:
+            rows.append(row)
+            if len(rows) >= _GROUP:
+                flush()
+
+        yield add
+        flush()
+
+
+def _arrow(pyarrow: Any, kind: str) -> Any:
+    """Arrow's type of a name such as `list<list<int32>>`."""
+    if kind.startswith("list<"):
+        return pyarrow.list_(_arrow(pyarrow, kind[5:-1]))
+    return pyarrow.type_for_alias(kind)

@@ -1,0 +1,61 @@
+"""What is known of an earlier compression."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrcnn_jax.history.observed import Factor
+from hrcnn_jax.jpeg.tables import BLOCK
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """The earlier compression that did a picture's damage.
+
+    Attributes:
+      grid: rows above and columns left of the earlier picture's first whole MCU, from 0 to less
+        than the MCU's side (8, or 16 where chroma is subsampled).
+      factors: how many times coarser than the picture each component was, `(down, across)`.
+      tables: of each component, `(8, 8)` int32; None for chroma whose history is not told.
+      encoder: whose default tables they are, `libjpeg` or `mozjpeg`.
+      quality: on that encoder's scale, 1-100.
+      proof: of each component, the share of the file's codes (those not zero), or of the picture's
+        samples (those in blocks not flat), that come back when the chain is played again, 0-1.
+      evidence: logarithm of a likelihood ratio: luma's coefficients on this grid, with these steps
+        over none.
+      coarseness: mean ratio of the earlier to the last steps of luma: above 1, the damage is
+        the earlier compression's; about 1, both did as much.
+    """
+
+    grid: tuple[int, int]
+    factors: tuple[Factor, ...]
+    tables: tuple[NDArray[np.int32] | None, ...]
+    encoder: str
+    quality: int
+    proof: tuple[float, ...]
+    evidence: float
+    coarseness: float
+
+    @property
+    def certainty(self) -> float:
+        """From 0 to 1: how much of what was coded can be had back, going by the worst component."""
+        return min(self.proof)
+
+    @property
+    def mcu(self) -> tuple[int, int]:
+        """Rows and columns of an MCU of the earlier compression."""
+        down, across = (max(each[axis] for each in self.factors) for axis in (0, 1))
+        return BLOCK * down, BLOCK * across
+
+    @property
+    def offset(self) -> tuple[int, int]:
+        """Rows and columns of the earlier picture that were cut away, less whole MCUs."""
+        return -self.grid[0] % self.mcu[0], -self.grid[1] % self.mcu[1]
+
+    def with_fine_chroma(self) -> "History":
+        """The same with chroma that is not told in steps of 1, at the picture's own size."""
+        if len(self.tables) == 1 or self.tables[-1] is not None:
+            return self
+        finest = np.ones((BLOCK, BLOCK), np.int32)
+        return replace(self, factors=((1, 1),) * 3, tables=(self.tables[0], finest, finest))

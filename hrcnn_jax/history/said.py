@@ -1,0 +1,63 @@
+"""What is to be believed of a picture's past: looked for, nothing, or what somebody says."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Mode = Literal["auto", "off"]
+"""Earlier compressions are looked for, or not."""
+
+ENCODERS = ("libjpeg", "mozjpeg")
+"""Whose tables are known by quality."""
+
+_USAGE = (
+    "history must be auto, off, or such as quality=20 or quality=20,grid=3:5 "
+    "(and encoder=mozjpeg if it was that)"
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    """A compression that somebody knows of.
+
+    Attributes:
+      quality: 1-100, of the encoder's tables.
+      grid: rows above and columns left of the first whole block of luma, 0-7; None if not known.
+      encoder: one of `ENCODERS`.
+    """
+
+    quality: int
+    grid: tuple[int, int] | None = None
+    encoder: str = ENCODERS[0]
+
+
+def parse(text: str) -> Mode | Said:
+    """What a flag or an argument means.
+
+    Args:
+      text: `auto`, `off`, or pairs such as `quality=20,grid=3:5,encoder=mozjpeg`, of which
+        the quality has to be there.
+
+    Raises:
+      ValueError: if it means nothing.
+    """
+    if text == "auto":
+        return "auto"
+    if text == "off":
+        return "off"
+    parts = [part.partition("=")[::2] for part in text.split(",")]
+    told = dict(parts)
+    if len(told) < len(parts) or not set(told) <= {"quality", "grid", "encoder"}:
+        raise _refused(text)
+    if not re.fullmatch("0*([1-9][0-9]?|100)", told.get("quality", "")):
+        raise _refused(text)
+    place = re.fullmatch("([0-7]):([0-7])", told.get("grid", "0:0"))
+    encoder = told.get("encoder", ENCODERS[0])
+    if place is None or encoder not in ENCODERS:
+        raise _refused(text)
+    grid = (int(place[1]), int(place[2])) if "grid" in told else None
+    return Said(int(told["quality"]), grid, encoder)
+
+
+def _refused(text: str) -> ValueError:
+    return ValueError(f"{_USAGE}, got {text!r}")

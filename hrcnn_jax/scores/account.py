@@ -1,0 +1,96 @@
+"""What was done to a picture, as an archive can keep it: found, proved, restored from, by what."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from hrcnn_jax.files.pictures import Stored
+from hrcnn_jax.files.reader import JpegFile
+from hrcnn_jax.history import inspection
+from hrcnn_jax.networks.zoo import Network
+from hrcnn_jax.restoration.earlier import Damaged
+from hrcnn_jax.restoration.verification import Tally
+from hrcnn_jax.scores.expectation import expected_gain
+
+COLUMNS = {
+    "path": "string",
+    "target": "string",
+    "error": "string",
+    "kind": "string",
+    "width": "int32",
+    "height": "int32",
+    "colour": "string",
+    "quality": "int32",
+    "network": "string",
+    "network_sha256": "string",
+    "history": "bool",
+    "history_encoder": "string",
+    "history_quality": "int32",
+    "history_grid": "list<int32>",
+    "history_sampling": "string",
+    "history_proof": "list<double>",
+    "tables": "list<list<list<int32>>>",
+    "codes_back": "double",
+    "expected_gain": "double",
+}
+"""What an account tells, by Arrow's names of types.
+
+- `quality`: libjpeg's, whose tables are the file's own or nearest to them.
+- `history`: whether it was restored from an earlier compression, which the next columns tell;
+  `history_proof` is, of each component, the share of the file's codes that comes back when the
+  chain is played again.
+- `tables`: of the components it was restored from, luma first.
+- `codes_back`: the share of their codes that the restored planes give back.
+- `expected_gain`: in dB, by the network's card and the tables.
+"""
+
+
+def account(
+    given: Stored, source: Damaged, network: Network, sha256: str, back: Tally | None
+) -> dict[str, Any]:
+    """A row of `COLUMNS`, without where the result went.
+
+    Args:
+      given: the file.
+      source: what it was restored from.
+      network: that did it.
+      sha256: of its weights.
+      back: how many codes the restored planes gave back; None if that was not counted.
+    """
+    row: dict[str, Any] = {
+        "path": given.name,
+        "kind": "JPEG" if isinstance(given, JpegFile) else given.kind,
+        "width": given.width,
+        "height": given.height,
+        "colour": given.colour,
+        "network": network.name,
+        "network_sha256": sha256,
+        "history": source.history is not None,
+        "expected_gain": expected(source, network),
+    }
+    if isinstance(given, JpegFile):
+        row["quality"] = inspection.libjpeg_quality(given)[0]
+    if isinstance(source.file, JpegFile):
+        parts = list(source.file.components)
+        parts[0] = source.luma or parts[0]
+        row["tables"] = [part.table.tolist() for part in parts]
+        row["codes_back"] = None if back is None else back.share
+    if source.history is not None:
+        found = inspection.history(source.history)
+        for name in ("encoder", "quality", "grid", "sampling", "proof"):
+            row[f"history_{name}"] = found[name]
+    return row
+
+
+def expected(source: Damaged, network: Network) -> float | None:
+    """The gain in dB to expect of restoring luma; None if it is not known."""
+    if not isinstance(source.file, JpegFile):
+        return 0.0
+    part = source.luma or source.file.components[0]
+    return expected_gain(network.card, inspection.quality_of_luma(part.table))
+
+
+def sha256_of(weights: Path) -> str:
+    """The hash of a file, in hexadecimal digits."""
+    with weights.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,215 @@
+"""Pictures that are kept as pixels, as Pillow and tifffile wrote them."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from conftest import jpeg_bytes, make_photo
+from PIL import Image, ImageCms
+
+from hrcnn_jax.files import pictures, png16, reader, writer
+from hrcnn_jax.files.pictures import Picture
+from hrcnn_jax.files.reader import JpegError
+from hrcnn_jax.files.writer import FORMATS, OutputError
+
+PHOTO = make_photo(23, 31)
+ALPHA = np.arange(23 * 31, dtype=np.uint16).reshape(23, 31).astype(np.uint8)
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+DESCRIPTION, EXPOSURE, EXIF_DIRECTORY = 0x010E, 0x829A, 0x8769
+
+
+def stored(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def picture_of(data: bytes) -> Picture:
+    picture = pictures.read(data)
+    assert isinstance(picture, Picture)
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("PNG", {}), ("WEBP", {"lossless": True}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}),
+     ("BMP", {})],
+)  # fmt: skip
+def test_samples_are_as_stored(kind: str, options: dict[str, Any]) -> None:
+    picture = picture_of(stored(Image.fromarray(PHOTO), kind, **options))
+    np.testing.assert_array_equal(picture.samples, PHOTO)
+    assert (picture.colour, picture.alpha, picture.height, picture.width) == ("rgb", None, 23, 31)
+    if kind != "WEBP":
+        gray = picture_of(stored(Image.fromarray(PHOTO[..., 0]), kind, **options))
+        np.testing.assert_array_equal(gray.samples, PHOTO[..., 0])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_opacity_is_kept_apart(kind: str) -> None:
+    picture = picture_of(
+        stored(Image.fromarray(np.dstack([PHOTO, ALPHA])), kind, lossless=True, exact=True)
+    )
+    np.testing.assert_array_equal(picture.samples, PHOTO)
+    np.testing.assert_array_equal(picture.alpha, ALPHA)
+    opaque = np.dstack([PHOTO, np.full_like(ALPHA, 255)])
+    assert picture_of(stored(Image.fromarray(opaque), kind, lossless=True)).alpha is None
+
+
+def test_palettes_and_bilevel() -> None:
+    palette = Image.fromarray(PHOTO).quantize(16)
+    picture = picture_of(stored(palette, "PNG"))
+    np.testing.assert_array_equal(picture.samples, np.asarray(palette.convert("RGB")))
+    bilevel = Image.fromarray(PHOTO[..., 0]).convert("1")
+    picture = picture_of(stored(bilevel, "PNG"))
+    np.testing.assert_array_equal(picture.samples, np.asarray(bilevel.convert("L")))
+
+
+def test_inks_of_tiff() -> None:
+    inks = np.dstack([PHOTO, PHOTO[..., 0]])
+    picture = picture_of(stored(Image.fromarray(inks, "CMYK"), "TIFF"))
+    assert picture.colour == "cmyk"
+    np.testing.assert_array_equal(picture.samples, inks)
+
+
+def test_jpeg_files_are_read_as_codes() -> None:
+    data = jpeg_bytes(PHOTO, quality=50)
+    ours, codes = pictures.read(data), reader.read(data)
+    assert isinstance(ours, reader.JpegFile)
+    for one, other in zip(ours.components, codes.components, strict=True):
+        np.testing.assert_array_equal(one.codes, other.codes)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_metadata(kind: str) -> None:
+    tags = Image.Exif()
+    tags[DESCRIPTION] = "a description"
+    tags[EXIF_DIRECTORY] = {EXPOSURE: 0.5}
+    options = {} if kind == "WEBP" else {"dpi": (300, 150)}
+    if kind == "TIFF":
+        options = {"dpi": (300, 150), "description": "a description"}
+    data = stored(Image.fromarray(PHOTO), kind, exif=tags.tobytes(), icc_profile=PROFILE, **options)
+    picture = picture_of(data)
+    assert picture.icc == PROFILE
+    assert picture.exif is not None
+    told = Image.Exif()
+    told.load(picture.exif)
+    assert told[DESCRIPTION] == "a description"
+    assert 0x0111 not in told  # where a TIFF file keeps its strips
+    if options:
+        assert picture.resolution is not None
+        np.testing.assert_allclose(picture.resolution, (300, 150), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (stored(Image.fromarray(PHOTO), "PNG")[:-40], "does not decode as PNG"),
+        (stored(Image.fromarray(PHOTO), "PNG")[:20], "does not decode as PNG"),
+        (stored(Image.fromarray(PHOTO), "WEBP")[:60], "does not decode as WebP"),
+        (stored(Image.fromarray(PHOTO), "TIFF")[:90], "does not decode as TIFF"),
+        (stored(Image.fromarray(PHOTO), "BMP")[:90], "does not decode as BMP"),
+        (stored(Image.fromarray(PHOTO), "GIF"), "is a GIF file"),
+        (b"", "is empty"),
+        (
+            stored(
+                Image.fromarray(PHOTO),
+                "PNG",
+                save_all=True,
+                append_images=[Image.fromarray(255 - PHOTO)],
+            ),
+            "has 2 frames, an animation; give each as a file of its own",
+        ),
+        (
+            stored(
+                Image.fromarray(PHOTO),
+                "TIFF",
+                save_all=True,
+                append_images=[Image.fromarray(255 - PHOTO)],
+            ),
+            "has 2 pages; give each as a file of its own",
+        ),
+        (
+            stored(Image.fromarray(PHOTO[..., 0].astype(np.uint16) * 257), "PNG"),
+            "has more than 8 bits a sample",
+        ),
+        (stored(Image.fromarray(PHOTO[..., 0].astype(np.float32)), "TIFF"), "more than 8 bits"),
+    ],
+    ids=[
+        "cut",
+        "header",
+        "webp",
+        "tiff",
+        "bmp",
+        "gif",
+        "empty",
+        "animated",
+        "pages",
+        "deep",
+        "float",
+    ],
+)
+def test_refused_in_a_line(data: bytes, reason: str) -> None:
+    with pytest.raises(JpegError) as caught:
+        pictures.read(data)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_deep_colour_is_refused_too(tmp_path: Path) -> None:
+    """Pillow gives the upper bits without a word."""
+    deep = PHOTO.astype(np.uint16) * 257
+    file = io.BytesIO()
+    png16.write(file, deep)
+    (tmp_path / "deep.png").write_bytes(file.getvalue())
+    tifffile.imwrite(tmp_path / "deep.tiff", deep, photometric="rgb")
+    for path in tmp_path.iterdir():
+        with pytest.raises(JpegError, match="has more than 8 bits a sample"):
+            pictures.read(path)
+
+
+def test_too_large_is_refused_before_it_is_decoded() -> None:
+    with pytest.raises(JpegError, match="has 31×23 = 713 pixels, more than max_pixels=700"):
+        pictures.read(stored(Image.fromarray(PHOTO), "PNG"), max_pixels=700)
+
+
+@pytest.mark.parametrize("name", ["png", "png16", "tiff", "tiff16", "tiff32f", "webp"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_opacity_is_written(name: str, channels: int, tmp_path: Path) -> None:
+    kind = FORMATS[name]
+    source = pictures.of_array(np.dstack([PHOTO[..., :channels], ALPHA]))
+    path = tmp_path / f"a{kind.suffix}"
+    writer.write(path, pictures.pixels(source, kind.depth), kind, file=source, quality=100)
+    white = writer.LARGEST[kind.depth]
+    if name.startswith("tiff"):
+        with tifffile.TiffFile(path) as file:
+            page: Any = file.pages[0]
+            assert [int(each) for each in page.extrasamples] == [2]  # not multiplied into colours
+            samples = page.asarray()
+        np.testing.assert_allclose(samples[..., -1] / white * 255, ALPHA, atol=1e-3)
+        np.testing.assert_allclose(
+            samples[..., :-1] / white * 255, PHOTO[..., :channels], atol=1e-3
+        )
+        return
+    with Image.open(path) as image:
+        image.load()
+        # Pillow has no gray of 8 bits with opacity for the last two.
+        assert image.mode == ("RGBA" if channels == 3 or name in ("webp", "png16") else "LA")
+        np.testing.assert_array_equal(np.asarray(image)[..., -1], ALPHA)
+
+
+def test_jpeg_has_no_opacity(tmp_path: Path) -> None:
+    source = pictures.of_array(np.dstack([PHOTO, ALPHA]))
+    with pytest.raises(OutputError, match="jpg has no transparency; choose another --format"):
+        writer.write(tmp_path / "a.jpg", pictures.pixels(source), FORMATS["jpeg"], file=source)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "array", [PHOTO.astype(float), PHOTO[:0], PHOTO[0, 0], np.zeros((4, 4, 5), np.uint8)]
+)
+def test_arrays_that_are_no_pictures(array: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="expected a picture"):
+        pictures.of_array(array)
