@@ -19,7 +19,7 @@ from fuzz import seeds
 from hrcnn_jax.data.sources import DataError, FolderSource
 from hrcnn_jax.files import exif, reader, writer
 from hrcnn_jax.files.reader import Colour, Component, JpegError, JpegFile
-from hrcnn_jax.history import inspection, search
+from hrcnn_jax.history import inspection
 from hrcnn_jax.jpeg.tables import quality_table
 
 MOST_PIXELS = 100_000
@@ -98,16 +98,16 @@ def history(data: bytes) -> None:
     source: JpegFile | np.ndarray
     if kind & 1:
         source = _filled(body, (height, width, 3), np.uint8)
-        found = search.find_in_pixels(source)
+        found = find(source)
     else:
         factor = ((1, 1), (2, 2))[kind >> 1 & 1]
         parts = [_component((height, width), (1, 1), body, quality)]
         if kind & 4:
             parts += 2 * [_component((height, width), factor, body[::-1], quality)]
         source = _file(height, width, tuple(parts))
-        found = search.find(source)
+        found = find(source)
     if found is not None:
-        earlier = search.recover(source, found)
+        earlier = recover(source, found)
         _check(all(0 <= share <= 1 for share in earlier.history.proof), "has no proof")
         _check(earlier.height >= height and earlier.width >= width, "was smaller before")
 
