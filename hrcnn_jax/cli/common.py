@@ -117,17 +117,17 @@ def add_jobs(flags: argparse.ArgumentParser, what: str) -> None:
     """Adds the flag that says how many threads there are, and what they do."""
     flags.add_argument(
         "--jobs",
-        type=_positive,
+        type=int,
         default=min(4, os.cpu_count() or 1),
         metavar="N",
         help=f"{what} (default: %(default)s)",
     )
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
-    return int(text)
+def check_jobs(flags: argparse.Namespace) -> None:
+    """Raises UsageError unless there is a thread."""
+    if flags.jobs < 1:
+        raise UsageError(f"--jobs must be 1 or more, got {flags.jobs}")
 
 
 def add_salvage(flags: argparse.ArgumentParser) -> None:

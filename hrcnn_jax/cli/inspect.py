@@ -17,6 +17,7 @@ from hrcnn_jax.cli.common import (
     add_jobs,
     add_max_pixels,
     add_salvage,
+    check_jobs,
     complain,
 )
 from hrcnn_jax.files import pictures, reader, report
@@ -73,6 +74,7 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> int:
     """Inspects every file it can; the status is 1 if any failed."""
+    check_jobs(flags)
     if flags.json and flags.report:
         raise UsageError("--json prints, --report writes: choose one")
     jobs = batch.files(flags.inputs, recursive=flags.recursive)

@@ -25,6 +25,7 @@ from hrcnn_jax.cli.common import (
     add_max_pixels,
     add_network,
     add_salvage,
+    check_jobs,
     check_quality,
     complain,
     output_folder,
@@ -126,6 +127,7 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> int:
     """Restores every file it can; the status is 1 if any failed."""
+    check_jobs(flags)
     check_quality(flags)
     if flags.report is not None:
         report.check(flags.report)
