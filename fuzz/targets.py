@@ -19,7 +19,7 @@ from fuzz import seeds
 from hrcnn_jax.data.sources import DataError, FolderSource
 from hrcnn_jax.files import exif, reader, writer
 from hrcnn_jax.files.reader import Colour, Component, JpegError, JpegFile
-from hrcnn_jax.history import inspection
+from hrcnn_jax.history import find, inspection, recover
 from hrcnn_jax.jpeg.tables import quality_table
 
 MOST_PIXELS = 100_000

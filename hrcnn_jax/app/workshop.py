@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
@@ -20,11 +21,12 @@ from hrcnn_jax import history
 from hrcnn_jax.app import words
 from hrcnn_jax.app.wishes import Wish
 from hrcnn_jax.files import pictures, writer
-from hrcnn_jax.files.pictures import Picture, Stored
+from hrcnn_jax.files.pictures import Stored
+from hrcnn_jax.files.reader import Component
 from hrcnn_jax.files.writer import FORMATS
 from hrcnn_jax.history import inspection
 from hrcnn_jax.networks import cards
-from hrcnn_jax.restoration.assembly import Plane, assemble
+from hrcnn_jax.restoration.assembly import Plane
 from hrcnn_jax.restoration.restorer import Restorer
 from hrcnn_jax.scores.expectation import expected_gain
 
@@ -166,13 +168,7 @@ class Workshop:
         kind = FORMATS[wish.format]
         restorer = self._restorer(wish.model).at(wish.strength, history=wish.history)
         source = restorer.damaged(file)
-        if isinstance(source.file, Picture):
-            picture = pictures.pixels(source.file, kind.depth)
-        else:
-            first, *others = restorer.planes(source)
-            planes = [first._replace(strips=_noted(first, job)), *others]
-            whole = assemble(source.file, planes, kind.depth, guidance=restorer.strength)
-            picture = pictures.with_alpha(source.cropped(whole), pictures.alpha_of(file))
+        picture = restorer.picture(file, source, kind.depth, partial(_noted, job))
         stream = io.BytesIO()
         writer.save(stream, picture, kind, file=file, quality=wish.quality)
         return stream.getvalue()
@@ -185,8 +181,13 @@ class Workshop:
             return known
 
 
-def _noted(plane: Plane, job: Job) -> Iterator[NDArray[np.float32]]:
-    """A plane's strips as they pass; their rows are a job's progress, and it can end between two.
+def _noted(job: Job, index: int, plane: Plane, _: Component) -> Plane:
+    """Has the rows of luma tell a job's progress as they pass."""
+    return plane if index else plane._replace(strips=_passing(plane, job))
+
+
+def _passing(plane: Plane, job: Job) -> Iterator[NDArray[np.float32]]:
+    """A plane's strips as they pass; a job can end between two.
 
     Raises:
       LeftError: if nobody waits for the picture any more.

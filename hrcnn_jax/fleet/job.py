@@ -58,13 +58,13 @@ def plan(source: Store, target: Store, suffix: str | None, *, retry_failed: bool
       retry_failed: whether what failed before is left to be done, too.
 
     Raises:
-      StoreError: if one of them cannot be used, or there are no JPEG files.
+      StoreError: if one of them cannot be used, or there are no pictures.
     """
     if source.url == target.url:
         raise StoreError(f"{target.url}: is the source, too; give another target")
     tasks = list(_tasks(source.find(target), suffix))
     if not tasks:
-        raise StoreError(f"{source.url}: holds no JPEG files; check that it is the right place")
+        raise StoreError(f"{source.url}: holds no JPEG or other pictures; check the name")
     done = manifest.take_up(target, retry_failed=retry_failed)
     left = [task for task in tasks if task.path not in done]
     return Plan(left, len(tasks) - len(left))

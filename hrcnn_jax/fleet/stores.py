@@ -19,7 +19,7 @@ import obstore
 from obstore.exceptions import BaseError, InvalidPathError, NotFoundError, PermissionDeniedError
 
 from hrcnn_jax.files.atomic import written_whole
-from hrcnn_jax.restoration.batch import SUFFIXES, found_in_folder
+from hrcnn_jax.restoration.batch import found_in_folder, of_pictures
 
 SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
 """Of the addresses of buckets, as obstore knows them."""
@@ -215,9 +215,10 @@ class Bucket:
     def find(self, results: Store) -> Iterator[Found]:  # noqa: D102 (as Store says)
         inside = results.url.startswith(f"{self.url}/")
         skipped = f"{results.url[len(self.url) + 1 :]}/" if inside else None
-        for name, size in self._listed(""):
-            suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (keys are no paths)
-            if suffix in SUFFIXES and not (skipped and name.startswith(skipped)):
+        listed = dict(self._listed(""))
+        chosen = set(of_pictures([Path(name) for name in listed]))
+        for name, size in listed.items():
+            if Path(name) in chosen and not (skipped and name.startswith(skipped)):
                 yield Found(name, size)
 
     def names(self, under: str) -> list[str]:  # noqa: D102

@@ -9,13 +9,13 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from hrcnn_jax.files import writer
-from hrcnn_jax.files.reader import JpegError, JpegFile
+from hrcnn_jax.files.pictures import Stored
+from hrcnn_jax.files.reader import JpegError
 from hrcnn_jax.files.writer import FORMATS, QUALITY
-from hrcnn_jax.history import inspection
+from hrcnn_jax.history import find, inspection
 from hrcnn_jax.networks import zoo
 from hrcnn_jax.networks.cards import Card, ModelError
 from hrcnn_jax.restoration import compilation, verification
-from hrcnn_jax.restoration.assembly import assemble
 from hrcnn_jax.restoration.restorer import Restorer
 from hrcnn_jax.scores.expectation import expected_gain
 
@@ -49,7 +49,7 @@ class Treatment(Protocol):
           ValueError: if they cannot.
         """
 
-    def compute(self, file: JpegFile) -> Any:
+    def compute(self, file: Stored) -> Any:
         """What takes long, on the calling thread."""
 
     def encode(self, computed: Any) -> Treated:
@@ -70,9 +70,11 @@ class Inspection:
     def prepare(self) -> None:
         """Nothing is needed."""
 
-    def compute(self, file: JpegFile) -> Treated:
+    def compute(self, file: Stored) -> Treated:
         """Looks for a compression before the last, which is what takes long."""
-        return Treated(_facts(file, inspection.inspect(file)["history"], self.card), None)
+        found = find(file)
+        told = None if found is None else inspection.history(found)
+        return Treated(_facts(file, told, self.card), None)
 
     def encode(self, computed: Treated) -> Treated:
         """Nothing is left to do."""
@@ -102,7 +104,7 @@ class Restoration:
     model_hash: str
     strength: float = 1.0
     faithful: bool = True
-    history: Any = "off"
+    history: Any = "auto"
     format: str = "png"
     quality: int = QUALITY
 
@@ -125,20 +127,17 @@ class Restoration:
         """Of pictures."""
         return FORMATS[self.format].suffix
 
-    def compute(self, file: JpegFile) -> tuple[JpegFile, Any, dict[str, Any]]:
+    def compute(self, file: Stored) -> tuple[Stored, Any, dict[str, Any]]:
         """Restores a file; its picture and what is told of it."""
         network = self.restorer.network
         source = self.restorer.damaged(file)
         history = None if source.history is None else inspection.history(source.history)
-        planes = self.restorer.planes(source.file)
-        tallies = [verification.Tally() for _ in planes]
-        watched = [
-            verification.watched(*each)
-            for each in zip(planes, source.file.components, tallies, strict=True)
-        ]
+        tally = verification.Tally()
         depth = FORMATS[self.format].depth
-        picture = assemble(source.file, watched, depth, guidance=self.restorer.strength)
-        equal, total = (sum(getattr(t, name) for t in tallies) for name in ("equal", "total"))
+        picture = self.restorer.picture(
+            file, source, depth, lambda _, plane, part: verification.watched(plane, part, tally)
+        )
+        equal, total = tally.equal, tally.total
         if self.faithful and equal < total:
             raise JpegError(f"{file.name}: the result is not faithful: {equal} of {total} codes")
         facts = _facts(file, history, network.card) | {
@@ -146,9 +145,9 @@ class Restoration:
             "network_hash": self.model_hash,
             "codes_share": equal / total if total else 1.0,
         }
-        return file, source.cropped(picture), facts
+        return file, picture, facts
 
-    def encode(self, computed: tuple[JpegFile, Any, dict[str, Any]]) -> Treated:
+    def encode(self, computed: tuple[Stored, Any, dict[str, Any]]) -> Treated:
         """Writes the picture into memory."""
         file, picture, facts = computed
         stream = io.BytesIO()
@@ -172,19 +171,12 @@ def _restorer(model: str, strength: float, faithful: bool, history: Any) -> Rest
     return Restorer(model, strength=strength, faithful=faithful, history=history)
 
 
-def _facts(file: JpegFile, history: dict[str, Any] | None, card: Card) -> dict[str, Any]:
-    quality, exact = inspection.libjpeg_quality(file)
-    damaging: int | None = quality
-    if history is not None:  # other encoders' scales of quality are not libjpeg's
-        damaging = history["quality"] if history["encoder"] == "libjpeg" else None
+def _facts(file: Stored, history: dict[str, Any] | None, card: Card) -> dict[str, Any]:
+    told = inspection.inspect(file, None)
+    damaging = told.get("quality") if history is None else history["luma_quality"]
+    names = "width", "height", "colour", "sampling", "coding", "quality", "quality_is_exact"
     return {
-        "width": file.width,
-        "height": file.height,
-        "colour": file.colour,
-        "sampling": inspection.sampling(file),
-        "coding": inspection.coding(file),
-        "quality": quality,
-        "quality_is_exact": exact,
+        **{name: told.get(name) for name in names},
         "history": None if history is None else json.dumps(history),
         "expected_gain_db": None if damaging is None else expected_gain(card, damaging),
     }

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-from hrcnn_jax.files import reader
-from hrcnn_jax.files.reader import JpegError, JpegFile
+from hrcnn_jax.files import pictures, reader
+from hrcnn_jax.files.pictures import Stored
+from hrcnn_jax.files.reader import JpegError
 from hrcnn_jax.fleet import manifest
 from hrcnn_jax.fleet.manifest import Part, Row
 from hrcnn_jax.fleet.stores import FileError, Store, StoreError
@@ -85,7 +86,7 @@ class Orders:
 class _Read(NamedTuple):
     seconds: float
     size: int
-    file: JpegFile
+    file: Stored
 
 
 class _Computed(NamedTuple):
@@ -173,7 +174,7 @@ class Worker:
         most = self._orders.max_pixels
         check = partial(reader.check_bytes, task.path, max_pixels=most)
         data, permissions = self._source.read(task.path, check)
-        file = reader.read(data, max_pixels=most, salvage=self._orders.salvage, name=task.path)
+        file = pictures.read(data, max_pixels=most, salvage=self._orders.salvage, name=task.path)
         file = replace(file, permissions=permissions)
         return _Read(time.monotonic() - start, len(data), file)
 

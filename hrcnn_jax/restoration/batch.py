@@ -162,7 +162,7 @@ def found_in_folder(path: Path, folder: Path | None, recursive: bool) -> Iterato
         linked = (Path(top, each) for each in folders if Path(top, each).is_symlink())
         links += [each for each in linked if not _real(each).is_relative_to(root)]
         files += [Path(top, name) for name in names]
-    taken = _jpegs(files) if results == root else _pictures(files)
+    taken = _jpegs(files) if results == root else of_pictures(files)
     files = sorted(f for f in taken if is_file(f))
     for error in unreadable:
         below = Path(error.filename)
@@ -185,7 +185,7 @@ def _jpegs(files: Sequence[Path]) -> list[Path]:
     return [file for file in files if file.suffix.lower() in SUFFIXES]
 
 
-def _pictures(files: Sequence[Path]) -> list[Path]:
+def of_pictures(files: Sequence[Path]) -> list[Path]:
     """Of a folder's files the JPEG files, and other pictures that stand for themselves."""
     jpegs = _jpegs(files)
     known = {file.with_suffix("") for file in jpegs}

@@ -295,19 +295,35 @@ class Restorer:
         check_depth(depth)
         read = partial(_open, max_pixels=max_pixels)
         if isinstance(source, list | tuple):
-            return [self._restore(file, depth) for file in _ahead(read, source)]
-        return self._restore(read(source), depth)
+            return [self._restored(file, depth) for file in _ahead(read, source)]
+        return self._restored(read(source), depth)
+
+    def _restored(self, given: Stored, depth: Depth) -> NDArray[Any]:
+        return self.picture(given, self.damaged(given), depth)
 
     def damaged(self, given: Stored) -> Damaged:
         """What a picture is restored from: its own codes, those of an earlier one, or nothing."""
         return damaged(given, self.history)
 
-    def _restore(self, given: Stored, depth: Depth) -> NDArray[Any]:
-        source = self.damaged(given)
+    def picture(
+        self, given: Stored, source: Damaged, depth: Depth = "uint8", watch: Watch | None = None
+    ) -> NDArray[Any]:
+        """The restored picture, as `restore` gives it.
+
+        Args:
+          given: a file or a picture.
+          source: what `damaged` says of it.
+          depth: of the result's samples.
+          watch: as that of `planes`.
+
+        Raises:
+          JpegError: if the network does not know the table of luma.
+        """
         if isinstance(source.file, Picture):
             return pictures.pixels(source.file, depth)
-        picture = assemble(source.file, self.planes(source), depth, guidance=self.strength)
-        return pictures.with_alpha(source.cropped(picture), pictures.alpha_of(given))
+        planes = self.planes(source, watch)
+        whole = assemble(source.file, planes, depth, guidance=self.strength)
+        return pictures.with_alpha(source.cropped(whole), pictures.alpha_of(given))
 
     def _check_serves(self, name: str, table: NDArray[np.int32]) -> None:
         if not self.serves(table):

@@ -98,7 +98,7 @@ def test_stores_that_do_not_exist(tmp_path: Path, bucket: str) -> None:
         open_store("ftp://somewhere")
     with pytest.raises(StoreError, match="is no folder"):
         list(Folder(tmp_path / "none").find(Folder(tmp_path)))
-    with pytest.raises(StoreError, match="holds no JPEG files"):
+    with pytest.raises(StoreError, match="holds no JPEG or other pictures"):
         list(Folder(tmp_path).find(Folder(tmp_path / "out")))
     with pytest.raises(StoreError, match="s3://nowhere: cannot be listed"):
         list(open_store("s3://nowhere").find(open_store(bucket)))
