@@ -62,9 +62,9 @@ class Known:
         """A file is at hand from now on."""
         self.open.add(key)
 
-    def end(self, key: Key, failed: bool, pixels: int, row: dict[str, Any]) -> None:
+    def end(self, key: Key, failed: bool, pixels: int, row: dict[str, Any] | None = None) -> None:
         """A file is done."""
-        self.rows.append(row)
+        self.rows.append(row or {})
         self.open.discard(key)
         self.suspects.discard(key)
         self.ended[key] = failed

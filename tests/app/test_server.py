@@ -148,7 +148,7 @@ def test_what_cannot_be_read_gets_a_sentence(client: TestClient, photo: bytes, p
     for content, sentence in {
         b"": "is empty",
         b"not a picture": "is not a JPEG",
-        b"\x89PNG\r\n\x1a\n": "is a PNG file, not a JPEG",
+        b"\x89PNG\r\n\x1a\n": "does not decode as PNG",
         photo[: len(photo) // 2]: "broken.jpg: ",
     }.items():
         answer = client.post(f"/api/{path}?name=broken.jpg", content=content)

@@ -96,7 +96,7 @@ def test_finished_files_are_told_apart_without_comparing_all_with_all(
 def test_memory_that_inspect_lacks_is_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr("hrcnn_jax.history.inspection.inspect", fail)
