@@ -26,6 +26,7 @@ COMMANDS = {
     "demo": "restore the bundled photograph, print the gain",
     "release": "write a training run's best weights, and a card that tells how it went",
     "app": "open a page on this machine, for pictures that are dropped on it",
+    "export": "write a network as an ONNX program, for browsers, phones and other languages",
     "fleet": "restore or inspect whole folders and buckets, on many cores or machines",
 }
 """Commands that have `add_flags` and `run`, and what they do."""
@@ -36,7 +37,7 @@ EXTRAS = {
 }
 """Commands with a `main` of their own, which `train.py` and `evaluate.py` call."""
 
-NEEDS = {"train": "train", "evaluate": "train", "app": "app", "fleet": "fleet"}
+NEEDS = {"train": "train", "evaluate": "train", "app": "app", "fleet": "fleet", "export": "onnx"}
 """The extra of this package that a command needs."""
 
 
