@@ -31,11 +31,11 @@ def main() -> None:
         model = to_onnx.export(network)
         side = int({each.key: each.value for each in model.metadata_props}["side"])
         arguments = to_onnx.example(network, side)
-        function, _ = to_onnx.tile_of(network)
+        function, params, _ = to_onnx.tile_of(network)
         compiled = jax.jit(function, compiler_options=compilation.lean())
         session = to_onnx.session(model, threads=1)
         megapixels = (8 * side) ** 2 / 1e6
-        xla = least(partial(_ready, compiled), arguments, given.repeats)
+        xla = least(partial(_ready, compiled, params), arguments, given.repeats)
         onnx = least(partial(to_onnx.run, session), (arguments,), given.repeats)
         print(
             f"{name:12}{8 * side:5}²   {model.ByteSize() / 1e6:7.1f}{len(model.graph.node):7}"

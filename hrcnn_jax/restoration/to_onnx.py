@@ -6,6 +6,7 @@ into tiles, with `halo` blocks around each and mirror images beyond the borders,
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -20,6 +21,7 @@ from hrcnn_jax.jpeg.tables import BLOCK, quality_table
 from hrcnn_jax.networks.cards import ModelError
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration import tiles
+from hrcnn_jax.restoration.compilation import lean
 from hrcnn_jax.restoration.restorer import prepare, restore_tile
 
 OPSET = 18
@@ -47,10 +49,10 @@ def export(network: Network, *, side: int | None = None) -> onnx.ModelProto:
     Raises:
       ModelError: if the network is for chroma.
     """
-    function, halo = tile_of(network)
+    function, params, halo = tile_of(network)
     side = tiles.side_for(halo) if side is None else side
     model = jax2onnx.to_onnx(
-        function,
+        partial(function, params),
         [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in example(network, side)],
         model_name=network.name,
         opset=OPSET,
@@ -67,7 +69,8 @@ def difference(model: onnx.ModelProto, network: Network) -> float:
     """The largest difference of a tile's pixels by ONNX Runtime from those by JAX."""
     known = {each.key: each.value for each in model.metadata_props}
     arguments = example(network, int(known["side"]))
-    expected = np.asarray(jax.jit(tile_of(network)[0])(*arguments))
+    function, params, _ = tile_of(network)
+    expected = np.asarray(jax.jit(function, compiler_options=lean())(params, *arguments))
     return float(np.abs(run(session(model), arguments) - expected).max())
 
 
@@ -86,8 +89,8 @@ def run(session: onnxruntime.InferenceSession, arguments: Arguments) -> NDArray[
     return np.asarray(pixels)
 
 
-def tile_of(network: Network) -> tuple[Callable[[Any, Any], Array], int]:
-    """A function from a tile's codes and table to its pixels; and its halo in blocks.
+def tile_of(network: Network) -> tuple[Callable[..., Array], Any, int]:
+    """A function from parameters, a tile's codes and its table to pixels; parameters; the halo.
 
     Raises:
       ModelError: if the network is for chroma.
@@ -98,15 +101,15 @@ def tile_of(network: Network) -> tuple[Callable[[Any, Any], Array], int]:
         )
     module, params = network.architecture.fold(network.module, network.params)
 
-    def restore(codes: Array, table: Array) -> Array:
+    def restore(params: Any, codes: Array, table: Array) -> Array:
         return restore_tile(module, prepare(module, params, table), codes, table, faithful=True)
 
-    return restore, module.halo
+    return restore, params, module.halo
 
 
 def example(network: Network, side: int) -> Arguments:
     """A tile and a table: codes that fall off with frequency, as those of pictures do."""
-    blocks = side + 2 * tile_of(network)[1]
+    blocks = side + 2 * tile_of(network)[2]
     falloff = 8 / (1 + np.add.outer(np.arange(BLOCK), np.arange(BLOCK))) ** 2
     codes = np.random.default_rng(0).laplace(scale=falloff, size=(blocks, blocks, BLOCK, BLOCK))
     table = quality_table(20) if network.table is None else network.table
