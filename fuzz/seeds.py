@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,20 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from PIL.ExifTags import IFD, Base
 
-from hrcnn_jax.files import exif
+from hrcnn_jax.files import exif, reader
+from hrcnn_jax.files.reader import Colour, Component, JpegFile
+from hrcnn_jax.jpeg.tables import quality_table
+
+SAMPLE = Path(__file__).parents[1] / "hrcnn_jax" / "sample" / "parrots.webp"
+
+PIXELS, SUBSAMPLED, COLOUR = 1, 2, 4
+"""Bits of what `source_of` is told."""
 
 
 def photo(height: int = 24, width: int = 40) -> NDArray[np.uint8]:
-    """A smooth picture with some noise, `(height, width, 3)`; always the same."""
-    down, across = np.mgrid[:height, :width]
-    noise = np.random.default_rng(0).integers(-20, 20, (height, width, 3))
-    smooth = np.dstack([4 * down + across, 200 - 3 * across, 100 + 2 * down])
-    return np.clip(smooth + noise, 0, 255).astype(np.uint8)
+    """A detail of the bundled photograph, `(height, width, 3)`."""
+    with Image.open(SAMPLE) as image:
+        return np.asarray(image.convert("RGB"))[140 : 140 + height, 60 : 60 + width]
 
 
 def saved(picture: NDArray[Any], kind: str, **options: Any) -> bytes:
@@ -88,14 +94,67 @@ def pictures() -> Iterator[bytes]:
         for compression in (None, "tiff_lzw", "tiff_deflate", "packbits"):
             yield saved(picture, "TIFF", compression=compression)
     yield saved(gray.astype(np.uint16) * 257, "PNG")
+    yield saved(np.dstack([colour, gray]), "TIFF")
+    everything = {"exif": next(blocks()), "icc_profile": profile()}
+    for kind in ("PNG", "WEBP", "TIFF"):
+        yield saved(colour, kind, **everything)
     stream = io.BytesIO()
     Image.fromarray(colour).quantize(16).save(stream, "PNG", transparency=0)
     yield stream.getvalue()
 
 
-def codes() -> Iterator[bytes]:
-    """What `fuzz.targets.history` makes files of: a header, then codes; or pixels."""
-    random = np.random.default_rng(1)
-    for header in range(8):
-        body = np.rint(random.laplace(0, 3, 6 * 64)).clip(-128, 127).astype(np.int8)
-        yield bytes([header, 20 + header]) + body.tobytes()
+def made_file(
+    height: int = 2,
+    width: int = 3,
+    components: tuple[Component, ...] = (),
+    *,
+    exif: bytes | None = None,
+    icc: bytes | None = None,
+    xmp: bytes | None = None,
+) -> JpegFile:
+    """A file as the reader gives it."""
+    colour: Colour = "gray" if len(components) == 1 else "ycbcr"
+    told = (exif, icc, xmp, None, None)
+    return JpegFile("<bytes>", height, width, components, colour, False, False, 0, *told)
+
+
+def source_of(data: bytes) -> JpegFile | NDArray[np.uint8]:
+    """What bytes say of a picture whose history is looked for.
+
+    The first says whether they are pixels or codes, the sampling, whether there is colour, and the
+    size; the second the quality of the tables; the others are the samples or codes, over and over.
+    """
+    (kind, quality), body = data[:2].ljust(2, b"\0"), data[2:] or b"\0"
+    height, width = size = 64 + 8 * (kind >> 3 & 1), 64 + kind % 7
+    if kind & PIXELS:
+        return np.resize(np.frombuffer(body, np.uint8), (height, width, 3))
+    factors = [(1, 1)]
+    if kind & COLOUR:
+        factors += 2 * [(2, 2) if kind & SUBSAMPLED else (1, 1)]
+    parts, start = [], 0
+    for factor in factors:
+        rows, columns = (-(-side // by) for side, by in zip(size, factor, strict=True))
+        shape = -(-rows // 8), -(-columns // 8), 8, 8
+        codes = np.resize(np.frombuffer(body[start:] or body, np.int8), shape).astype(np.int16)
+        start += codes.size
+        table = quality_table(quality % 100 + 1).astype(np.int32)
+        parts.append(Component(codes, table, (1, 1), factor, (rows, columns)))
+    return made_file(height, width, tuple(parts))
+
+
+def sources() -> Iterator[bytes]:
+    """Bytes for `source_of`: of pictures compressed at quality 10, and kept or compressed at 90."""
+    for kind in range(16):
+        whole = source_of(bytes([kind]))
+        gray = isinstance(whole, JpegFile) and len(whole.components) == 1
+        size = (whole.height, whole.width) if isinstance(whole, JpegFile) else whole.shape[:2]
+        picture = photo(*size)
+        first = saved(picture[..., 0] if gray else picture, "JPEG", quality=10)
+        decoded = np.asarray(Image.open(io.BytesIO(first)))
+        if not isinstance(whole, JpegFile):
+            yield bytes([kind, 0]) + decoded.tobytes()
+            continue
+        sampling = "4:2:0" if kind & SUBSAMPLED else "4:4:4"
+        last = reader.read(saved(decoded, "JPEG", quality=90, subsampling=sampling))
+        codes = [part.codes.clip(-128, 127).astype(np.int8).tobytes() for part in last.components]
+        yield bytes([kind, 89]) + b"".join(codes)

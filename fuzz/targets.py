@@ -9,7 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,9 @@ from PIL import Image
 
 from fuzz import seeds
 from hrcnn_jax.data.sources import DataError, FolderSource
-from hrcnn_jax.files import exif, reader, writer
-from hrcnn_jax.files.reader import Colour, Component, JpegError, JpegFile
+from hrcnn_jax.files import exif, pictures, reader, writer
+from hrcnn_jax.files.reader import JpegError, JpegFile
 from hrcnn_jax.history import find, inspection, recover
-from hrcnn_jax.jpeg.tables import quality_table
 
 MOST_PIXELS = 100_000
 _COLOUR = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
@@ -59,53 +58,52 @@ def exif_block(data: bytes) -> None:
     _check(exif.orientation(upright) == 1, "does not stand upright")
     _check(exif.upright(upright) == upright, "is turned twice")
     exif.resolution(block)
-    _written(_file(exif=block), "tiff16")
+    _written(seeds.made_file(exif=block), "tiff16")
 
 
 def metadata(data: bytes) -> None:
     """EXIF, ICC or XMP, written into every format."""
     kind, block = data[:1], data[1:]
     if kind == b"\1":
-        file = _file(icc=block)
+        file = seeds.made_file(icc=block)
     elif kind == b"\2":
-        file = _file(xmp=block)
+        file = seeds.made_file(xmp=block)
     else:
-        file = _file(exif=exif.SIGNATURE + block.removeprefix(exif.SIGNATURE))
+        file = seeds.made_file(exif=exif.SIGNATURE + block.removeprefix(exif.SIGNATURE))
     for name in writer.FORMATS:
         _written(file, name)
 
 
 def lossless(data: bytes) -> None:
-    """Pictures of training, as Pillow reads them."""
+    """The reader of pictures that are kept as pixels, and that of training."""
+    with _quiet():
+        try:
+            picture = pictures.read(data, max_pixels=MOST_PIXELS)
+        except JpegError as error:
+            _check_line(error)
+        else:
+            _check(0 < picture.width * picture.height <= MOST_PIXELS, "has a wrong size")
+            if isinstance(picture, pictures.Picture):
+                _check(picture.samples.dtype == np.uint8, "is not of 8 bits")
+                _written(replace(picture, alpha=None), "tiff")
     with tempfile.NamedTemporaryFile() as file, _quiet(), _most_pixels(MOST_PIXELS):
         file.write(data)
         file.flush()
         try:
-            picture = FolderSource((Path(file.name),)).load(0)
+            colour = FolderSource((Path(file.name),)).load(0)
         except DataError:
             return
-    _check(picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3, "is no RGB")
+    _check(colour.dtype == np.uint8 and colour.ndim == 3 and colour.shape[2] == 3, "is no RGB")
 
 
 def history(data: bytes) -> None:
     """The finder of earlier compressions, in files of any codes, and in pixels."""
-    kind, quality, body = (
-        data[0] if data else 0,
-        data[1] if len(data) > 1 else 50,
-        data[2:] or b"\0",
-    )
-    height, width = 24 + 8 * (kind >> 3 & 3), 40 + kind % 7
-    source: JpegFile | np.ndarray
-    if kind & 1:
-        source = _filled(body, (height, width, 3), np.uint8)
-        found = find(source)
+    source = seeds.source_of(data)
+    if isinstance(source, JpegFile):
+        height, width = source.height, source.width
     else:
-        factor = ((1, 1), (2, 2))[kind >> 1 & 1]
-        parts = [_component((height, width), (1, 1), body, quality)]
-        if kind & 4:
-            parts += 2 * [_component((height, width), factor, body[::-1], quality)]
-        source = _file(height, width, tuple(parts))
-        found = find(source)
+        height, width = source.shape[:2]
+    found = find(source)
     if found is not None:
         earlier = recover(source, found)
         _check(all(0 <= share <= 1 for share in earlier.history.proof), "has no proof")
@@ -125,7 +123,7 @@ TARGETS = {
     "exif": Target(exif_block, seeds.blocks),
     "metadata": Target(metadata, seeds.metadata),
     "lossless": Target(lossless, seeds.pictures),
-    "history": Target(history, seeds.codes),
+    "history": Target(history, seeds.sources),
 }
 
 
@@ -134,7 +132,12 @@ def _check(holds: bool, otherwise: str) -> None:
         raise AssertionError(otherwise)
 
 
-def _written(file: JpegFile, name: str) -> None:
+def _check_line(error: JpegError) -> None:
+    in_a_line = str(error).startswith("<bytes>: ") and "\n" not in str(error)
+    _check(in_a_line, "is not told in one line")
+
+
+def _written(file: pictures.Stored, name: str) -> None:
     """Writes a picture with a file's metadata, and has Pillow read it."""
     kind, stream = writer.FORMATS[name], io.BytesIO()
     picture = (_GRAY if name == "tiff32f" else _COLOUR).astype(kind.depth)  # as Pillow reads them
@@ -146,33 +149,6 @@ def _written(file: JpegFile, name: str) -> None:
     with _quiet(), Image.open(stream) as written:
         _check(written.size == (width, height), f"{name} has another size")
         written.load()
-
-
-def _component(
-    size: tuple[int, int], factor: tuple[int, int], body: bytes, quality: int
-) -> Component:
-    rows, columns = -(-size[0] // factor[0]), -(-size[1] // factor[1])
-    codes = _filled(body, (-(-rows // 8), -(-columns // 8), 8, 8), np.int8).astype(np.int16)
-    table = quality_table(quality % 100 + 1).astype(np.int32)
-    return Component(codes, table, (1, 1), factor, (rows, columns))
-
-
-def _filled(body: bytes, shape: tuple[int, ...], kind: type) -> np.ndarray:
-    return np.resize(np.frombuffer(body, kind), shape)
-
-
-def _file(
-    height: int = 2,
-    width: int = 3,
-    components: tuple[Component, ...] = (),
-    *,
-    exif: bytes | None = None,
-    icc: bytes | None = None,
-    xmp: bytes | None = None,
-) -> JpegFile:
-    colour: Colour = "gray" if len(components) == 1 else "ycbcr"
-    told = (exif, icc, xmp, None, None)
-    return JpegFile("<bytes>", height, width, components, colour, False, False, 0, *told)
 
 
 @contextmanager
