@@ -1,5 +1,6 @@
 """What fuzzing begins with is taken as a whole; what it looks for is noticed."""
 
+import numpy as np
 import pytest
 from PIL import UnidentifiedImageError
 
@@ -27,16 +28,20 @@ def test_seeds_are_valid() -> None:
 
 def test_bugs_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     seeds = {name: next(target.seeds()) for name, target in TARGETS.items()}
-    monkeypatch.setattr(exif, "upright", lambda block: block and block[:-1])
-    with pytest.raises(AssertionError, match="another length"):
-        targets.exif_block(seeds["exif"])
-    monkeypatch.setattr("hrcnn_jax.files.tiff._PHOTOMETRIC", {1: 9, 3: 9})
-    with pytest.raises(UnidentifiedImageError):
-        targets.metadata(seeds["metadata"])
-    monkeypatch.setattr(FolderSource, "load", lambda self, index: None)
-    with pytest.raises(AttributeError):
-        targets.lossless(seeds["lossless"])
-    monkeypatch.setattr(reader, "_damage_of_layout", lambda layout: "all wrong")
-    monkeypatch.setattr(reader, "_refused", lambda *_: reader.JpegError("two\nlines"))
-    with pytest.raises(AssertionError, match="one line"):
-        targets.jpeg(seeds["jpeg"])
+    with monkeypatch.context() as patch:
+        patch.setattr(exif, "upright", lambda block: block[:-1])
+        with pytest.raises(AssertionError, match="another length"):
+            targets.exif_block(seeds["exif"])
+    with monkeypatch.context() as patch:
+        patch.setattr("hrcnn_jax.files.tiff._PHOTOMETRIC", {1: 9, 3: 9})
+        with pytest.raises(UnidentifiedImageError):
+            targets.metadata(seeds["metadata"])
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderSource, "load", lambda self, index: np.zeros((2, 3)))
+        with pytest.raises(AssertionError, match="no RGB"):
+            targets.lossless(seeds["lossless"])
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "_damage_of_layout", lambda layout: "all wrong")
+        patch.setattr(reader, "_refused", lambda *_: reader.JpegError("two\nlines"))
+        with pytest.raises(AssertionError, match="one line"):
+            targets.jpeg(seeds["jpeg"])
