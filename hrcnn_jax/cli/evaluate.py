@@ -27,7 +27,8 @@ from hrcnn_jax.networks import cards, zoo
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration.compilation import keep_programs
 from hrcnn_jax.restoration.restorer import Restorer
-from hrcnn_jax.scores import protocol
+from hrcnn_jax.scores import chains, protocol
+from hrcnn_jax.scores.chains import Chain
 from hrcnn_jax.scores.evaluation import (
     TABLES,
     EvaluationError,
@@ -79,6 +80,22 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         type=_quality,
         metavar="Q",
         help="JPEG qualities (default: 10 30 50, or the only one a network serves)",
+    )
+    parser.add_argument(
+        "--history",
+        nargs="+",
+        type=_chain,
+        metavar="Q1,Q2,DY,DX",
+        help="measure pictures that were compressed at quality Q1, cropped by DY rows and DX "
+        "columns, and compressed at Q2 (or png: kept without loss), instead of --quality; all by "
+        "Pillow",
+    )
+    parser.add_argument(
+        "--believe",
+        default="auto",
+        metavar="H",
+        help="what --history is restored with: auto, off, or such as quality=20,grid=3:5 "
+        "(default: auto)",
     )
     parser.add_argument(
         "--table",
@@ -151,6 +168,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error(f"--figures: are of single planes, not of --planes {COLOUR}")
     if given.table != "luminance" and (given.figures or given.planes == COLOUR):
         parser.error(f"--table {given.table}: not for --figures, nor for --planes {COLOUR}")
+    if given.history and (given.quality or given.card or given.figures or given.times):
+        parser.error("--history: not with --quality, --card, --figures or --times")
+    if given.history and given.table != "luminance":
+        parser.error(f"--history: compresses with Pillow's tables, not with --table {given.table}")
     if given.figure_pictures < 0:
         parser.error(f"--figure-pictures {given.figure_pictures}: must be 0 or more")
     given.crops = given.crops or 14_040
@@ -161,6 +182,13 @@ def _quality(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 100:
         raise argparse.ArgumentTypeError(f"{text}: a quality is an integer from 1 to 100")
     return int(text)
+
+
+def _chain(text: str) -> Chain:
+    try:
+        return chains.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def load_networks(models: Sequence[str], *, card: bool) -> list[Network]:
@@ -220,6 +248,8 @@ def protocol_of(given: argparse.Namespace) -> Protocol:
         crop=given.crop,
         crops=given.crops if given.crop else None,
         test_split=given.test_split,
+        past=" ".join(map(str, given.history)) if given.history else None,
+        history=given.believe if given.history else None,
         faithful=given.faithful,
     )
 
@@ -256,7 +286,8 @@ def as_json(
         "results": [
             {
                 "model": result.model,
-                "quality": result.quality,
+                "quality": result.quality if isinstance(result.quality, int) else None,
+                "past": None if isinstance(result.quality, int) else str(result.quality),
                 "mean": finite(result.mean),
                 "pictures": [
                     {"picture": picture.name, **finite(scores)}
@@ -272,6 +303,7 @@ def as_json(
 def write_cards(results: Sequence[Result], measured: Protocol) -> None:
     """Adds mean scores to the cards of released networks, under the protocol and quality."""
     for result in results:
+        assert isinstance(result.quality, int)
         mean = finite(result.mean)
         kept = {name: mean[name] for name in ("jpeg_psnr", "psnr", "gain", "ssim", "gain_ssim")}
         scores = {name: v if v is None else round(v, 4) for name, v in kept.items()}
@@ -305,12 +337,13 @@ def draw(
 def run(given: argparse.Namespace, command: Sequence[str]) -> None:
     """Measures, prints, and writes what was asked for."""
     networks = load_networks(given.model, card=given.card)
-    qualities = [qualities_of(network, given.quality) for network in networks]
+    asked = [given.history or qualities_of(network, given.quality) for network in networks]
     apart = given.planes != COLOUR or given.chroma == "none"
     chroma = None if apart else zoo.load(given.chroma)
+    believed = given.believe if given.history else "off"
     restorers = [
-        (Restorer(network, faithful=given.faithful, chroma=chroma), asked)
-        for network, asked in zip(networks, qualities, strict=True)
+        (Restorer(network, faithful=given.faithful, chroma=chroma, history=believed), each)
+        for network, each in zip(networks, asked, strict=True)
     ]
     pictures = load_pictures(given)
     folder = Path(given.output_dir) if given.output_dir else None

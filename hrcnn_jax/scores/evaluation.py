@@ -25,7 +25,8 @@ from hrcnn_jax.data.planes import MEASURED
 from hrcnn_jax.jpeg import transform
 from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, MAX_SAMPLE, ROBIDOUX, quality_table
 from hrcnn_jax.restoration.restorer import Restorer
-from hrcnn_jax.scores import metrics
+from hrcnn_jax.scores import chains, metrics
+from hrcnn_jax.scores.chains import Chain
 from hrcnn_jax.scores.protocol import COLOUR
 
 TABLES: dict[str, NDArray[np.int32]] = {
@@ -42,6 +43,7 @@ PSNR = ("jpeg_psnr", "psnr", "gain")
 SSIM = ("jpeg_ssim", "ssim", "gain_ssim")
 PAPER_SSIM = ("jpeg_ssim_as_paper", "ssim_as_paper", "gain_ssim_as_paper")
 SECONDS = ("jpeg_seconds", "seconds")
+HISTORY = ("found", "right")
 Scores = dict[str, float]
 
 
@@ -60,10 +62,10 @@ class Picture(NamedTuple):
 
 
 class Result(NamedTuple):
-    """The scores of one network at one quality, picture by picture."""
+    """The scores of one network at one quality, or of one past, picture by picture."""
 
     model: str
-    quality: int
+    quality: int | Chain
     pictures: list[Picture]
     scores: list[Scores]
 
@@ -236,7 +238,7 @@ def seconds_of(
 
 def evaluate(
     restorer: Restorer,
-    quality: int,
+    quality: int | Chain,
     pictures: Sequence[Picture],
     base: NDArray[np.int32] = LUMINANCE,
     *,
@@ -246,12 +248,15 @@ def evaluate(
 
     Args:
       restorer: the network.
-      quality: of the codes.
+      quality: of the codes; or what is done to pictures, and `base` does not count.
       pictures: to make the codes from.
       base: the table that the quality scales; of planes only.
       times: measure seconds, too.
     """
     for _, samples in pictures:
+        if isinstance(quality, Chain):
+            yield _score_of_chain(restorer, samples, quality)
+            continue
         if samples.ndim == 2:
             made = attempt_plane(restorer, samples, quality, base)
         else:
@@ -260,21 +265,27 @@ def evaluate(
         yield scores | (seconds_of(restorer, samples, quality, base) if times else {})
 
 
+def _score_of_chain(restorer: Restorer, samples: NDArray[np.uint8], chain: Chain) -> Scores:
+    made = chains.restored(restorer, samples, chain)
+    scores = score(to_pixels(made.original), to_pixels(made.plain), made.restored)
+    return scores | {"found": float(made.found), "right": float(made.right)}
+
+
 def measure(
-    restorers: Sequence[tuple[Restorer, list[int]]],
+    restorers: Sequence[tuple[Restorer, Sequence[int | Chain]]],
     pictures: list[Picture],
     base: NDArray[np.int32] = LUMINANCE,
     *,
     times: bool = False,
 ) -> list[Result]:
-    """Every network at each of its qualities; arguments as for `evaluate`."""
+    """Every network at each of its qualities, or with each past; arguments as for `evaluate`."""
     results = []
     total = len(pictures) * sum(len(qualities) for _, qualities in restorers)
     with tqdm(total=total, unit="picture", disable=None) as bar:
         for restorer, qualities in restorers:
             for quality in qualities:
                 name = restorer.network.name
-                bar.set_description(f"{name}, quality {quality}")
+                bar.set_description(f"{name}, {quality}")
                 result = Result(name, quality, pictures, [])
                 for scores in evaluate(restorer, quality, pictures, base, times=times):
                     result.scores.append(scores)
@@ -292,14 +303,14 @@ def table_of(results: Sequence[Result]) -> str:
     ]
     if SECONDS[0] in results[0].mean:
         groups.append(("time (s)", SECONDS, 1, "8.2f"))
+    if HISTORY[0] in results[0].mean:
+        groups.append(("history (%)", HISTORY, 100, "8.1f"))
     margin = max(len("model"), *(len(result.model) for result in results))
     heads = [f"{title:^{8 * len(names)}}" for title, names, _, _ in groups]
-    columns = [
-        "".join(f"{head:>8}" for head in ("JPEG", "network", "gain")[: len(names)])
-        for _, names, _, _ in groups
-    ]
-    lines = ["  ".join([" " * (margin + 9), *heads]).rstrip()]
-    lines.append("  ".join([f"{'model':<{margin}}  quality", *columns]))
+    columns = ["".join(f"{head:>8}" for head in _heads(names)) for _, names, _, _ in groups]
+    width = max(len("quality"), *(len(str(result.quality)) for result in results))
+    lines = ["  ".join([" " * (margin + width + 2), *heads]).rstrip()]
+    lines.append("  ".join([f"{'model':<{margin}}  {'quality':>{width}}", *columns]))
     for result in results:
         mean = result.mean
         cells = [
@@ -308,8 +319,12 @@ def table_of(results: Sequence[Result]) -> str:
             )
             for _, names, scale, layout in groups
         ]
-        lines.append("  ".join([f"{result.model:<{margin}}  {result.quality:>7}", *cells]))
+        lines.append("  ".join([f"{result.model:<{margin}}  {result.quality!s:>{width}}", *cells]))
     return "\n".join(lines)
+
+
+def _heads(names: Sequence[str]) -> Sequence[str]:
+    return names if names == HISTORY else ("JPEG", "network", "gain")[: len(names)]
 
 
 def as_csv(results: Sequence[Result]) -> str:

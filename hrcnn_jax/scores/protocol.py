@@ -23,6 +23,8 @@ class Protocol:
       crop: side in pixels of random crops; None for whole pictures.
       crops: how many of these.
       test_split: whether only the pictures are measured that training leaves for testing.
+      past: what was done to the pictures before, as `hrcnn_jax.scores.chains.parse` takes it.
+      history: what the restorer believes of that, as `Restorer` takes it.
       faithful: whether results are projected onto the pictures that have exactly these codes.
     """
 
@@ -33,6 +35,8 @@ class Protocol:
     crop: int | None = None
     crops: int | None = None
     test_split: bool = False
+    past: str | None = None
+    history: str | None = None
     faithful: bool = True
 
     def __str__(self) -> str:
@@ -46,6 +50,8 @@ class Protocol:
             parts.append("test split")
         if self.crop:
             parts.append(f"{self.crops} crops of {self.crop}×{self.crop}")
+        if self.past:
+            parts.append(f"with a past of {self.past}, history {self.history}")
         if not self.faithful:
             parts.append("not projected")
         return ", ".join(parts)
