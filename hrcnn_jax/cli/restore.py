@@ -344,7 +344,11 @@ def _restored(
     picture = assemble(codes, planes, kind.depth, guidance=network.strength)
     written = verification.of_picture(codes, picture)
     line = verification.report(codes, tallies, written, kind.depth)
-    if source.history is not None:
+    if source.share < 1.0:
+        line = (
+            f"of the file's own compression, {line}; the earlier one did as much, and is mixed in"
+        )
+    elif source.history is not None:
         what = "codes" if isinstance(file, JpegFile) else "samples"
         line = (
             f"of the earlier compression, {line}; played again, it gives "

@@ -9,6 +9,12 @@ from hrcnn_jax import history
 from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import Component, JpegFile
 from hrcnn_jax.history import Earlier, History, Mode, Said
+from hrcnn_jax.restoration import mixture
+
+COMPARABLE = 1.5
+"""How coarse an earlier compression on another grid has to be, in the last one's steps, to be all
+that is restored from; of less coarse ones luma is mixed with the file's own. Measured: 1.3 gains by
+that, 3 does not."""
 
 
 class Damaged(NamedTuple):
@@ -19,8 +25,10 @@ class Damaged(NamedTuple):
         of an earlier compression as far as they can be had back. Pixels if there are none.
       offset: rows and columns above and left that were cut away since.
       history: how the earlier compression was found; None for a file's own codes, and for pixels.
-      luma: the earlier compression's luma, if only that could be told: it stands for the file's.
+      luma: the earlier compression's luma, if only that could be told, or if the file's own did as
+        much damage: it stands for the file's, or is mixed with that.
       luma_offset: rows and columns above and left that were cut away from it since.
+      share: its weight; the rest is the file's own.
     """
 
     file: Stored
@@ -28,6 +36,7 @@ class Damaged(NamedTuple):
     history: History | None = None
     luma: Component | None = None
     luma_offset: tuple[int, int] = (0, 0)
+    share: float = 1.0
 
     def cropped(self, picture: NDArray[Any]) -> NDArray[Any]:
         """A picture `(H, W, ...)` of the compression as it was given."""
@@ -59,8 +68,12 @@ def damaged(given: Stored, believed: Mode | Said) -> Damaged:
 
 def _of_file(file: JpegFile, earlier: Earlier) -> Damaged:
     components = tuple(each for each in earlier.components if each is not None)
+    coarseness, luma = earlier.history.coarseness, components[0]
+    if any(earlier.offset) and coarseness < COMPARABLE:
+        share = mixture.share(coarseness)
+        return Damaged(file, (0, 0), earlier.history, luma, earlier.offset, share)
     if len(components) < len(file.components):
-        return Damaged(file, (0, 0), earlier.history, components[0], earlier.offset)
+        return Damaged(file, (0, 0), earlier.history, luma, earlier.offset)
     before = replace(file, height=earlier.height, width=earlier.width, components=components)
     return Damaged(before, earlier.offset, earlier.history)
 

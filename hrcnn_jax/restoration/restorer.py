@@ -29,7 +29,7 @@ from hrcnn_jax.jpeg.tables import BLOCK
 from hrcnn_jax.networks import cards, zoo
 from hrcnn_jax.networks.chroma import FACTOR, MCU
 from hrcnn_jax.networks.zoo import Network
-from hrcnn_jax.restoration import compilation, tiles
+from hrcnn_jax.restoration import compilation, mixture, tiles
 from hrcnn_jax.restoration.assembly import Plane, assemble
 from hrcnn_jax.restoration.earlier import Damaged, damaged
 
@@ -204,12 +204,19 @@ class Restorer:
         own = source.file.components[0]
         part = source.luma or own
         self._check_serves(source.file.name, part.table)
-        plane = watch(0, Plane.of(part, self._strips(part.codes, part.table)), part)
+        plane = Plane.of(part, self._strips(part.codes, part.table))
         if source.luma is None:
-            return plane
+            return watch(0, plane, part)
+        if source.share == 1.0:
+            plane = watch(0, plane, part)
         down, across = own.codes.shape[:2]
         wanted = BLOCK * down, BLOCK * across
-        return Plane.of(own, tiles.moved(plane.strips, part.size, source.luma_offset, wanted))
+        strips = tiles.moved(plane.strips, part.size, source.luma_offset, wanted)
+        if source.share == 1.0:
+            return Plane.of(own, strips)
+        plain = tiles.moved(self._strips(own.codes, own.table), wanted, (0, 0), wanted)
+        strips = mixture.mixed(plain, strips, source.share, own.codes, own.table)
+        return watch(0, Plane.of(own, strips), own)
 
     def _chroma_strips(
         self, file: JpegFile, luma: Iterator[NDArray[np.float32]]

@@ -1,0 +1,51 @@
+"""Two compressions that did about as much damage: what is known of both.
+
+Restored from either, a picture keeps the noise that the other compression left, about as large as
+that one's steps. The mean weighed by their inverse squares has least of it. It is then moved to the
+nearest plane that gives the file's own codes, which costs next to nothing as long as the earlier
+steps are hardly coarser.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrcnn_jax.history import blocks
+from hrcnn_jax.jpeg.tables import BLOCK, MAX_SAMPLE
+
+_MARGIN = 1e-3
+"""How far inside the half step to stay, in steps."""
+
+
+def share(coarseness: float) -> float:
+    """The weight of what is restored from an earlier compression, so many times as coarse."""
+    return coarseness**2 / (1 + coarseness**2)
+
+
+def mixed(
+    own: Iterator[NDArray[np.float32]],
+    earlier: Iterator[NDArray[np.float32]],
+    weight: float,
+    codes: NDArray[np.int16],
+    table: NDArray[np.int32],
+) -> Iterator[NDArray[np.float32]]:
+    """Strips of the mean of two planes, moved to the nearest one that gives the codes.
+
+    Args:
+      own: strips `(8*n, 8*wb)` of pixels near [0, 1], restored from the file's codes.
+      earlier: the same, restored from an earlier compression's.
+      weight: of the second, 0-1.
+      codes: the file's, `(hb, wb, 8, 8)`.
+      table: their steps, `(8, 8)`.
+    """
+    steps, top = table.astype(np.float32), 0
+    for one, other in zip(own, earlier, strict=True):
+        mean = one + np.float32(weight) * (other - one)
+        scaled = blocks.dct(blocks.to_blocks(mean * np.float32(MAX_SAMPLE))) / steps
+        nearest = codes[top : top + len(mean) // BLOCK].astype(np.float32)
+        top += len(nearest)
+        reach = np.float32(0.5 - _MARGIN)
+        moved = np.clip(scaled, nearest - reach, nearest + reach) * steps
+        pixels = blocks.from_blocks(blocks.idct(moved)) / MAX_SAMPLE
+        yield pixels.astype(np.float32)

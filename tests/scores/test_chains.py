@@ -1,0 +1,59 @@
+"""Pictures with a past: what is done to them, and the command that measures them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import jpeg_bytes, make_photo
+from PIL import Image
+
+from hrcnn_jax.cli import evaluate
+from hrcnn_jax.files import reader
+from hrcnn_jax.files.pictures import Picture
+from hrcnn_jax.scores import chains
+from hrcnn_jax.scores.chains import Chain
+
+PHOTO = make_photo(160, 208)
+
+
+def test_what_is_done() -> None:
+    given, plain = chains.made(PHOTO[..., 1], chains.parse("30,75,4,2"))
+    once = chains.decompressed(jpeg_bytes(PHOTO[..., 1], quality=30))
+    twice = jpeg_bytes(once[4:, 2:], quality=75)
+    assert isinstance(given, reader.JpegFile)
+    np.testing.assert_array_equal(given.components[0].codes, reader.read(twice).components[0].codes)
+    np.testing.assert_array_equal(plain, chains.decompressed(twice))
+    given, plain = chains.made(PHOTO, Chain(30, None))
+    assert isinstance(given, Picture)
+    np.testing.assert_array_equal(given.samples, plain)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "30", "30,10", "30,10,4", "0,10,4,4", "30,101,4,4", "a,b,c,d"]
+)
+def test_no_past(text: str) -> None:
+    with pytest.raises(ValueError, match="give two qualities"):
+        chains.parse(text)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second compression that hides the first: believing the file gains next to nothing."""
+    (tmp_path / "in").mkdir()
+    Image.fromarray(PHOTO).save(tmp_path / "in" / "a.png")
+    gains = {}
+    for mode in ("auto", "off"):
+        out = tmp_path / mode
+        flags = ["--data", str(tmp_path / "in"), "--planes", "luma", "--believe", mode]
+        flags += ["--history", "15,92,0,0", "15,png,3,5", "--output-dir", str(out)]
+        assert evaluate.main(flags) == 0
+        found = json.loads((out / "metrics.json").read_text())
+        assert found["protocol"]["past"] == "15,92,0,0 15,png,3,5"
+        gains[mode] = [each["mean"]["gain"] for each in found["results"]]
+        told = [each["mean"]["right"] for each in found["results"]]
+        assert told == ([1.0, 1.0] if mode == "auto" else [0.0, 0.0])
+    assert min(gains["auto"]) > 0.5
+    assert max(gains["off"]) < 0.2
+    assert "15,png,3,5" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        evaluate.main(["--data", str(tmp_path / "in"), "--history", "15,92,0,0", "--card"])
