@@ -35,6 +35,17 @@ _KINDS: dict[str, Any] = {
 }
 """Pillow's own readers: its `open` would try others, too, and has a limit of its own."""
 
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    LookupError,
+    TypeError,
+    struct.error,
+    Image.DecompressionBombError,  # of WebP, whose header Pillow looks at before we can
+)
+"""What Pillow raises where a file is damaged."""
+
 _WARNED = threading.Lock()
 """Held while filters of warnings, which all threads share, are not what they were."""
 
@@ -128,7 +139,7 @@ def read(
         raise
     except MemoryError as error:
         raise JpegError(f"{content.name}: is too large for this machine's memory") from error
-    except (OSError, SyntaxError, ValueError, LookupError, TypeError, struct.error) as error:
+    except _BROKEN as error:
         reason = " ".join(str(error).split())
         raise JpegError(
             f"{content.name}: does not decode as {content.kind} ({reason}); fetch it again"

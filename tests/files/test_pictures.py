@@ -175,6 +175,15 @@ def test_too_large_is_refused_before_it_is_decoded() -> None:
         pictures.read(stored(Image.fromarray(PHOTO), "PNG"), max_pixels=700)
 
 
+def test_claims_that_pillow_does_not_open() -> None:
+    """Found by fuzzing: a WebP file that says it is 16,777,216 pixels wide."""
+    data = bytearray(stored(Image.new("RGB", (8, 8)), "WEBP", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0"))
+    canvas = data.index(b"VP8X") + 12
+    data[canvas : canvas + 6] = b"\xff\xff\xff\xff\0\0"
+    with pytest.raises(JpegError, match=r"^<bytes>: does not decode as WebP \(Image size"):
+        pictures.read(bytes(data))
+
+
 @pytest.mark.parametrize("name", ["png", "png16", "tiff", "tiff16", "tiff32f", "webp"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_opacity_is_written(name: str, channels: int, tmp_path: Path) -> None:
