@@ -63,6 +63,7 @@ def opened(browser: Browser, address: str) -> Iterator[Page]:
             else None
         ),
     )
+    page.on("filechooser", lambda _: None)  # so that they are caught from the start
     page.goto(address)
     expect(page.locator("#model option")).not_to_have_count(0)
     yield page
@@ -234,6 +235,26 @@ def test_by_keyboard_alone(page: Page, photos: list[Path]) -> None:
             png = Image.open(io.BytesIO(content_of(download.value)))
             np.testing.assert_array_equal(np.asarray(png), hrcnn_jax.decode(photos[1]))
     assert {"stage", "divide", "strength", "model", "history", "format", "download"} <= reached
+
+
+def test_an_earlier_compression_is_told_by_hand(page: Page, tmp_path: Path) -> None:
+    first = jpeg_bytes(make_photo(120, 160)[..., 1], quality=15)
+    path = tmp_path / "twice.jpg"
+    path.write_bytes(jpeg_bytes(np.asarray(Image.open(io.BytesIO(first)))[3:, 5:], quality=90))
+    page.set_input_files("#files", path)
+    expect(page.locator("#pictures .done")).to_have_count(1, timeout=PATIENCE)
+    page.select_option("#history", "said")
+    page.fill("#said-quality", "15")
+    page.fill("#said-grid", "9:9")
+    page.locator("#said-grid").blur()
+    assert page.evaluate("document.querySelector('#said-grid').validity.patternMismatch")
+    page.fill("#said-grid", "5:3")
+    page.locator("#said-grid").blur()
+    expect(page.locator("#pictures .done")).to_have_count(1, timeout=PATIENCE)
+    _, png = downloaded(page, "png")
+    expected = hrcnn_jax.Restorer(history="quality=15,grid=5:3").restore(path)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), expected)
+    assert (expected != hrcnn_jax.Restorer(history="off").restore(path)).any()
 
 
 def test_a_phone_has_no_need_to_scroll_sideways(browser: Browser, address: str) -> None:

@@ -20,8 +20,14 @@ function wishes() {
   return {
     strength: $("strength").value / 100,
     model: $("model").value,
-    history: $("history").value,
+    history: $("history").value === "said" ? said() : $("history").value,
   };
+}
+
+/** The earlier compression as it is told by hand: its quality, and its grid if that is known. */
+function said() {
+  const grid = $("said-grid").value;
+  return `quality=${$("said-quality").value}${grid ? `,grid=${grid}` : ""}`;
 }
 
 async function ask(path, picture, parameters, options = {}) {
@@ -125,6 +131,8 @@ async function restore(picture) {
 
 /** Other wishes: everything that could be read is restored again. */
 function changed() {
+  $("said").hidden = $("said").disabled = $("history").value !== "said";
+  if (!$("wishes").reportValidity()) return;
   $("strength-shown").textContent = `${$("strength").value} %`;
   for (const picture of pictures) {
     picture.leave?.abort();
@@ -180,7 +188,7 @@ async function decoded(picture) {
   if (picture.plain || picture.state === "wrong") return;
   picture.plain = true;
   try {
-    const answer = await ask("restore", picture, { model: wishes().model, strength: 0 });
+    const answer = await ask("restore", picture, { strength: 0, history: "off" });
     URL.revokeObjectURL(picture.url);
     picture.url = picture.thumb = URL.createObjectURL(await answer.blob());
     if (picture === selected) show();
