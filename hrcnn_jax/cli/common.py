@@ -139,6 +139,11 @@ def add_salvage(flags: argparse.ArgumentParser) -> None:
     )
 
 
+def needs(what: str, module: str | None, extra: str) -> str:
+    """The line that says which extra of this package is not installed."""
+    return f"{what} needs {module}: pip install 'hrcnn-jax[{extra}]', or in a checkout '.[{extra}]'"
+
+
 def complain(error: object) -> None:
     """Prints an error, a line, without disturbing a progress bar."""
     tqdm.write(f"hrcnn-jax: {printable(str(error))}", file=sys.stderr)

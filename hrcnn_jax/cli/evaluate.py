@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hrcnn_jax.cli.common import FAILED, complain, dashed
+from hrcnn_jax.cli.common import FAILED, complain, dashed, needs
 from hrcnn_jax.data import sources
 from hrcnn_jax.data.crops import cut_crops
 from hrcnn_jax.data.planes import MEASURED
@@ -321,7 +321,7 @@ def draw(
     try:
         from hrcnn_jax.scores import figures, gallery  # an extra: matplotlib
     except ImportError as error:
-        raise EvaluationError(f"--figures: {error}; pip install 'hrcnn-jax[figures]'") from error
+        raise EvaluationError(needs("--figures", error.name, "figures")) from error
     for restorer, qualities in restorers:
         network = restorer.network
         for picture in pictures:

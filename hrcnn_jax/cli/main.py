@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import hrcnn_jax
-from hrcnn_jax.cli.common import FAILED, USAGE, complain, dashed
+from hrcnn_jax.cli.common import FAILED, USAGE, complain, dashed, needs
 from hrcnn_jax.cli.supervision import Journal
 from hrcnn_jax.files.writer import OutputError
 from hrcnn_jax.signals import Ended, raised_signals
@@ -117,6 +117,4 @@ def _module(command: str) -> Any:
     except ModuleNotFoundError as error:
         if command not in NEEDS or error.name is None or error.name.startswith("hrcnn_jax"):
             raise
-        raise MissingError(
-            f"{command} needs {error.name}: pip install 'hrcnn-jax[{NEEDS[command]}]'"
-        ) from error
+        raise MissingError(needs(command, error.name, NEEDS[command])) from error

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from hrcnn_jax.cli.common import FAILED, complain, output_folder
+from hrcnn_jax.cli.common import FAILED, complain, needs, output_folder
 
 
 def add_flags(flags: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def run(flags: argparse.Namespace) -> int:
     try:
         from hrcnn_jax.training.export import release
     except ModuleNotFoundError as error:
-        complain(f"release needs {error.name}: pip install 'hrcnn-jax[train]'")
+        complain(needs("release", error.name, "train"))
         return FAILED
     try:
         print(release(flags.run_folder, flags.name, Path(output_folder(flags.output))))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -15,6 +16,8 @@ import pytest
 from conftest import jpeg_bytes, make_photo
 from PIL import Image, ImageCms
 
+import hrcnn_jax
+from hrcnn_jax.cli.common import dashed
 from hrcnn_jax.cli.main import main
 from hrcnn_jax.networks import cards, zoo
 
@@ -474,3 +477,29 @@ def test_standard_input_and_output(photo_file: Path, tmp_path: Path) -> None:
     )
     assert done.stdout == (tmp_path / "a.png").read_bytes()
     assert b"codes that come back" in done.stderr
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"hrcnn-jax {hrcnn_jax.__version__}\n"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", hrcnn_jax.__version__)
+
+
+def test_flags_in_their_old_spelling() -> None:
+    """Only flags: names of files keep theirs."""
+    old = ["evaluate", "--output_dir", "a_b", "--figure_pictures=3", "-o", "c_d.jpg", "--x-y"]
+    new = ["evaluate", "--output-dir", "a_b", "--figure-pictures=3", "-o", "c_d.jpg", "--x-y"]
+    assert dashed(old) == new
+
+
+def test_restoring_loads_nothing_of_training() -> None:
+    program = """
+import sys, hrcnn_jax
+assert "jax" not in sys.modules
+hrcnn_jax.Restorer
+print(*{"tensorboardX", "tensorflow_datasets", "grain", "matplotlib", "tyro"} & sys.modules.keys())
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, "\n"), ran.stderr

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -82,7 +83,10 @@ def test_a_run(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert [line["step"] for line in scores] == [3, 6]
     assert all(line["gain@10"] == line["gain"] for line in scores)
     assert all(line["psnr@10"] > 20 for line in scores)
-    assert "step 6  gain in dB at quality 10: " in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "step 6  gain in dB at quality 10: " in told.out
+    for step in (2, 4, 6):  # where there is no bar, a line
+        assert re.search(rf"^step {step} of 6  loss [\d.]+  [\d.]+ patches/s  ", told.err, re.M)
 
     network = zoo.load(tmp_path / "run")
     assert network.card.validation_gain_db == max(line["gain"] for line in scores)
@@ -99,10 +103,13 @@ def test_a_run(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert train.main(argv) == 0
     assert_equal(latest(tmp_path / "run", argv), before)
 
-    # Its weights start another run.
+    # Its weights start another run, which finds the crops that were cut for it.
+    crops = {path: path.stat().st_mtime_ns for path in (tmp_path / "crops").iterdir()}
+    assert len(crops) == 2
     warm = flags(pictures, tmp_path / "warm", "--warm-start", str(tmp_path / "run"), "--steps", "1")
     assert train.main([*warm, "--warmup", "0", "--learning-rate", "0"]) == 0
     assert_equal(latest(tmp_path / "warm", warm)["params"], params)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "crops").iterdir()} == crops
 
 
 def test_without_averaging_the_best_are_the_parameters(pictures: Path, tmp_path: Path) -> None:
