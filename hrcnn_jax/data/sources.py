@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from hrcnn_jax.files import pictures
+
 PICTURE_SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
 
@@ -74,7 +76,7 @@ class FolderSource:
         try:
             with Image.open(path) as image:
                 return np.asarray(image.convert("RGB"))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except pictures.BROKEN as error:
             raise DataError(f"{path}: cannot be read as a picture: {error}") from error
 
 

@@ -35,7 +35,7 @@ _KINDS: dict[str, Any] = {
 }
 """Pillow's own readers: its `open` would try others, too, and has a limit of its own."""
 
-_BROKEN = (
+BROKEN = (
     OSError,
     SyntaxError,
     ValueError,
@@ -139,7 +139,7 @@ def read(
         raise
     except MemoryError as error:
         raise JpegError(f"{content.name}: is too large for this machine's memory") from error
-    except _BROKEN as error:
+    except BROKEN as error:
         reason = " ".join(str(error).split())
         raise JpegError(
             f"{content.name}: does not decode as {content.kind} ({reason}); fetch it again"

@@ -17,6 +17,7 @@ from hrcnn_jax.data.crops import cached_crops, cut_crops, host_batches
 from hrcnn_jax.data.patches import Augmentation
 from hrcnn_jax.data.planes import GREEN, LUMA, PLANES
 from hrcnn_jax.data.sources import DataError, FolderSource
+from hrcnn_jax.files import exif
 
 
 def save(folder: Path, name: str, picture: np.ndarray) -> Path:
@@ -92,6 +93,18 @@ def test_broken_pictures(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"broken\.png: cannot be read as a picture"):
             FolderSource.of(tmp_path).load(0)
+
+
+def test_a_broken_tag_of_tiff(tmp_path: Path) -> None:
+    """Found by fuzzing: Pillow raises a TypeError where the place of its rows is a fraction."""
+    path = save(tmp_path, "broken.tiff", make_photo(8, 8))
+    data = bytearray(path.read_bytes())
+    entries = exif.directory(bytes(data), exif.first_directory(bytes(data)))
+    (strips,) = (entry for entry in entries if entry.tag == 273)
+    data[strips.at + 2] = 5
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"broken\.tiff: cannot be read as a picture"):
+        FolderSource.of(path).load(0)
 
 
 # --- splits --------------------------------------------------------------------------------------
