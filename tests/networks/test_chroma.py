@@ -1,5 +1,6 @@
 """The chroma network: what holds for any weights, and what it starts as."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -31,9 +32,14 @@ Inputs = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
 
 def inputs_of(pictures: np.ndarray, luma_table: Any, *chroma_tables: Any) -> Inputs:
     """What a 4:2:0 file of pictures `(B, H, W, 3)` uint8 holds, and their own luma as guide."""
-    ycc = color.rgb_to_ycbcr(jnp.asarray(pictures, jnp.float32) / 255)
+    return _inputs_of(jnp.asarray(pictures), jnp.asarray(luma_table), jnp.stack(chroma_tables))
+
+
+@jax.jit
+def _inputs_of(pictures: jax.Array, luma_table: jax.Array, tables: jax.Array) -> Inputs:
+    ycc = color.rgb_to_ycbcr(pictures.astype(jnp.float32) / 255)
     count = len(pictures)
-    tables = jnp.broadcast_to(jnp.stack(chroma_tables), (count, 2, 8, 8))
+    tables = jnp.broadcast_to(tables, (count, 2, 8, 8))
     samples = color.downsample(jnp.moveaxis(ycc[..., 1:], -1, 1), (2, 2))
     codes = transform.from_blocks(transform.encode(samples, tables))
     return (
@@ -45,7 +51,12 @@ def inputs_of(pictures: np.ndarray, luma_table: Any, *chroma_tables: Any) -> Inp
 
 
 def restore(params: Any, inputs: Inputs, module: Chroma = MODULE) -> np.ndarray:
-    return np.asarray(jax.jit(module.apply)({"params": params}, *inputs))
+    return np.asarray(_apply(module, params, inputs))
+
+
+@partial(jax.jit, static_argnums=0, static_argnames="inside")
+def _apply(module: Chroma, params: Any, inputs: Inputs, *, inside: bool = False) -> jax.Array:
+    return module.apply({"params": params}, *inputs, inside=inside)
 
 
 def codes_of(pixels: np.ndarray, tables: np.ndarray) -> np.ndarray:
@@ -137,8 +148,7 @@ def test_the_inside_is_the_middle_of_the_whole(blocks: int) -> None:
     tables = TABLES["quality 10"]
     inputs = inputs_of(make_photo(144, 160)[None], tables[0], tables[1], tables[1])
     whole = restore(params, inputs, module)
-    apply = jax.jit(module.apply, static_argnames="inside")
-    inside = np.asarray(apply({"params": params}, *inputs, inside=True))
+    inside = np.asarray(_apply(module, params, inputs, inside=True))
     margin = 16 * module.halo
     expected = whole[:, margin:-margin, margin:-margin]
     assert np.ptp(expected) > 0.1
