@@ -14,6 +14,20 @@ from hrcnn_jax.networks import mirrored
 
 KEY = jax.random.key(0)
 
+# Compiled whole: step by step they are dozens of programs.
+to_factors = jax.jit(mirrored.to_factors)
+
+
+@partial(jax.jit, static_argnums=0)
+def convolved(
+    conv: mirrored.MirroredConv, params: Any, groups: jax.Array, *conditions: jax.Array
+) -> jax.Array:
+    return mirrored.apply(conv.apply(params, len(groups), *conditions), groups)
+
+
+def initial(conv: mirrored.MirroredConv, pictures: int, *conditions: jax.Array) -> Any:
+    return jax.jit(conv.init, static_argnums=1)(KEY, pictures, *conditions)
+
 
 def test_cells_are_read_from_their_blocks_corner() -> None:
     plane = jnp.arange(2 * 16 * 24).reshape(2, 16, 24)
@@ -74,7 +88,7 @@ def test_convolution(shape: tuple[int, ...], inside: bool, slope: float) -> None
     if inside:
         expected = expected[:, 2:-2, 2:-2]
     convolve = jax.jit(mirrored.convolve, static_argnums=(2, 3))
-    ours = convolve(mirrored.to_groups(cells), mirrored.to_factors(kernel), slope, inside)
+    ours = convolve(mirrored.to_groups(cells), to_factors(kernel), slope, inside)
     # float32: sums of 36 products
     np.testing.assert_allclose(mirrored.from_groups(ours), expected, atol=2e-5)
 
@@ -86,10 +100,10 @@ def test_gradients_inside(dtype: Any) -> None:
     kernel = jax.random.normal(KEY, (1, 3, 3, 3, 4), dtype)
 
     def whole(groups: jax.Array, kernel: jax.Array) -> jax.Array:
-        return mirrored.trimmed(mirrored.convolve(groups, mirrored.to_factors(kernel), 0.1))
+        return mirrored.trimmed(mirrored.convolve(groups, to_factors(kernel), 0.1))
 
     def inside(groups: jax.Array, kernel: jax.Array) -> jax.Array:
-        return mirrored.convolve(groups, mirrored.to_factors(kernel), 0.1, True)
+        return mirrored.convolve(groups, to_factors(kernel), 0.1, True)
 
     # Of the kernel, not of its 36 matrices: what one of these does, others can do for it, and how
     # they share a gradient depends on where groups begin.
@@ -111,7 +125,7 @@ def test_gradients(slope: float, inside: bool) -> None:
     """Against finite differences, at cells that these do not take across zero."""
     groups = jax.random.normal(KEY, (2, 4, 4, 2, 3, 3))
     groups += 0.1 * jnp.sign(groups)
-    factors = mirrored.to_factors(jax.random.normal(KEY, (2, 3, 3, 3, 4)))
+    factors = to_factors(jax.random.normal(KEY, (2, 3, 3, 3, 4)))
     convolve = jax.jit(partial(mirrored.convolve, slope=slope, inside=inside))
     check_grads(convolve, (groups, factors), order=1, modes=["rev"], eps=1e-2)
 
@@ -121,11 +135,12 @@ def test_mirroring(axis: int) -> None:
     """A plane's mirror image has the mirror image of its output."""
     plane = jax.random.normal(KEY, (1, 16, 32))
     conv = mirrored.MirroredConv(16, 16)
-    params = conv.init(KEY, 1)
+    params = initial(conv, 1)
 
+    @jax.jit
     def apply(plane: jax.Array) -> jax.Array:
         groups = mirrored.to_groups(mirrored.to_cells(plane))
-        applied = mirrored.apply(conv.apply(params, 1), groups)
+        applied = convolved(conv, params, groups)
         return mirrored.from_cells(mirrored.from_groups(applied))
 
     turned = jnp.flip(apply(jnp.flip(plane, axis)), axis)
@@ -137,8 +152,8 @@ def test_16_bit_floats() -> None:
     """Computed in them; parameters stay float32."""
     conv = mirrored.MirroredConv(3, 4, dtype=jnp.bfloat16)
     groups = jnp.ones((1, 4, 4, 1, 2, 3))
-    params = conv.init(KEY, 1)
-    assert mirrored.apply(conv.apply(params, 1), groups).dtype == jnp.bfloat16
+    params = initial(conv, 1)
+    assert convolved(conv, params, groups).dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.float32)}
 
 
@@ -149,14 +164,14 @@ def test_every_picture_has_its_own_mixture() -> None:
     weights = jnp.array([[0.5, -1.0], [0.0, 2.0]])
     scale = jnp.array([[1.0, 2.0, 0.5, -1.0], [3.0, 1.0, 0.0, 0.5]])
     shift = jnp.array([[0.0, 1.0, -2.0, 3.0], [0.5, 0.0, 1.0, 0.0]])
-    params = conv.init(KEY, 2, weights)["params"]
+    params = initial(conv, 2, weights)["params"]
     params["deltas"] = jax.random.normal(KEY, params["deltas"].shape)
     params["bias"] = jnp.arange(4.0)
-    mixed = mirrored.apply(conv.apply({"params": params}, 2, weights, scale, shift), groups)
+    mixed = convolved(conv, {"params": params}, groups, weights, scale, shift)
     for picture in (0, 1):
         kernel = params["kernel"] + weights[picture, 0] * params["deltas"][0]
         kernel += weights[picture, 1] * params["deltas"][1]
         one = {"params": {"kernel": kernel, "bias": params["bias"]}}
-        plain = np.asarray(mirrored.apply(conv.apply(one, 1), groups[picture : picture + 1])[0])
+        plain = np.asarray(convolved(conv, one, groups[picture : picture + 1])[0])
         expected = np.asarray(scale)[picture] * plain + np.asarray(shift)[picture]
         np.testing.assert_allclose(mixed[picture], expected, atol=2e-5)
