@@ -3,7 +3,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-app image lint types format docs wheel fuzz check clean
+.PHONY: help demo test test-app image lint types format docs wheel fuzz lock audit check clean
 
 help: ## list these commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 16
@@ -42,6 +42,15 @@ fuzz: .venv/.dev ## fuzz all parsers, ten minutes each; ARGS="jpeg --seconds 60"
 
 image: .venv/.dev ## check the Dockerfile without Docker: run its steps, and the app
 	tools/check_image.sh $(PYTHON) $(BIN)/hadolint
+
+lock: .venv/.dev ## pin the versions that are installed, and so tested, with hashes
+	$(BIN)/python -m pip freeze --exclude-editable | grep -v ' @ ' > .venv/installed.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
+		--no-emit-index-url --constraint .venv/installed.txt \
+		--extra train --extra app --extra fleet --output-file requirements.lock pyproject.toml
+
+audit: .venv/.dev ## ask whether what is pinned has known holes
+	$(BIN)/python tools/audit.py
 
 check: lint types docs wheel test test-app ## everything a change has to pass
 

@@ -1,6 +1,6 @@
 """What the documentation site takes from elsewhere, so that nothing is written twice.
 
-RESULTS.md, CONTRIBUTING.md and CHANGELOG.md become pages. In a page of `docs/`
+RESULTS.md, CONTRIBUTING.md, CHANGELOG.md and SECURITY.md become pages. In a page of `docs/`
 
     <!-- include: README.md # Released networks -->
     <!-- help: restore -->
@@ -26,6 +26,7 @@ PAGES = {
     "RESULTS.md": "results/paper.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
     "hrcnn_jax/weights/README.md": "results/model-card.md",
 }
 """Files outside `docs/`, and the pages they become."""
