@@ -132,6 +132,9 @@ def _start(flags: argparse.Namespace) -> int:
         return job.start(address=flags.address, workers=flags.workers)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
+        if flags.address is None:
+            raise StoreError(f"Ray cannot start on this machine ({reason})") from error
         raise StoreError(
-            f"{flags.address or 'this machine'}: Ray cannot start ({reason})"
+            f"--address {flags.address}: no Ray cluster can be joined ({reason}); check it, and "
+            "set RAY_AUTH_MODE=token if the cluster asks for one"
         ) from error

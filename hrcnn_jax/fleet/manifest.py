@@ -94,7 +94,7 @@ def begin_run(store: Store, settings: Mapping[str, Any]) -> str:
     """
     before = _run(store)
     known = before.get("settings", dict(settings))
-    if known != settings:
+    if known != settings and any(name.endswith(_SUFFIX) for name in store.names(FOLDER)):
         differing = sorted(key for key in settings if settings[key] != known.get(key))
         there = ", ".join(f"{key} {known.get(key)}" for key in differing)
         raise MixedError(

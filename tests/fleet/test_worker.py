@@ -211,7 +211,9 @@ def test_a_store_that_fails_ends_the_run(source: Folder, tmp_path: Path) -> None
 
 def test_results_of_two_kinds_are_not_mixed(source: Folder, tmp_path: Path) -> None:
     target = Folder(tmp_path / "out")
-    manifest.begin_run(target, {"network": "small", "format": "png"})
+    manifest.begin_run(target, {"network": "small", "format": "tiff"})
+    manifest.begin_run(target, {"network": "small", "format": "png"})  # nothing is there yet
+    manifest.Part(target, ["a.jpg"]).write([{"path": "a.jpg"}])
     with pytest.raises(MixedError, match="holds results made with format png; give the same"):
         manifest.begin_run(target, {"network": "small", "format": "webp"})
     with pytest.raises(StoreError, match="is the source, too"):
