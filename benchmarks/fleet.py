@@ -31,7 +31,7 @@ from watchdog.observers import Observer
 
 from benchmarks import pictures, results
 from benchmarks.start import with_programs_in
-from hrcnn_jax.files.reader import JpegFile
+from hrcnn_jax.files.pictures import Stored
 from hrcnn_jax.fleet import job, manifest
 from hrcnn_jax.fleet.stores import open_store
 from hrcnn_jax.fleet.treatments import Treated
@@ -120,7 +120,7 @@ class Nothing:
     def prepare(self) -> None:
         """Nothing is needed."""
 
-    def compute(self, file: JpegFile) -> Treated:
+    def compute(self, file: Stored) -> Treated:
         """Has nothing to tell, and makes no picture."""
         return Treated({}, None)
 
