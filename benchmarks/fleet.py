@@ -48,6 +48,7 @@ class Run:
     def __init__(self, folder: Path, workers: int, target: Path, source: str = "in") -> None:
         """Begins it, with programs kept in the folder."""
         arguments = [str(folder / source), str(target), "--workers", str(workers)]
+        arguments += ["--history", "off"]  # what looking for one takes, benchmarks.history tells
         self.process = psutil.Popen(
             [sys.executable, "-m", "hrcnn_jax", "fleet", *arguments],
             env=with_programs_in(str(folder)),
@@ -133,7 +134,7 @@ def cost_of_a_batch(folder: Path, batches: int) -> float:
     """Seconds of the driver's processor for a batch, rows joined to the manifest."""
     (folder / "little").mkdir()
     file = pictures.file(0.001, quality=50, gray=True)
-    for number in range(batches * job.LARGEST_BATCH):
+    for number in range(batches * job.BATCH):
         (folder / "little" / f"{number}.jpg").write_bytes(file)
     source, target = open_store(str(folder / "little")), open_store(str(folder / "nothing"))
     orders = Orders(manifest.begin_run(target, {}), 10_000, False)
@@ -225,7 +226,7 @@ def main() -> None:
             )
         if given.batches:
             batch = cost_of_a_batch(folder, given.batches)
-            print(f"driver: {1000 * batch:.1f} CPU-ms a batch of {job.LARGEST_BATCH}", flush=True)
+            print(f"driver: {1000 * batch:.1f} CPU-ms a batch of {job.BATCH}", flush=True)
         fate = kills(folder, given.kills, given.count, given.seed) if given.kills else None
     if fate:
         print("{kills} kills over {files} files: ".format(**fate), end="")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,11 +18,10 @@ from hrcnn_jax.fleet.manifest import Journal, Row
 from hrcnn_jax.fleet.stores import Found, Store, StoreError, open_store
 from hrcnn_jax.fleet.treatments import Treatment
 from hrcnn_jax.fleet.worker import Ledger, Orders, Task, Worker
+from hrcnn_jax.signals import SIGNALS
 
-LARGEST_BATCH = 64
-"""Files that a worker takes at a time..."""
-BATCHES_EACH = 8
-"""...and how often at least, so that all end at about the same time."""
+BATCH = 32
+"""Files that a worker takes at a time, if neither workers nor files are very many."""
 
 _OBJECT_STORE = 128 << 20  # bytes: names and rows go through it
 _PART = "part"  # the column that tells the driver which part the rows are in
@@ -140,7 +140,7 @@ def start(*, address: str | None, workers: int | None) -> int:
         "include_dashboard": False,
         "object_store_memory": _OBJECT_STORE,
     }
-    with warnings.catch_warnings(), _standard_error_closed():
+    with warnings.catch_warnings(), _standard_error_closed(), _signals_kept():
         # Ray's processes are forked and run another program at once, which harms no threads.
         warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
         ray.init(
@@ -151,6 +151,29 @@ def start(*, address: str | None, workers: int | None) -> int:
         )
     resources = ray.cluster_resources()
     return workers or int(resources.get("GPU", 0) or resources.get("CPU", 1))
+
+
+def batch_size(files: int, workers: int) -> int:
+    """How many files a worker takes at a time.
+
+    A batch costs the driver some hundredths of a second: with many workers, or for millions of
+    files, batches are larger. Yet each worker is to have some eight of them, so that all end at
+    about the same time.
+    """
+    wanted = max(BATCH, workers // 4, files // 20_000)
+    return max(1, min(wanted, files // (8 * workers)))
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Puts back what signals do: Ray's native code has SIGTERM abort the process."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            if handler is not None:  # as it is for those that no Python has set
+                signal.signal(number, handler)
 
 
 @contextmanager
@@ -189,7 +212,7 @@ def run(
       ValueError: if a worker cannot treat files as it was told.
     """
     _quieten()
-    size = max(1, min(LARGEST_BATCH, len(tasks) // (BATCHES_EACH * workers)))
+    size = batch_size(len(tasks), workers)
     batches = [
         pa.Table.from_pylist([task._asdict() for task in tasks[first : first + size]], _TASKS)
         for first in range(0, len(tasks), size)
@@ -218,13 +241,12 @@ def run(
         if isinstance(error.cause, StoreError | ValueError):
             raise type(error.cause)(str(error.cause)) from error
         raise
-    finally:
-        journal.flush()
+    journal.flush()  # of a run that ends before, the next one joins the parts
 
 
 def _quieten() -> None:
-    """Ray Data tells of its own progress, in lines and bars; ours is told elsewhere."""
+    """Ray Data tells of progress, which we do, and of errors, which it raises as well."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -34,7 +35,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> str:
 @contextlib.contextmanager
 def fleet(*arguments: str, log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """The command as a process of its own; in the end nothing is left of it."""
-    command = [sys.executable, "-m", "hrcnn_jax", "fleet", *arguments, "--workers", "2"]
+    command = [sys.executable, "-m", "hrcnn_jax", "fleet", *arguments]
+    command += ["--workers", "2", "--history", "off"]
     with log.open("wb") as file:
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=file, stderr=file, env={**os.environ, **environment}
@@ -95,12 +97,18 @@ def test_killed_and_finished(network: str, tmp_path: Path) -> None:
     with fleet(*arguments, log=log) as process:
         wait_until(lambda: len(pictures()) > 0.2 * FILES, process)
         workers_of(process)[0].kill()
-        wait_until(lambda: len(pictures()) > 0.5 * FILES, process)
+        wait_until(lambda: len(pictures()) > 0.4 * FILES, process)
         left = workers_of(process)
         process.kill()
         assert len(pictures()) < FILES, "it was killed in the middle"
         _, alive = psutil.wait_procs(left, timeout=60)
         assert not alive, "its workers end with it"
+
+    with fleet(*arguments, log=log) as process:
+        wait_until(lambda: len(pictures()) > 0.6 * FILES, process)
+        process.terminate()
+        assert process.wait() == 128 + signal.SIGTERM
+    assert log.read_text().splitlines()[-1].startswith("hrcnn-jax: interrupted; files that are")
 
     with fleet(*arguments, log=log) as process:
         assert process.wait() == 0, log.read_text()

@@ -260,3 +260,12 @@ def test_inspection_tells_what_files_are(source: Folder, tmp_path: Path) -> None
     assert (facts["quality"], facts["quality_is_exact"]) == (14, True)
     assert facts["expected_gain_db"] == pytest.approx(1.376, abs=0.003)  # between 10 and 15
     assert facts["bytes"] == len(gray_jpeg(4))
+
+
+def test_batches_are_many_for_each_worker_and_few_for_the_driver() -> None:
+    assert job.batch_size(3, 2) == 1
+    assert job.batch_size(300, 2) == 18  # eight for each worker
+    assert job.batch_size(100_000, 2) == job.BATCH
+    assert job.batch_size(10_000_000, 2) == 500  # no more than 20,000 in all
+    assert job.batch_size(10_000_000, 3200) == 390
+    assert job.batch_size(100_000_000, 400) == 5000
