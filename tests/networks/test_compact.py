@@ -1,5 +1,6 @@
 """The compact network: what holds for any weights, and what it starts as."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -31,8 +32,13 @@ TABLES = {
 
 def restore(module: Compact, params: Any, codes: jax.Array, tables: jax.Array) -> np.ndarray:
     """Blocks of codes `(B, hb, wb, 8, 8)` to planes `(B, H, W)`."""
+    return np.asarray(_restore(module, params, codes, tables))
+
+
+@partial(jax.jit, static_argnums=0)
+def _restore(module: Compact, params: Any, codes: jax.Array, tables: jax.Array) -> jax.Array:
     plane = transform.from_blocks(codes)[..., None]
-    return np.asarray(jax.jit(module.apply)({"params": params}, plane, tables)[..., 0])
+    return module.apply({"params": params}, plane, tables)[..., 0]
 
 
 OPTIONS = [
