@@ -21,7 +21,7 @@ SAMPLE = ROOT / "hrcnn_jax" / "sample" / "parrots.jpg"
 TARGET = ROOT / "docs" / "app.webp"
 PATIENCE = 120_000  # milliseconds
 
-SCREEN = {"width": 1120, "height": 860}
+SCREEN = {"width": 1120, "height": 900}
 VIEWS: dict[str, dict[str, Any]] = {
     "light": {"viewport": SCREEN, "color_scheme": "light"},
     "dark": {"viewport": SCREEN, "color_scheme": "dark"},
