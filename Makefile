@@ -12,7 +12,10 @@ demo: .venv/.light ## restore the bundled picture and print the gain
 	$(BIN)/python -m hrcnn_jax demo
 
 test: .venv/.dev ## run the tests; ARGS="-k jpeg" picks some
-	$(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/app/test_page.py $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/app/test_page.py --ignore tests/fleet/test_job.py $(ARGS)
+
+test-fleet: .venv/.dev ## test the fleet on a Ray cluster of this machine, killed and finished
+	$(BIN)/python -m pytest tests/fleet/test_job.py $(ARGS)
 
 test-app: .venv/.dev ## test the app's page in Chromium, which is installed if there is none
 	tools/get_chromium.sh $(BIN)/python

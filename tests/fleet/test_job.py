@@ -61,7 +61,7 @@ def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 def wait_until(true: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     while not true():
         assert process.poll() is None, "it ended too early"
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 class Renamed(FileSystemEventHandler):
