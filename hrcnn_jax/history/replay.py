@@ -26,6 +26,9 @@ _ROUNDS = 6
 """Corrections of the picture by what the chain leaves over, at most."""
 
 
+_ENOUGH = 0.99
+"""Share that has come back, beyond which nothing is corrected any more."""
+
 _RELAXATION = 0.15
 """How much of it is put back at once: more overshoots."""
 
@@ -186,7 +189,7 @@ def _recovered(
         if best is not None and _total(shares) <= _total(best[1]):
             break
         best = found, shares
-        if _total(shares) == 1.0:
+        if _total(shares) > _ENOUGH:
             break
         for index, missed in enumerate(rest):
             planes[index] = planes[index] + np.float32(_RELAXATION) * missed
