@@ -1,4 +1,4 @@
-"""Measures `small` and `large` on LIVE1 and writes docs/compact.md; see `--help`.
+"""Measures `fast`, `small` and `large` on LIVE1 and writes docs/compact.md; see `--help`.
 
   python -m reproduce.compact --live1 LIVE1
 
@@ -26,7 +26,7 @@ from reproduce.results import ROOT, table
 Scores = Mapping[int, Mapping[str, float]]
 """Means over LIVE1 by quality, as cards hold them."""
 
-NETWORKS = ("small", "large")
+NETWORKS = ("fast", "small", "large")
 TRAINED = (*NETWORKS, cards.CHROMA)
 QUALITIES = (*range(5, 100, 5), 98, 100)
 SHOWN = (5, 10, 30, 50, 75, 90, 95, 98, 100)
@@ -141,7 +141,9 @@ def rgb_rows(found: Mapping[str, Scores], apart: Scores) -> list[list[str]]:
         our_row(f"`{name}` with `chroma`", cost_of(name) + chroma, found[name]) for name in NETWORKS
     ]
     # Chroma planes are a quarter of luma's size each.
-    alone = our_row(f"`{NETWORKS[0]}`, plane by plane", cost_of(NETWORKS[0]) * 3 // 2, apart)
+    alone = our_row(
+        f"`{cards.DEFAULT}`, plane by plane", cost_of(cards.DEFAULT) * 3 // 2, apart
+    )
     return [*ours, alone, *published_rows("rgb")]
 
 
@@ -234,7 +236,7 @@ def run(given: argparse.Namespace) -> None:
     luma = {name: about(name, LITERATURE, "--planes", "studio") for name in NETWORKS}
     papers = {"hrcnn-q10": about("hrcnn-q10", LITERATURE[:1], "--planes", "studio")}
     rgb = {name: about(name, LITERATURE, "--planes", "rgb") for name in NETWORKS}
-    apart = about(NETWORKS[0], LITERATURE, "--planes", "rgb", "--chroma", "none")
+    apart = about(cards.DEFAULT, LITERATURE, "--planes", "rgb", "--chroma", "none")
     draw_costs({**luma, **papers}, ROOT / "docs" / "cost.png")
     template = (Path(__file__).parent / "compact.template.md").read_text(encoding="utf-8")
     head = ["", "multiply-adds a pixel", *(f"Q = {quality}" for quality in LITERATURE)]
