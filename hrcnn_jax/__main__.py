@@ -1,6 +1,7 @@
 """The program: `hrcnn-jax`, or `python -m hrcnn_jax` without installing."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -19,6 +20,8 @@ def program(arguments: Sequence[str]) -> int:
     anything else is imported, and restoring happens in a child.
     """
     signals.end_at_once()
+    # NumPy's own threads have small products to do, and spin for much longer, waiting for more.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if SUPERVISED in arguments[:1]:
         supervision = importlib.import_module("hrcnn_jax.cli.supervision")
         if supervision.possible():
