@@ -141,9 +141,7 @@ def rgb_rows(found: Mapping[str, Scores], apart: Scores) -> list[list[str]]:
         our_row(f"`{name}` with `chroma`", cost_of(name) + chroma, found[name]) for name in NETWORKS
     ]
     # Chroma planes are a quarter of luma's size each.
-    alone = our_row(
-        f"`{cards.DEFAULT}`, plane by plane", cost_of(cards.DEFAULT) * 3 // 2, apart
-    )
+    alone = our_row(f"`{cards.DEFAULT}`, plane by plane", cost_of(cards.DEFAULT) * 3 // 2, apart)
     return [*ours, alone, *published_rows("rgb")]
 
 

@@ -141,7 +141,9 @@ def draw(live1: str, path: Path) -> None:
         panels.append(Panel(picture, f"{what}   {scores['psnr']:.2f} dB"))
     visible = figures.visible_gain(original, panels[0].picture, panels[2].picture)
     window = figures.richest_window(visible, detail_size(original, 4))
-    figure = figures.comparison([panels], window, labels=["luma"], title=f"{SHOWN}, restored by small")
+    figure = figures.comparison(
+        [panels], window, labels=["luma"], title=f"{SHOWN}, restored by small"
+    )
     figures.save(figure, path)
 
 
