@@ -161,7 +161,7 @@ def told(earlier: dict[str, Any]) -> str:
     scale = "" if earlier["encoder"] == "libjpeg" else f" of {earlier['encoder']}"
     return (
         f"compressed before at quality {earlier['quality']}{scale}{place} "
-        f"({100 * earlier['proof'][0]:.1f} % of luma's codes come back)"
+        f"({100 * earlier['proof'][0]:.1f} % of luma comes back)"
     )
 
 

@@ -58,6 +58,10 @@ _SAME_GRID = 0.04
 """On the last compression's grid, by how much more has to come back than would by chance. Measured
 on pictures that were compressed once: at most 0.016."""
 
+_APART = 0.2
+"""Mean logarithm of the ratios of steps by which tables on the last one's grid have to differ: what
+neighbours of the best explain is no other hypothesis."""
+
 _PLACES = 4
 """Of a compression that is told without its grid, places that are played again."""
 
@@ -216,7 +220,9 @@ def _hypotheses(lumas: Sequence[Observed], reach: NDArray[np.float64] | None) ->
     evidence = table.by_phase(grid.histograms([each.planes[0] for each in lumas]))
     found: list[History] = []
     if reach is not None:
-        for strength, known in table.best_known(reach, 2, last=last, used=used, coarser=_COARSER):
+        for strength, known in table.best_known(
+            reach, 3, last=last, used=used, coarser=_COARSER, apart=_APART
+        ):
             found.append(_hypothesis((0, 0), known, strength, last, used))
         evidence[0] = -np.inf
     for coarser, is_equal in ((_MUCH_COARSER, False), (_COMPARABLE, True)):

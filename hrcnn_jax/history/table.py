@@ -176,6 +176,7 @@ def best_known(
     last: NDArray[np.int32],
     used: NDArray[np.float64],
     coarser: float,
+    apart: float = 0.0,
     is_chroma: bool = False,
 ) -> list[tuple[float, Known]]:
     """The well-known tables that explain most.
@@ -186,6 +187,8 @@ def best_known(
       last: the last compression's table, `(8, 8)`.
       used: how much each frequency counts in that, `(CORNER**2,)`.
       coarser: how coarse a table has to be, as `coarseness` tells.
+      apart: by how much tables have to differ, as the mean logarithm of the ratios of their steps:
+        neighbouring qualities explain much the same.
       is_chroma: whether chroma's tables are meant.
 
     Returns:
@@ -196,8 +199,12 @@ def best_known(
     sums = evidence[np.arange(evidence.shape[0]), np.minimum(steps, STEPS[-1]) - 1].sum(-1)
     enough = np.log(steps / corner(last)) @ (used / used.sum()) >= np.log(coarser)
     sums = np.where(enough, sums, -np.inf)
-    best = np.argsort(-sums, kind="stable")[:count]
-    return [(float(sums[place]), tables[place]) for place in best if enough[place]]
+    chosen: list[int] = []
+    for place in np.argsort(-sums, kind="stable")[: int(enough.sum())]:
+        ratios = np.abs(np.log(steps[chosen] / steps[place])).mean(-1)
+        if len(chosen) < count and not (ratios < apart).any():
+            chosen.append(int(place))
+    return [(float(sums[place]), tables[place]) for place in chosen]
 
 
 @cache
