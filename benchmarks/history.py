@@ -203,6 +203,14 @@ def judge(
         score.sure.append(sure / of_sure)
 
 
+def _command(given: argparse.Namespace) -> str:
+    """How the figures come about again, with one's own folders."""
+    flags = ["--data", "PICTURES", "--count", str(given.count), "--kind", *given.kind]
+    flags += ["--once", str(given.once)] if given.once else []
+    flags += ["--side", str(given.side)] if given.side else []
+    return shlex.join(["python", "-m", "benchmarks.history", *flags])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.history", description=__doc__)
     parser.add_argument("--data", nargs="+", required=True, help="folders of pictures")
@@ -263,7 +271,7 @@ def main() -> int:
     print(f"\nlooking: {1e6 * speed.seconds / max(1, speed.pixels):.2f} CPU-seconds a megapixel")
     if given.output:
         written = {
-            "command": shlex.join(["python", "-m", "benchmarks.history", *sys.argv[1:]]),
+            "command": _command(given),
             "date": datetime.date.today().isoformat(),
             "hardware": hardware(),
             "side": given.side,
