@@ -99,7 +99,12 @@ def test_the_page_twice(folder: Path) -> None:
 def test_the_page_of_the_compact_networks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Untrained, they are the plain decoder; its scores are scikit-image's of Pillow's JPEG."""
     like = cards.read(folder / "weights" / "hrcnn-q10.json")
-    kinds = (("small", "compact", 4), ("large", "compact", 8), ("chroma", "chroma", 4))
+    kinds = (
+        ("fast", "compact", 4),
+        ("small", "compact", 4),
+        ("large", "compact", 8),
+        ("chroma", "chroma", 4),
+    )
     for name, kind, width in kinds:
         options = {"width": width, "blocks": 1}
         architecture = registry.get(kind)
