@@ -55,7 +55,7 @@ lock: .venv/.dev ## pin the versions that are installed, and so tested, with has
 audit: .venv/.dev ## ask whether what is pinned has known holes
 	$(BIN)/python tools/audit.py
 
-check: lint types docs wheel test test-app ## everything a change has to pass
+check: lint types docs wheel test test-app test-fleet ## everything a change has to pass
 
 clean: ## remove the environment, caches and builds
 	rm -rf .venv .*_cache build dist site *.egg-info
