@@ -11,7 +11,6 @@ rightly suspected.
 
 import argparse
 import datetime
-import io
 import json
 import shlex
 import sys
@@ -32,6 +31,7 @@ from hrcnn_jax.files import reader
 from hrcnn_jax.files.atomic import written_whole
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.hardware import hardware
+from hrcnn_jax.scores.chains import TOLERANCE, compressed, decompressed
 
 Samples = NDArray[np.uint8]
 
@@ -50,7 +50,6 @@ LOSSLESS = {"gray": (10, 30), "colour": (20,)}
 """Qualities of pictures that are then kept without loss."""
 
 SHIFT = 4
-TOLERANCE = 1
 
 
 @dataclass
@@ -80,44 +79,32 @@ class Speed:
     pixels: int = 0
 
 
-def compress(picture: Samples, quality: int) -> bytes:
-    """A picture as a file, chroma at 4:2:0 if it has any."""
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=quality)
-    return file.getvalue()
-
-
-def decompress(file: bytes) -> Samples:
-    """As Pillow decodes it."""
-    return np.asarray(Image.open(io.BytesIO(file)))
-
-
 def cases(picture: Samples) -> Iterator[tuple[str, bytes | Samples, bytes, int, int]]:
     """What is done to a picture: its name, what comes of it, the first file, quality, shift."""
     kind = "gray" if picture.ndim == 2 else "colour"
     pairs = [(pair, 0) for pair in (SAME if kind == "gray" else COLOUR)]
     pairs += [(pair, SHIFT) for pair in (SHIFTED if kind == "gray" else COLOUR[-1:])]
     for (first, second), shift in pairs:
-        file = compress(picture, first)
-        cropped = np.ascontiguousarray(decompress(file)[shift:, shift:])
+        file = compressed(picture, first)
+        cropped = np.ascontiguousarray(decompressed(file)[shift:, shift:])
         grid = f"shifted ({shift}, {shift})" if shift else "same grid"
-        yield f"{kind}, {grid}: {first}, {second}", compress(cropped, second), file, first, shift
+        yield f"{kind}, {grid}: {first}, {second}", compressed(cropped, second), file, first, shift
     for first in LOSSLESS[kind]:
-        file = compress(picture, first)
-        yield f"{kind}, without loss: {first}", decompress(file), file, first, 0
+        file = compressed(picture, first)
+        yield f"{kind}, without loss: {first}", decompressed(file), file, first, 0
 
 
 def clean(picture: Samples) -> Iterator[tuple[str, bytes | Samples]]:
     """Pictures that have no history: compressed once, resized before, never compressed."""
     kind = "gray" if picture.ndim == 2 else "colour"
     for quality in ONCE:
-        yield f"{kind}, once: {quality}", compress(picture, quality)
+        yield f"{kind}, once: {quality}", compressed(picture, quality)
     small = [side * 3 // 4 for side in picture.shape[1::-1]]
-    again = decompress(compress(picture, 20))
+    again = decompressed(compressed(picture, 20))
     resized = np.asarray(
         Image.fromarray(again).resize((small[0], small[1]), Image.Resampling.BICUBIC)
     )
-    yield f"{kind}, resized, once: 85", compress(resized, 85)
+    yield f"{kind}, resized, once: 85", compressed(resized, 85)
     yield f"{kind}, resized, without loss", resized
     yield f"{kind}, without loss", picture
 

@@ -39,13 +39,7 @@ COLUMNS = {
     "sampling": "string",
     "quality": "int32",
     "quality_is_exact": "bool",
-    "history": "bool",
-    "history_encoder": "string",
-    "history_quality": "int32",
-    "history_grid": "list<int32>",
-    "history_sampling": "string",
-    "history_proof": "list<double>",
-    "history_coarseness": "double",
+    **inspection.COLUMNS,
     "expected_gain": "double",
 }
 """What a report tells of a file, by Arrow's names of types; `expected_gain` is in dB."""
@@ -148,10 +142,4 @@ def _expected(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _row(facts: dict[str, Any]) -> dict[str, Any]:
-    earlier = facts["history"] or {}
-    return {
-        **facts,
-        "path": facts["name"],
-        "history": bool(earlier),
-        **{f"history_{name}": value for name, value in earlier.items()},
-    }
+    return {**facts, "path": facts["name"], **inspection.row(facts["history"])}

@@ -96,6 +96,24 @@ def history(earlier: History) -> dict[str, Any]:
     }
 
 
+COLUMNS = {
+    "history": "bool",
+    "history_encoder": "string",
+    "history_quality": "int32",
+    "history_grid": "list<int32>",
+    "history_sampling": "string",
+    "history_proof": "list<double>",
+    "history_coarseness": "double",
+}
+"""What a row of a report tells of an earlier compression, by Arrow's names of types."""
+
+
+def row(earlier: dict[str, Any] | None) -> dict[str, Any]:
+    """The same of what `history` tells; more than that is left out."""
+    told = {f"history_{name}": value for name, value in (earlier or {}).items()}
+    return {name: told[name] for name in COLUMNS if name in told} | {"history": bool(earlier)}
+
+
 def sampling(file: JpegFile) -> str:
     """Such as `4:2:0`; where there is no such name, each component's factors."""
     if len(file.components) == 1:

@@ -23,12 +23,7 @@ COLUMNS = {
     "quality": "int32",
     "network": "string",
     "network_sha256": "string",
-    "history": "bool",
-    "history_encoder": "string",
-    "history_quality": "int32",
-    "history_grid": "list<int32>",
-    "history_sampling": "string",
-    "history_proof": "list<double>",
+    **inspection.COLUMNS,
     "tables": "list<list<list<int32>>>",
     "codes_back": "double",
     "expected_gain": "double",
@@ -65,7 +60,6 @@ def account(
         "colour": given.colour,
         "network": network.name,
         "network_sha256": sha256,
-        "history": source.history is not None,
         "expected_gain": expected(source, network),
     }
     if isinstance(given, JpegFile):
@@ -75,11 +69,8 @@ def account(
         parts[0] = source.luma or parts[0]
         row["tables"] = [part.table.tolist() for part in parts]
         row["codes_back"] = None if back is None else back.share
-    if source.history is not None:
-        found = inspection.history(source.history)
-        for name in ("encoder", "quality", "grid", "sampling", "proof"):
-            row[f"history_{name}"] = found[name]
-    return row
+    found = None if source.history is None else inspection.history(source.history)
+    return row | inspection.row(found)
 
 
 def expected(source: Damaged, network: Network) -> float | None:
