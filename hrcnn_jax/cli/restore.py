@@ -91,7 +91,7 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
         "-r",
         "--recursive",
         action="store_true",
-        help="take all JPEG files of a folder, at any depth, and keep its structure",
+        help="take all pictures of a folder, at any depth, and keep its structure",
     )
     flags.add_argument(
         "--skip-existing", action="store_true", help="leave out files whose pictures are there"

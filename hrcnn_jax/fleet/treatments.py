@@ -1,6 +1,5 @@
 """What becomes of a file: a row of the manifest, and its restored picture or none."""
 
-import hashlib
 import io
 import json
 import platform
@@ -17,6 +16,7 @@ from hrcnn_jax.networks import zoo
 from hrcnn_jax.networks.cards import Card, ModelError
 from hrcnn_jax.restoration import compilation, verification
 from hrcnn_jax.restoration.restorer import Restorer
+from hrcnn_jax.scores.account import sha256_of
 from hrcnn_jax.scores.expectation import expected_gain
 
 
@@ -161,8 +161,7 @@ def hash_of(model: str) -> str:
     Raises:
       ModelError: if there is no such network.
     """
-    _, weights = zoo.find(model)
-    return hashlib.sha256(weights.read_bytes()).hexdigest()
+    return sha256_of(zoo.find(model)[1])
 
 
 @lru_cache(1)

@@ -15,21 +15,17 @@ from hrcnn_jax.jpeg.tables import BLOCK
 FACTORS: tuple[Factor, ...] = ((1, 1), (2, 2), (1, 2), (2, 1))
 """How many times coarser than luma chroma may have been."""
 
-
 _CANDIDATES = 4
 """Hypotheses on chroma that are played again: of luma's quality; half as many of others."""
 
-
-_PROOF = 0.68
+PROOF = 0.68
 """Share that has to come back when the chain is played again. Measured, of steps at least 1.5
 times as coarse: mostly less than 0.61 where there was nothing, more than 0.73 where there was."""
-
 
 _ALIKE = 0.1
 """Difference in proof, over all components, that tells nothing."""
 
-
-_COARSER = 1.3
+COARSER = 1.3
 """How coarse earlier steps on the last ones' grid have to be, in those, to matter."""
 
 
@@ -38,7 +34,7 @@ def with_chroma(views: Sequence[Observed], luma: History) -> History:
     plain = played(views, _without_chroma(luma))
     plain = replace(plain, proof=(plain.proof[0], 0.0, 0.0))
     tried = [played(views, each) for each in _chroma_hypotheses(views, luma)]
-    tried = [each for each in tried if min(each.proof[1:]) >= _PROOF]
+    tried = [each for each in tried if min(each.proof[1:]) >= PROOF]
     if not tried:
         return plain
     # Of those that bring back about as much, the one that explains it with least.
@@ -102,7 +98,7 @@ def _chroma_tables(
     evidence = table.by_phase(counted)
     low = table.corner(np.arange(BLOCK * BLOCK, dtype=np.int32).reshape(BLOCK, BLOCK))
     ranked = table.best_known(
-        evidence[low], 2, last=last, used=np.ones(table.CORNER**2), coarser=_COARSER, is_chroma=True
+        evidence[low], 2, last=last, used=np.ones(table.CORNER**2), coarser=COARSER, is_chroma=True
     )
     # Mostly it has luma's quality.
     own = table.of_quality(guess.encoder, guess.quality, is_chroma=True)
