@@ -48,6 +48,7 @@ class Card:
       hardware: that it was trained on.
       date: of the last validation that it was kept for, ISO 8601.
       training: the settings of the run.
+      teachers: the networks whose output it was trained on, and the SHA-256 of their weights.
       curve: how the validation gain rose: `step`, `hours` and `gain`.
       scores: means by protocol and quality, as `hrcnn_jax.scores.protocol` keeps them.
       version: of this layout.
@@ -65,6 +66,7 @@ class Card:
     hardware: str
     date: str
     training: Mapping[str, Any]
+    teachers: Mapping[str, str] = field(default_factory=dict)
     curve: Sequence[Mapping[str, float]] = field(default_factory=list)
     scores: Sequence[Mapping[str, Any]] = field(default_factory=list)
     version: int = legacy.VERSION

@@ -25,6 +25,7 @@ FIXED = (
     ("optimisation", "optimiser"),
     ("optimisation", "loss"),
     ("optimisation", "balance"),
+    ("optimisation", "teacher"),
 )
 """What must not change in a run that is resumed, as it would be another one. Rates, pictures and
 lengths may."""
@@ -37,11 +38,15 @@ class CheckpointError(ValueError):
 class Checkpoints:
     """The checkpoints of one run.
 
-    `WORKDIR/latest` holds the whole training state and the settings; the step in it is also the
-    position in the data. Writing happens in the background and is complete when the context closes;
-    a checkpoint counts only once it is whole, so a killed run leaves the one before.
+    `WORKDIR/latest` holds the whole training state, the settings, and the seconds it took; the step
+    in it is also the position in the data. Writing happens in the background and is complete when
+    the context closes; a checkpoint counts only once it is whole, so a killed run leaves the one
+    before.
     `WORKDIR/best.safetensors` holds the averaged parameters with the highest score, and their
     card: it can be restored with as it is.
+
+    Attributes:
+      seconds: that what was restored had taken to train; 0 as long as nothing was.
     """
 
     def __init__(self, workdir: str | os.PathLike[str]) -> None:
@@ -51,6 +56,7 @@ class Checkpoints:
         self._best = root / zoo.BEST
         known = cards.of_weights(self._best) if self._best.is_file() else None
         self._score = None if known is None else known.validation_gain_db
+        self.seconds = 0.0
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -58,8 +64,14 @@ class Checkpoints:
     def __exit__(self, *exception: object) -> None:
         self._latest.close()
 
-    def save(self, state: TrainState, settings: Settings) -> None:
-        """Saves the state to resume from; does nothing if that step is saved already."""
+    def save(self, state: TrainState, settings: Settings, *, seconds: float = 0.0) -> None:
+        """Saves the state to resume from; does nothing if that step is saved already.
+
+        Args:
+          state: after some step.
+          settings: of the run.
+          seconds: that it took.
+        """
         self._latest.wait_until_finished()
         step = int(state.step)
         if self._latest.latest_step() == step:
@@ -68,7 +80,7 @@ class Checkpoints:
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(state),
-                config=ocp.args.JsonSave(settings.to_dict()),
+                config=ocp.args.JsonSave({**settings.to_dict(), "seconds": seconds}),
             ),
         )
 
@@ -114,13 +126,17 @@ class Checkpoints:
             except Exception as error:  # of many kinds: Orbax, TensorStore, JSON, the file system
                 problem = _damaged(folder / str(step), error)
                 continue
+            seconds = saved.pop("seconds", 0.0)
             self._check_same_run(saved, settings, folder / str(step))
             try:
-                return self._latest.restore(
+                restored = self._latest.restore(
                     step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
                 )["state"]
             except Exception as error:
                 problem = _damaged(folder / str(step), error)
+                continue
+            self.seconds = seconds
+            return restored
         if problem:
             raise CheckpointError(
                 f"{problem}, and no other is whole: remove {folder} to begin anew"

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from hrcnn_jax.hardware import hardware
 from hrcnn_jax.networks import cards, cost, registry, zoo
 from hrcnn_jax.networks.cards import Card
+from hrcnn_jax.scores.account import sha256_of
 from hrcnn_jax.training import checkpoints, run_log
 from hrcnn_jax.training.settings import Settings
 
@@ -28,12 +29,14 @@ def describe(settings: Settings, *, step: int = 0, gain: float = 0.0) -> Card:
     module = architecture.build(settings.options)
     params = jax.eval_shape(lambda: architecture.init(module, jax.random.key(0)))
     training = settings.to_dict()
-    data, run = training["data"], training["run"]
+    data, how, run = (training[section] for section in ("data", "optimisation", "run"))
     for name in ("pictures", "validation"):  # where pictures lie is nobody's business
         data[name] = ["/".join(Path(item).parts[-2:]) for item in data[name]]
     data["cache"] = ""
     for name in ("workdir", "warm_start"):
         run[name] = Path(run[name]).name
+    teachers = {Path(name).name: sha256_of(zoo.find(name)[1]) for name in how["teacher"]}
+    how["teacher"] = list(teachers)
     return Card(
         architecture=settings.architecture,
         kind=architecture.kind,
@@ -47,6 +50,7 @@ def describe(settings: Settings, *, step: int = 0, gain: float = 0.0) -> Card:
         hardware=hardware(),
         date=datetime.date.today().isoformat(),
         training=training,
+        teachers=teachers,
     )
 
 

@@ -22,6 +22,7 @@ from hrcnn_jax.networks import registry, zoo
 from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.networks.cards import Card
 from hrcnn_jax.training.checkpoints import Checkpoints
+from hrcnn_jax.training.clock import Clock
 from hrcnn_jax.training.export import describe
 from hrcnn_jax.training.run_log import RunLog
 from hrcnn_jax.training.settings import Settings
@@ -137,42 +138,51 @@ def warm_params(architecture: Architecture, settings: Settings) -> Any:
 
 @dataclass
 class Progress:
-    """Tells how far a run is: a bar on a terminal, a line now and then in a file."""
+    """Tells how far a run is: a bar on a terminal, a line now and then in a file.
 
-    steps: int
+    Attributes:
+      clock: of the run.
+      batch: patches a step.
+      first: the step it begins after.
+      steps: of the whole run; None if nobody knows.
+    """
+
+    clock: Clock
     batch: int
     first: int
+    steps: int | None
 
     @contextmanager
     def shown(self) -> Iterator["Progress"]:
         """Shows the bar, if there is one."""
         self._quiet = jax.process_index() != 0
         self._bar = tqdm(
-            total=self.steps * self.batch,
+            total=self.steps and self.steps * self.batch,
             initial=self.first * self.batch,
             unit="patch",
             unit_scale=True,
             disable=True if self._quiet else None,
             smoothing=0.05,
         )
-        self._began, self._done = time.perf_counter(), 0
+        self._began, self._before = time.perf_counter(), self.clock.done(self.first)
         with self._bar:
             yield self
 
     def advance(self) -> None:
         """One step more."""
-        self._done += 1
         self._bar.update(self.batch)
 
     def report(self, number: int, loss: float, patches_per_second: float) -> None:
         """The latest figures."""
         self._bar.set_postfix(loss=f"{loss:.3g}", refresh=False)
         if self._bar.disable and not self._quiet:
-            seconds = (time.perf_counter() - self._began) / max(self._done, 1)
-            left = tqdm.format_interval(seconds * (self.steps - number))
+            done = self.clock.done(number)
+            seconds = (time.perf_counter() - self._began) / max(done - self._before, 1e-9)
+            left = tqdm.format_interval(seconds * (1 - done))
             rate = f"{patches_per_second:.1f} patches/s"
+            of_all = f" of {self.steps}" if self.steps else ""
             print(
-                f"step {number} of {self.steps}  loss {loss:.3g}  {rate}  {left} left",
+                f"step {number}{of_all}  loss {loss:.3g}  {rate}  {left} left",
                 file=sys.stderr,
                 flush=True,
             )
@@ -187,6 +197,8 @@ def fit(settings: Settings) -> int:
       OSError: if something cannot be written.
     """
     settings.check()
+    if settings.run.minutes and jax.process_count() > 1:
+        raise ValueError("--minutes is for one process, as clocks differ: give several --steps")
     architecture = registry.get(settings.architecture)
     module = architecture.build(settings.options, dtype=settings.run.dtype)
     workdir = Path(settings.run.workdir)
@@ -202,10 +214,12 @@ def fit(settings: Settings) -> int:
         card = describe(settings)
         first = int(state.step)
         batches = feed(crops, settings, step, first=first)
-        progress = Progress(settings.run.steps, settings.optimisation.batch, first)
+        clock = Clock(settings.run, checkpoints.seconds)
+        steps = None if settings.run.minutes else settings.run.steps
+        progress = Progress(clock, settings.optimisation.batch, first, steps)
         with Interrupt() as interrupt, RunLog(workdir) as log, progress.shown():
-            run = _Steps(settings, state, step, batches, progress)
-            while run.number < settings.run.steps and not interrupt.signal:
+            run = _Steps(settings, state, step, batches, clock, progress)
+            while not (run.over or interrupt.signal):
                 run.take()
                 if run.due(settings.run.log_every):
                     log.write(run.number, **run.report())
@@ -215,11 +229,11 @@ def fit(settings: Settings) -> int:
                         _validate(validate, run, card, checkpoints, log)
                 if run.due(settings.run.save_every):
                     run.fetch()
-                    checkpoints.save(run.state, settings)
+                    checkpoints.save(run.state, settings, seconds=clock.seconds)
             if interrupt.signal:
                 run.fetch()
-                checkpoints.save(run.state, settings)
-        return interrupt.signal if run.number < settings.run.steps else 0
+                checkpoints.save(run.state, settings, seconds=clock.seconds)
+        return 0 if run.over else interrupt.signal
 
 
 class _Steps:
@@ -231,23 +245,31 @@ class _Steps:
         state: TrainState,
         step: Parallel,
         batches: Iterator[jax.Array],
+        clock: Clock,
         progress: Progress,
     ) -> None:
         self._settings, self.state, self._step = settings, state, step
-        self._batches, self._progress = batches, progress
+        self._batches, self._clock, self._progress = batches, clock, progress
         self.number = int(state.step)
+        self._done = clock.done(self.number)
         self._values: dict[str, jax.Array] = {}
         self._began, self._since = time.perf_counter(), self.number
 
     def take(self) -> None:
         previous = self._values
-        self.state, self._values = self._step.step(self.state, next(self._batches))
+        done = np.float32(self._done)
+        self.state, self._values = self._step.step(self.state, next(self._batches), done)
         jax.block_until_ready(previous)  # one step ahead, no more: interrupts are quick
         self.number += 1
+        self._done = self._clock.done(self.number)
         self._progress.advance()
 
+    @property
+    def over(self) -> bool:
+        return self._done >= 1
+
     def due(self, every: int) -> bool:
-        return self.number % every == 0 or self.number == self._settings.run.steps
+        return self.number % every == 0 or self.over
 
     def fetch(self) -> dict[str, float]:
         """The last step's metrics; raises, before anything is saved, if one is no number."""

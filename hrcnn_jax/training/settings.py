@@ -94,6 +94,12 @@ class Optimisation:
     balance: bool = False
     """Divide each patch's loss by the mean step of its table."""
 
+    teacher: Annotated[tuple[str, ...], arg(metavar="MODEL")] = ()
+    """Aim at what this network makes of the same codes; at the mean of several."""
+
+    teacher_share: Annotated[tuple[float, ...], arg(metavar="S [S]")] = (1.0, 0.0)
+    """Share of the teacher in the target, the rest is the original; or the first and the last."""
+
     optimiser: Literal["sgd", "adam", "muon"] = "sgd"
     """SGD with momentum, Adam or Muon."""
 
@@ -104,7 +110,7 @@ class Optimisation:
     """Momentum of SGD."""
 
     warmup: int = 500
-    """Steps of linear warm-up; a cosine down to zero follows."""
+    """Steps of linear warm-up, half the run at most; a cosine leads down to zero."""
 
     clip: float = 1.0
     """Largest global norm of the gradient; 0 for no clipping."""
@@ -122,6 +128,9 @@ class Run:
 
     steps: int = 100_000
     """Train until this step."""
+
+    minutes: float = 0.0
+    """Train for so long instead, compiling and validating included; the rate follows the clock."""
 
     seed: int = 0
     """Seed of initialisation, crops and augmentation."""
@@ -235,6 +244,11 @@ class Settings:
             raise ValueError(
                 f"--planes {data.planes} halves chroma: --crop must be at least twice --patch"
             )
+        share = self.optimisation.teacher_share
+        if not 1 <= len(share) <= 2 or not all(0 <= each <= 1 for each in share):
+            raise ValueError(f"--teacher-share takes one or two values from 0 to 1, got {share}")
+        if self.run.minutes < 0:
+            raise ValueError(f"--minutes must not be negative, got {self.run.minutes}")
         for section, names in (
             (self.run, ("steps", "log_every", "eval_every", "save_every")),
             (self.optimisation, ("batch",)),

@@ -19,16 +19,18 @@ import optax
 import optax.contrib
 from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 from optax.contrib import MuonDimensionNumbers
 
 from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.training import losses
 from hrcnn_jax.training.settings import Settings
+from hrcnn_jax.training.targets import make_target
 from hrcnn_jax.training.tasks import Drawn, Task
 
 Params = Any
 Metrics = dict[str, Array]
-Step = Callable[["TrainState", Array], tuple["TrainState", Metrics]]
+Update = Callable[..., tuple["TrainState", Metrics]]
 
 AXIS = "batch"
 BALANCE_SCALE = 16.0
@@ -45,12 +47,22 @@ class TrainState:
     ema: Params
 
 
-def make_optimiser(settings: Settings) -> optax.GradientTransformation:
-    """Clipping, then SGD with momentum, Adam or Muon; linear warm-up, then cosine decay to zero."""
-    how, steps = settings.optimisation, settings.run.steps
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, how.learning_rate, min(how.warmup, steps // 2), steps
-    )
+def make_optimiser(settings: Settings, done: Array | float = 0.0) -> optax.GradientTransformation:
+    """Clipping, then SGD with momentum, Adam or Muon, at the rate of this part of the run.
+
+    The rate rises linearly, for so many steps or half of the run, and falls as a cosine to zero.
+
+    Args:
+      settings: of the run.
+      done: how much of the run is done, from 0 to 1.
+    """
+    how = settings.optimisation
+
+    def schedule(step: ArrayLike) -> Array:
+        warm = jnp.asarray(step, jnp.float32) / how.warmup if how.warmup else 1.0
+        risen = jnp.minimum(1.0, jnp.maximum(warm, 2.0 * done))
+        return how.learning_rate * risen * 0.5 * (1.0 + jnp.cos(jnp.pi * done))
+
     if how.optimiser == "sgd":
         rule = optax.sgd(schedule, momentum=how.momentum, nesterov=True)
     elif how.optimiser == "adam":
@@ -99,8 +111,11 @@ def create_state(
 
 def make_update(
     task: Task, settings: Settings, *, resident: bool, axis: str | None = None
-) -> Callable[[TrainState, Array, Array], tuple[TrainState, Metrics]]:
-    """One training step on some of a batch: `update(state, keys, crops)`.
+) -> Update:
+    """One training step on some of a batch: `update(state, keys, crops, done)`.
+
+    How much of the run is done, from 0 to 1, sets the learning rate and the share of a teacher. If
+    it is not given, the step tells, and how many steps the run has.
 
     Args:
       task: what the network is trained to do.
@@ -109,7 +124,7 @@ def make_update(
       axis: the mapped axis to average over, under pmap.
     """
     loss_function = losses.get(settings.optimisation.loss)
-    optimiser = make_optimiser(settings)
+    aim = make_target(settings)
 
     def example(key: Array, crop_or_crops: Array) -> Drawn:
         index_key, draw_key = jax.random.split(key)
@@ -119,8 +134,9 @@ def make_update(
             crop = crop_or_crops
         return task.draw(draw_key, crop)
 
-    def loss_of(params: Params, drawn: Drawn) -> Array:
-        target, _, restored = task.outcome(params, drawn)
+    def loss_of(params: Params, drawn: Drawn, done: Array) -> Array:
+        original, _, restored = task.outcome(params, drawn)
+        target = aim(drawn, original, done)
         planes = loss_function(*(x.reshape(-1, *x.shape[-2:]) for x in (restored, target)))
         per_patch = jnp.mean(planes.reshape(target.shape[0], -1), axis=1)
         if settings.optimisation.balance:
@@ -128,11 +144,16 @@ def make_update(
             per_patch *= BALANCE_SCALE / jnp.mean(steps, axis=1)
         return jnp.mean(per_patch)
 
-    def update(state: TrainState, keys: Array, crops: Array) -> tuple[TrainState, Metrics]:
+    def update(
+        state: TrainState, keys: Array, crops: Array, done: Array | None = None
+    ) -> tuple[TrainState, Metrics]:
+        if done is None:
+            done = state.step.astype(jnp.float32) / settings.run.steps
         drawn = jax.vmap(example, in_axes=(0, None if resident else 0))(keys, crops)
-        loss, gradient = jax.value_and_grad(loss_of)(state.params, drawn)
+        loss, gradient = jax.value_and_grad(loss_of)(state.params, drawn, done)
         if axis is not None:
             loss, gradient = jax.lax.pmean((loss, gradient), axis)
+        optimiser = make_optimiser(settings, done)
         change, opt_state = optimiser.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, change)
         ema = _average(state.ema, params, state.step, settings.optimisation.ema)
@@ -158,12 +179,13 @@ class Parallel:
     """One way of running a step on the devices at hand.
 
     Attributes:
-      step: `step(state, crops) -> (state, metrics)`, compiled; donates the state.
+      step: `step(state, crops, done=None) -> (state, metrics)`, compiled; donates the state.
+        `done` is as `make_update` has it.
       place_state: puts a state where the step wants it.
       place_crops: puts crops there: all of them if resident, else the next batch.
     """
 
-    step: Step
+    step: Update
     place_state: Callable[[TrainState], TrainState]
     place_crops: Callable[[np.ndarray], Array]
 
@@ -206,9 +228,11 @@ def make_step(task: Task, settings: Settings, *, resident: bool = True) -> Paral
     divided = NamedSharding(mesh, PartitionSpec(AXIS))
 
     @partial(jax.jit, donate_argnums=0, out_shardings=everywhere)
-    def step(state: TrainState, crops: Array) -> tuple[TrainState, Metrics]:
+    def step(
+        state: TrainState, crops: Array, done: Array | None = None
+    ) -> tuple[TrainState, Metrics]:
         keys = jax.lax.with_sharding_constraint(keys_of(state.step), divided)
-        return update(state, keys, crops)
+        return update(state, keys, crops, done)
 
     place_crops = _replicate(everywhere) if resident else _divide(divided)
     return Parallel(step, lambda state: jax.device_put(state, everywhere), place_crops)
@@ -224,14 +248,16 @@ def _pmap_step(
     update = make_update(task, settings, resident=resident, axis=AXIS)
     share = settings.optimisation.batch // len(devices)
 
-    def one_device(rank: Array, state: TrainState, crops: Array) -> tuple[TrainState, Metrics]:
+    def one_device(
+        rank: Array, state: TrainState, crops: Array, done: Array | None
+    ) -> tuple[TrainState, Metrics]:
         keys = jax.lax.dynamic_slice_in_dim(keys_of(state.step), rank * share, share)
-        return update(state, keys, crops)
+        return update(state, keys, crops, done)
 
     mapped = jax.pmap(
         one_device,
         axis_name=AXIS,
-        in_axes=(0, None, None if resident else 0),
+        in_axes=(0, None, None if resident else 0, None),
         out_axes=None,
         devices=devices,
         donate_argnums=1,
@@ -245,9 +271,13 @@ def _pmap_step(
         return _divide(divided)(crops.reshape(-1, share, *crops.shape[1:]))
 
     place_crops = _replicate(everywhere) if resident else place_batch
-    return Parallel(
-        partial(mapped, ranks), lambda state: jax.device_put(state, everywhere), place_crops
-    )
+
+    def step(
+        state: TrainState, crops: Array, done: Array | None = None
+    ) -> tuple[TrainState, Metrics]:
+        return mapped(ranks, state, crops, done)
+
+    return Parallel(step, lambda state: jax.device_put(state, everywhere), place_crops)
 
 
 def _replicate(sharding: NamedSharding) -> Callable[[np.ndarray], Array]:

@@ -1,5 +1,6 @@
 """The command line of training, from pictures to checkpoints."""
 
+import hashlib
 import json
 import os
 import re
@@ -10,19 +11,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import make_photo
+from conftest import make_photo, write_network
 from jax import Array
 from PIL import Image
 
 from hrcnn_jax.cli import train
 from hrcnn_jax.networks import registry, zoo
-from hrcnn_jax.training import loop, losses
+from hrcnn_jax.training import clock, loop, losses
 from hrcnn_jax.training.checkpoints import Checkpoints
 from hrcnn_jax.training.settings import Settings
 from hrcnn_jax.training.step import create_state
@@ -137,8 +139,11 @@ def test_seeds(pictures: Path, tmp_path: Path) -> None:
 def test_interrupted_and_resumed_is_uninterrupted(
     placement: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To the bit: parameters, averages and optimiser."""
+    """To the bit: parameters, averages and optimiser; with a teacher, whose card names it."""
+    write_network(tmp_path, "tutor", "compact", width=8, blocks=0)
+    tutor = tmp_path / "tutor.safetensors"
     options = ("--placement", placement, "--optimiser", "adam", "--quality", "5", "95")
+    options += ("--teacher", str(tutor), "--teacher-share", "1", "0.5")
     whole = flags(pictures, tmp_path / "whole", *options)
     assert train.main(whole) == 0
     parted = flags(pictures, tmp_path / "parted", *options)
@@ -148,6 +153,38 @@ def test_interrupted_and_resumed_is_uninterrupted(
     assert latest(tmp_path / "parted", parted)["step"] == 3
     assert train.main(parted) == 0
     assert_equal(latest(tmp_path / "parted", parted), latest(tmp_path / "whole", whole))
+    card = zoo.load(tmp_path / "parted").card
+    assert card.teachers == {"tutor.safetensors": hashlib.sha256(tutor.read_bytes()).hexdigest()}
+    assert card.training["optimisation"]["teacher"] == ["tutor.safetensors"]
+
+
+def test_a_run_of_minutes(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step takes a second of this clock; interrupted or not, six of them are a tenth minute."""
+    now = [100.0]
+    feed = loop.feed
+
+    def ticking(*arguments: Any, **options: Any) -> Iterator[Array]:
+        for batch in feed(*arguments, **options):
+            now[0] += 1.0
+            yield batch
+
+    monkeypatch.setattr(loop, "feed", ticking)
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    of_steps = flags(pictures, tmp_path / "steps")
+    assert train.main(of_steps) == 0
+    whole = flags(pictures, tmp_path / "whole", "--minutes", "0.1", "--steps", "1")
+    assert train.main(whole) == 0
+    parted = flags(pictures, tmp_path / "parted", "--minutes", "0.1", "--steps", "1")
+    with monkeypatch.context() as patch:
+        interrupt_after(4, signal.SIGTERM, patch)
+        assert train.main(parted) == 128 + signal.SIGTERM
+    now[0] += 3600.0
+    assert train.main(parted) == 0
+    for name, argv in (("whole", whole), ("parted", parted)):
+        assert_equal(latest(tmp_path / name, argv), latest(tmp_path / "steps", of_steps))
+        assert [line["step"] for line in lines(tmp_path / name) if "gain" in line] == [3, 6]
+    assert train.main(whole) == 0  # its time is over
+    assert latest(tmp_path / "whole", whole)["step"] == 6
 
 
 def interrupt_after(steps: int, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,6 +293,7 @@ def failing(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--loss", "l7"], "no loss 'l7'"),
         (["--loss", "none:loss"], "cannot load the loss 'none:loss'"),
         (["--warm-start", "none"], "no network 'none'"),
+        (["--teacher", "none"], "no network 'none'"),
     ],
 )
 def test_what_does_not_fit(

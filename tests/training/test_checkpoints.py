@@ -91,6 +91,7 @@ def test_best_is_the_highest_score(tmp_path: Path) -> None:
         ({"quality": (5, 90)}, r"quality \(\(5, 95\) there, \(5, 90\) here\)"),
         ({"tables": "any", "balance": True}, r"tables \(.*, balance \("),
         ({"planes": "luma"}, r"planes \(green there, luma here\)"),
+        ({"teacher": ("large",)}, r"teacher \(\(\) there, \('large',\) here\)"),
     ],
     ids=str,
 )
