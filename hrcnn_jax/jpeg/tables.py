@@ -69,18 +69,28 @@ DCT_BASIS: NDArray[np.float64] = np.cos(
 """Orthonormal DCT-II basis, `(8, 8)` float64: row = frequency, column = sample (T.81 A.3.3)."""
 
 
-def quality_table(quality: Any, base: Any = LUMINANCE, *, xp: Any = np) -> Any:
-    """Scales a base table to libjpeg's quality 1-100 (`jpeg_quality_scaling`, baseline).
+BASELINE_STEP = 255
+"""The largest step of baseline JPEG, all that tables of 8 bits can hold (T.81 B.2.4.1)."""
+
+LIBJPEG_STEP = 32_767
+"""The largest step that libjpeg scales to unless it is told to keep to baseline."""
+
+
+def quality_table(
+    quality: Any, base: Any = LUMINANCE, largest: Any = BASELINE_STEP, *, xp: Any = np
+) -> Any:
+    """Scales a base table to libjpeg's quality 1-100 (`jpeg_quality_scaling`).
 
     Args:
       quality: integer or integer array of any shape; clipped to 1-100 as libjpeg does.
       base: the table at quality 50, `(8, 8)`; Annex K luminance by default.
-      xp: the array library, `numpy` or `jax.numpy`; the latter takes traced qualities.
+      largest: what steps are clipped to; `LIBJPEG_STEP` where files need not be baseline.
+      xp: the array library, `numpy` or `jax.numpy`; the latter takes traced values.
 
     Returns:
-      Quantisation steps 1-255, int32, shape `quality.shape + (8, 8)`.
+      Quantisation steps from 1 to `largest`, int32, shape `quality.shape + (8, 8)`.
     """
     quality = xp.clip(xp.asarray(quality, xp.int32), 1, 100)[..., None, None]
     percent = xp.where(quality < 50, 5000 // quality, 200 - 2 * quality)
     base = xp.asarray(base, xp.int32).reshape((1,) * (quality.ndim - 2) + (BLOCK, BLOCK))
-    return xp.clip((base * percent + 50) // 100, 1, 255)
+    return xp.clip((base * percent + 50) // 100, 1, largest)

@@ -21,7 +21,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from hrcnn_jax.jpeg import color, transform
-from hrcnn_jax.jpeg.tables import BLOCK, MAX_SAMPLE
+from hrcnn_jax.jpeg.tables import BASELINE_STEP, BLOCK, MAX_SAMPLE
 from hrcnn_jax.jpeg.transform import without_border
 from hrcnn_jax.networks import trunk
 from hrcnn_jax.networks.cards import Kind
@@ -46,12 +46,14 @@ class Chroma(nn.Module):
       width: channels of the residual blocks.
       blocks: residual blocks.
       kernels: deltas of every residual convolution, weighted by what the tables ask for.
+      largest_step: the largest quantisation step it is trained on. Larger ones are taken for it.
       dtype: what convolutions compute in, float32 or bfloat16.
     """
 
     width: int = 64
     blocks: int = 2
     kernels: int = 0
+    largest_step: int = BASELINE_STEP
     dtype: DTypeLike = jnp.float32
 
     @property
@@ -62,9 +64,7 @@ class Chroma(nn.Module):
     @nn.compact
     def prepare(self, tables: Array, luma_table: Array) -> trunk.Layers:
         """What depends on the tables alone: `(B, 2, 8, 8)`, and `(B, 8, 8)` of luma."""
-        tables, luma_table = (
-            jnp.minimum(each, trunk.LARGEST_STEP) for each in (tables, luma_table)
-        )
+        tables, luma_table = (jnp.minimum(each, self.largest_step) for each in (tables, luma_table))
         return trunk.prepare(
             _describe(tables, luma_table),
             width=self.width,
@@ -112,7 +112,7 @@ class Chroma(nn.Module):
         decoded = transform.decode(blocks, tables, clip=False)  # (B, 2, H/2, W/2)
         layers = self.prepare(tables, luma_table) if layers is None else layers
         correction = _correction(layers, decoded, luma, inside)
-        tables = jnp.minimum(tables, trunk.LARGEST_STEP)
+        tables = jnp.minimum(tables, self.largest_step)
         errors = trunk.usual_error(tables.reshape(-1, 8, 8)).reshape(batch, 2, 1, 1)
         correction *= errors / _CONTRAST
         guide = luma[:, None]

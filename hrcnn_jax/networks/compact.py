@@ -17,7 +17,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from hrcnn_jax.jpeg import transform
-from hrcnn_jax.jpeg.tables import BLOCK, MAX_SAMPLE
+from hrcnn_jax.jpeg.tables import BASELINE_STEP, BLOCK, MAX_SAMPLE
 from hrcnn_jax.networks import trunk
 from hrcnn_jax.networks.hrcnn import check_codes
 from hrcnn_jax.networks.mirrored import PIXELS, from_cells, to_cells
@@ -31,6 +31,8 @@ class Compact(nn.Module):
       blocks: residual blocks.
       kernels: deltas of every residual convolution, weighted by what the table asks for.
       orientations: 1, or 2: pictures are read transposed as well, and both corrections' mean taken.
+      largest_step: the largest quantisation step it is trained on. Larger ones are taken for it: no
+        more is corrected then than training taught.
       dtype: what convolutions compute in, float32 or bfloat16.
     """
 
@@ -38,6 +40,7 @@ class Compact(nn.Module):
     blocks: int = 3
     kernels: int = 0
     orientations: int = 1
+    largest_step: int = BASELINE_STEP
     dtype: DTypeLike = jnp.float32
 
     @property
@@ -48,7 +51,7 @@ class Compact(nn.Module):
     @nn.compact
     def prepare(self, table: Array) -> trunk.Layers:
         """What depends on the tables `(B, 8, 8)` alone; for 2B readings if orientations are 2."""
-        tables = jnp.minimum(jnp.concatenate(self._readings(table)), trunk.LARGEST_STEP)
+        tables = jnp.minimum(jnp.concatenate(self._readings(table)), self.largest_step)
         return trunk.prepare(
             trunk.describe_table(tables),
             width=self.width,
@@ -84,7 +87,7 @@ class Compact(nn.Module):
         blocks = transform.to_blocks(codes[..., 0].astype(jnp.float32))
         decoded = transform.decode(blocks, table, clip=False)
         correction = self._correction(layers, decoded, inside)
-        table = jnp.minimum(table, trunk.LARGEST_STEP)
+        table = jnp.minimum(table, self.largest_step)
         correction *= trunk.usual_error(table) * MAX_SAMPLE  # the same for both orientations
         if inside:
             decoded = transform.without_border(decoded, BLOCK * self.halo)

@@ -31,10 +31,6 @@ MARGIN = 1e-3
 MEAN_STEP = 57.6
 """Mean step of Annex K's luminance table, quality 50."""
 
-LARGEST_STEP = 255
-"""The largest step that 8-bit tables can hold, and that networks are trained on. Larger ones, of
-16-bit tables, are taken for it: no more is corrected then than training taught."""
-
 SLOPE = 0.1
 """Slope of the inner ReLUs below zero: without one, half of a block's channels died in training."""
 

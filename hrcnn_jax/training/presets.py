@@ -47,6 +47,9 @@ _HRCNN_GPU = _HRCNN.changed(
     dtype="bfloat16",
 )
 
+# Coefficients of 8-bit samples are at most 1024: beyond twice that no step leaves anything of them.
+_COARSEST = 2048
+
 _SMALL = Settings().changed(
     steps=7_500,
     eval_every=500,
@@ -56,6 +59,7 @@ _SMALL = Settings().changed(
     width=64,
     kernels=4,
     orientations=2,
+    largest_step=_COARSEST,
     planes="any",
     crops=12_000,
     validation_crops=100,
@@ -82,7 +86,9 @@ _LARGE = _SMALL.changed(
 )
 
 _CHROMA = replace(
-    _SMALL, architecture="chroma", network={"width": 64, "blocks": 2, "kernels": 4}
+    _SMALL,
+    architecture="chroma",
+    network={"width": 64, "blocks": 2, "kernels": 4, "largest_step": _COARSEST},
 ).changed(
     steps=9_500,
     eval_every=1000,

@@ -15,7 +15,7 @@ from jax import Array
 from hrcnn_jax.data.patches import Augmentation, colour_patch
 from hrcnn_jax.data.planes import PLANES
 from hrcnn_jax.jpeg import color, transform
-from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE
+from hrcnn_jax.jpeg.tables import BASELINE_STEP, CHROMINANCE, LIBJPEG_STEP, LUMINANCE
 from hrcnn_jax.networks import base, zoo
 from hrcnn_jax.networks.cards import Kind
 from hrcnn_jax.networks.chroma import FACTOR
@@ -144,9 +144,12 @@ def draw_table(key: Array, is_chroma: Array, codes: Codes) -> Array:
     Qualities are log-uniform between the lowest and the highest. With `tables="any"` chroma
     mostly gets Annex K's chrominance table, and three tables in ten are non-standard: blends of
     luminance, chrominance and flat, often nearly one of them, with each step off by up to a half,
-    by much less in most tables.
+    by much less in most tables. One in twenty is not kept to baseline's steps, as files of low
+    quality need not be, and is up to sixteen times as coarse.
     """
-    quality_key, swap_key, odd_key, blend_key, spread_key, jitter_key = jax.random.split(key, 6)
+    quality_key, swap_key, odd_key, blend_key, spread_key, jitter_key, coarse_key, scale_key = (
+        jax.random.split(key, 8)
+    )
     low, high = codes.quality[0], codes.quality[-1]
     exponent = jax.random.uniform(quality_key, (), minval=np.log(low), maxval=np.log(high + 1))
     quality = jnp.clip(jnp.exp(exponent).astype(jnp.int32), low, high)
@@ -161,4 +164,8 @@ def draw_table(key: Array, is_chroma: Array, codes: Codes) -> Array:
     jitter = jnp.exp2(spread * jax.random.uniform(jitter_key, (8, 8), minval=-1.0, maxval=1.0))
     odd = jnp.clip(jnp.round(blend * jitter), 1, 255).astype(jnp.int32)
     base = jnp.where(jax.random.bernoulli(odd_key, 0.3), odd, base)
-    return transform.quality_table(quality, base)
+    is_coarse = jax.random.bernoulli(coarse_key, 0.05)
+    scale = jnp.exp2(jnp.where(is_coarse, jax.random.uniform(scale_key, maxval=4.0), 0.0))
+    base = jnp.round(scale * base.astype(jnp.float32)).astype(jnp.int32)
+    largest = jnp.where(is_coarse, LIBJPEG_STEP, BASELINE_STEP)
+    return transform.quality_table(quality, base, largest)

@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.fft import dctn, idctn
 
 from hrcnn_jax.jpeg import transform
-from hrcnn_jax.jpeg.tables import CHROMINANCE
+from hrcnn_jax.jpeg.tables import CHROMINANCE, LIBJPEG_STEP, LUMINANCE
 
 GRAY = make_photo(64, 88)[..., 1]
 PLANE = GRAY.astype(np.float32) / 255
@@ -84,6 +84,19 @@ def test_quality_tables_are_pillows() -> None:
         with Image.open(io.BytesIO(file)) as picture:
             for slot, table in picture.quantization.items():
                 np.testing.assert_array_equal(ours[slot][quality - 1].ravel(), table)
+
+
+def test_tables_beyond_baseline_are_pillows() -> None:
+    """libjpeg clips them, too, further up."""
+    base = 500 * LUMINANCE
+    file = jpeg_bytes(GRAY, qtables=[[int(step) for step in base.ravel()]])
+    ours = np.asarray(transform.quality_table(50, base, LIBJPEG_STEP))
+    with Image.open(io.BytesIO(file)) as picture:
+        np.testing.assert_array_equal(ours.ravel(), picture.quantization[0])
+    assert ours.min() < ours.max() == LIBJPEG_STEP
+    by_hand = [(int(step) * (5000 // 7) + 50) // 100 for step in LUMINANCE.ravel()]
+    coarse = transform.quality_table(7, LUMINANCE, LIBJPEG_STEP)
+    np.testing.assert_array_equal(np.asarray(coarse).ravel(), by_hand)
 
 
 def test_quality_is_clipped_as_libjpeg_does() -> None:

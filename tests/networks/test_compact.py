@@ -86,16 +86,17 @@ def test_faithful_whatever_the_weights(scale: float) -> None:
         np.testing.assert_array_equal(transform.encode(restored, tables), codes)
 
 
-def test_steps_beyond_8_bits_are_corrected_no_further() -> None:
-    """Networks never saw them: half a step of 255 is the most that a coefficient moves."""
-    module = Compact(width=8, blocks=1)
-    tables = jnp.stack([TABLES["16 bits"], TABLES["all 255"]])
+@pytest.mark.parametrize("largest", [255, 2048])
+def test_steps_beyond_those_trained_on_are_corrected_no_further(largest: int) -> None:
+    """Half of the largest step that the network saw is the most that a coefficient moves."""
+    module = Compact(width=8, blocks=1, largest_step=largest)
+    tables = jnp.stack([TABLES["16 bits"], jnp.full((8, 8), largest)])
     codes = transform.encode(jnp.asarray(np.stack([PLANE, PLANE])), tables)
     plain = transform.decode(codes, tables, clip=False)
     change = restore(module, random_params(module, scale=10.0), codes, tables) - np.asarray(plain)
     blocks = 255 * change.reshape(2, 3, 8, 4, 8).swapaxes(2, 3)
     moved = np.abs(dctn(blocks.astype(np.float64), axes=(-2, -1), norm="ortho")).max((1, 2, 3, 4))
-    np.testing.assert_allclose(moved, 255 / 2, rtol=0.01)
+    np.testing.assert_allclose(moved, largest / 2, rtol=0.01)
 
 
 def test_pictures_read_transposed_as_well() -> None:

@@ -78,6 +78,7 @@ def test_options_build_what_they_say() -> None:
         "blocks": 3,
         "kernels": 0,
         "orientations": 1,
+        "largest_step": 255,
     }
     built = registry.get("compact").build({"width": 8}, dtype="bfloat16")
     assert built == Compact(width=8, dtype=jnp.dtype("bfloat16"))
