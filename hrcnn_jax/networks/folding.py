@@ -39,7 +39,7 @@ class FoldedHRCNN(nn.Module):
     Attributes:
       blocks: residual blocks.
       hidden_relu: as in `HRCNN`.
-      dtype: what convolutions compute in, float32 or bfloat16.
+      dtype: as in `HRCNN`.
     """
 
     blocks: int = 4
@@ -61,12 +61,12 @@ class FoldedHRCNN(nn.Module):
             batch, height // 8, width // 8, CHANNELS
         )
         merged = 8 if self.hidden_relu else 1
-        painted = Conv(CHANNELS * merged, 3, dtype=self.dtype, name="decoding")(blocks)
+        painted = Conv(CHANNELS * merged, 3, name="decoding")(blocks)
         painted = painted.reshape(batch, height // 8, width // 8, 8, 8, merged)
         picture = painted.swapaxes(2, 3).reshape(batch, height, width, merged)
         if self.hidden_relu:
-            picture = Conv(1, 3, dtype=self.dtype, name="conv4")(nn.relu(picture))
-        picture = nn.relu(picture).astype(jnp.float32)
+            picture = Conv(1, 3, name="conv4")(nn.relu(picture))
+        picture = nn.relu(picture)
         if inside:  # all but what the residual blocks are about to take
             margin = BLOCK * self.halo - REACH * self.blocks
             picture = cropped(picture, margin)
@@ -76,8 +76,8 @@ class FoldedHRCNN(nn.Module):
                 block = ResidualBlock(True, nn.initializers.zeros, self.dtype, name=name)
                 picture = block(picture, inside=inside)
             else:
-                folded = Conv(1, 2 * REACH + 1, dtype=self.dtype, name=name)
-                picture = cropped(folded(picture), REACH if inside else 0).astype(jnp.float32)
+                folded = Conv(1, 2 * REACH + 1, name=name)
+                picture = cropped(folded(picture), REACH if inside else 0)
         return nn.relu(picture)
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from conftest import fresh_params, make_photo, random_params
 from scipy.fft import dctn
+from skimage.metrics import peak_signal_noise_ratio
 
 from hrcnn_jax.jpeg import transform
 from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE
-from hrcnn_jax.networks import mirrored, trunk
+from hrcnn_jax.networks import mirrored, trunk, zoo
 from hrcnn_jax.networks.compact import Compact
 
 KEY = jax.random.key(0)
@@ -97,6 +98,21 @@ def test_steps_beyond_those_trained_on_are_corrected_no_further(largest: int) ->
     blocks = 255 * change.reshape(2, 3, 8, 4, 8).swapaxes(2, 3)
     moved = np.abs(dctn(blocks.astype(np.float64), axes=(-2, -1), norm="ortho")).max((1, 2, 3, 4))
     np.testing.assert_allclose(moved, largest / 2, rtol=0.01)
+
+
+def test_the_released_network_in_bfloat16() -> None:
+    """Corrections are rounded, which are small, and pictures are not."""
+    codes = transform.encode(jnp.asarray(PLANE[None]), TABLES["quality 10"][None])
+    full, half = (
+        restore(network.module, network.params, codes, TABLES["quality 10"][None])
+        for network in (zoo.load("small", dtype=dtype) for dtype in ("float32", "bfloat16"))
+    )
+    plain = transform.decode(codes, TABLES["quality 10"][None], clip=False)
+    error, correction = (np.sqrt(np.mean(np.square(x - full))) for x in (half, plain))
+    assert 0 < error < 0.1 * correction
+    assert 255 * error < 0.5
+    gains = [peak_signal_noise_ratio(PLANE, each[0], data_range=1) for each in (full, half)]
+    assert abs(gains[0] - gains[1]) < 0.02
 
 
 def test_pictures_read_transposed_as_well() -> None:
