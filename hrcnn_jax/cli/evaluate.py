@@ -14,7 +14,7 @@ import json
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hrcnn_jax.cli.common import FAILED, complain, dashed, needs
@@ -155,7 +155,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         help="measure seconds from a file to an array, too, beside Pillow's (on an idle machine)",
     )
     parser.add_argument(
-        "--card", action="store_true", help="write the means into the released networks' cards"
+        "--card", action="store_true", help="write the means into the cards beside the weights"
     )
     given = parser.parse_args(dashed(argv))
     if given.crop is not None and (given.crop < 8 or given.crop % 8):
@@ -192,7 +192,7 @@ def _chain(text: str) -> Chain:
 
 
 def load_networks(models: Sequence[str], *, card: bool) -> list[Network]:
-    """The networks to measure, under names that differ; released ones if cards are written."""
+    """The networks to measure, under names that differ; with cards beside them, if so asked."""
     networks: list[Network] = []
     for model in models:
         network = zoo.load(model)
@@ -200,10 +200,17 @@ def load_networks(models: Sequence[str], *, card: bool) -> list[Network]:
             raise EvaluationError(f"--model: {model} is given twice")
         if [Path(other).resolve().name for other in models].count(network.name) > 1:
             network = dataclasses.replace(network, name=model)
-        if card and not cards.is_released(model):
-            raise EvaluationError(f"--card: {model} is not a released network")
+        if card and not _card_of(model).is_file():
+            raise EvaluationError(
+                f"--card: {model} has no card beside its weights: release it first"
+            )
         networks.append(network)
     return networks
+
+
+def _card_of(model: str) -> Path:
+    """Where the card of a released network lies, or that of a weights file."""
+    return zoo.find(model)[1].with_suffix(".json")
 
 
 def qualities_of(network: Network, asked: Sequence[int] | None) -> list[int]:
@@ -300,14 +307,20 @@ def as_json(
     return json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def write_cards(results: Sequence[Result], measured: Protocol) -> None:
-    """Adds mean scores to the cards of released networks, under the protocol and quality."""
+def write_cards(results: Sequence[Result], measured: Protocol, paths: Mapping[str, Path]) -> None:
+    """Adds mean scores to the cards of networks, under the protocol and quality.
+
+    Args:
+      results: the scores.
+      measured: how they were measured.
+      paths: of the cards, by the names of networks in the results.
+    """
     for result in results:
         assert isinstance(result.quality, int)
         mean = finite(result.mean)
         kept = {name: mean[name] for name in ("jpeg_psnr", "psnr", "gain", "ssim", "gain_ssim")}
         scores = {name: v if v is None else round(v, 4) for name, v in kept.items()}
-        path = cards.WEIGHTS / f"{result.model}.json"
+        path = paths[result.model]
         cards.write(path, protocol.recorded(cards.read(path), measured, {result.quality: scores}))
 
 
@@ -358,7 +371,9 @@ def run(given: argparse.Namespace, command: Sequence[str]) -> None:
             with written_whole(folder / name) as partial:
                 partial.write_text(text, encoding="utf-8")
     if given.card:
-        write_cards(results, protocol_of(given))
+        named = zip(networks, given.model, strict=True)
+        paths = {network.name: _card_of(model) for network, model in named}
+        write_cards(results, protocol_of(given), paths)
     if folder and given.figures:
         draw(restorers, pictures[: given.figure_pictures], given.planes, folder)
 

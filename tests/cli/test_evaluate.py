@@ -290,7 +290,7 @@ def test_a_training_run(
     assert found["results"][0]["model"] == "my_run"
     assert found["results"][0]["mean"]["gain"] == 0
     assert evaluate.main(["--data", str(pictures), "--model", str(workdir), "--card"]) == 1
-    assert "my_run is not a released network" in capsys.readouterr().err
+    assert "my_run has no card beside its weights: release it first" in capsys.readouterr().err
     # A run of a released network's name is told apart by its folder.
     workdir = workdir.rename(tmp_path / "tiny")
     both = ("--model", str(workdir), "tiny", "--quality", "10")
