@@ -133,7 +133,7 @@ _RIDGE = 1e-3
 
 
 def upsample_guided(
-    chroma: Array, luma: Array, factor: tuple[int, int], *, strength: float = 1.0
+    chroma: Array, luma: Array, factor: tuple[int, int], *, strength: float | Array = 1.0
 ) -> Array:
     """Enlarges chroma planes as `upsample` does, and adds detail that follows luma's.
 

@@ -310,17 +310,23 @@ def _as_matrices(values: Array) -> Array:
 def _collect(products: Array) -> Array:
     """The 36 products `(B, 6, 6, h, w, D)` to the cells of groups."""
     for axis in (1, 2):
-        p, q, r, s, t, u = jnp.moveaxis(products, axis, 0)
+        p, q, r, s, t, u = _unstacked(products, axis)
         outer, inner = (p + q + r, s + t + u), (p - q, s - t)  # sums about the middle, differences
         cells = [outer[0] + outer[1], inner[0] + inner[1], inner[0] - inner[1], outer[0] - outer[1]]
         products = jnp.stack(cells, axis=axis)
     return products
 
 
+def _unstacked(values: Array, axis: int) -> list[Array]:
+    """The pieces along an axis; no axis is moved, for which XLA would copy them all."""
+    count = values.shape[axis]
+    return [jax.lax.index_in_dim(values, index, axis, keepdims=False) for index in range(count)]
+
+
 def _spread(groups: Array) -> Array:
     """Transpose of `_collect`: gradients of cells to those of the products."""
     for axis in (1, 2):
-        a, b, c, d = jnp.moveaxis(groups, axis, 0)
+        a, b, c, d = _unstacked(groups, axis)
         six = []
         for outer, inner in ((a + d, b + c), (a - d, b - c)):
             six += [outer + inner, outer - inner, outer]

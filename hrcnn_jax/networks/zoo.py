@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.typing import DTypeLike
 from numpy.typing import NDArray
-from safetensors.flax import load_file, save
+from safetensors.flax import save
+from safetensors.numpy import load_file
 
 from hrcnn_jax.files.atomic import written_whole
 from hrcnn_jax.networks import cards, legacy, registry
@@ -110,8 +112,9 @@ def read_params(path: Path) -> Any:
         kept = load_file(path)
     except Exception as error:  # safetensors raises its own kind, a bare Exception
         raise ModelError(f"{path}: is no safetensors file of weights ({error})") from error
-    flat = {legacy.parameter_name(key): jnp.asarray(v, jnp.float32) for key, v in kept.items()}
-    return unflatten_dict(flat, sep="/")
+    # Converted by NumPy: JAX would compile a program for each shape.
+    flat = {legacy.parameter_name(key): v.astype(np.float32) for key, v in kept.items()}
+    return jax.device_put(unflatten_dict(flat, sep="/"))
 
 
 def write_weights(path: Path, params: Any, card: Card, *, dtype: DTypeLike = jnp.float32) -> None:

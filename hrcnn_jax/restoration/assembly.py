@@ -5,7 +5,7 @@ itself is all that is held in full, in the depth that was asked for.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hrcnn_jax.files.depths import LARGEST, Depth
 from hrcnn_jax.files.reader import Colour, Component, JpegFile
 from hrcnn_jax.jpeg import color
-from hrcnn_jax.restoration import compilation
+from hrcnn_jax.restoration.programs import Program
 from hrcnn_jax.restoration.tiles import Rows
 
 TILE = 384
@@ -72,6 +72,7 @@ def assemble(
     if file.colour == "gray":
         _finish_gray(picture[..., 0], rows[0])
         return picture[..., 0]
+    finish = _program(factors, file.colour, depth, guided)
     for top in range(0, file.height, TILE):
         for left in range(0, file.width, TILE):
             tiles = tuple(
@@ -79,7 +80,7 @@ def assemble(
                 for each, (down, across) in zip(rows, factors, strict=True)
             )
             target = picture[top : top + TILE, left : left + TILE]
-            finished = _finish(tiles, guidance, factors, file.colour, depth, guided)
+            finished = finish(tiles, np.float32(guidance))
             target[:] = np.asarray(finished)[: target.shape[0], : target.shape[1]]
     return picture
 
@@ -99,10 +100,17 @@ def _reach(start: int, length: int, factor: int) -> NDArray[np.intp]:
     return np.arange((start - MARGIN) // factor, (start + length + MARGIN) // factor)
 
 
-@partial(compilation.program, static_argnums=(2, 3, 4, 5))
+@cache
+def _program(
+    factors: tuple[tuple[int, int], ...], colour: Colour, depth: Depth, guided: bool
+) -> Program:
+    return Program(partial(_finish, factors=factors, colour=colour, depth=depth, guided=guided))
+
+
 def _finish(
     planes: tuple[Array, ...],
-    guidance: float,
+    guidance: Array,
+    *,
     factors: tuple[tuple[int, int], ...],
     colour: Colour,
     depth: Depth,

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any, BinaryIO, overload
 
@@ -32,6 +33,7 @@ from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration import compilation, mixture, tiles
 from hrcnn_jax.restoration.assembly import Plane, assemble
 from hrcnn_jax.restoration.earlier import Damaged, damaged
+from hrcnn_jax.restoration.programs import Program
 
 Source = (
     str
@@ -102,10 +104,12 @@ class Restorer:
                 "leave --no-faithful out"
             )
         self._faithful = faithful
-        self._luma = _Programs(self.network, restore_tile, faithful)
+        projected = faithful and not self.network.architecture.is_faithful
+        self._luma = _Programs(self.network, restore_tile, _luma_tile, projected)
         self._chroma = None
         if chroma is not None and self.network.table is None:
-            self._chroma = _Programs(_load(chroma, for_chroma=True), restore_chroma_tile, faithful)
+            network = _load(chroma, for_chroma=True)
+            self._chroma = _Programs(network, restore_chroma_tile, _chroma_tile, faithful)
 
     def _set(self, strength: float, history: str | Said) -> None:
         if not 0.0 <= strength <= 1.0:
@@ -309,8 +313,21 @@ class Restorer:
         return self.picture(given, self.damaged(given), depth)
 
     def damaged(self, given: Stored) -> Damaged:
-        """What a picture is restored from: its own codes, those of an earlier one, or nothing."""
+        """What a picture is restored from: its own codes, those of an earlier one, or nothing.
+
+        While that is found out, what restoring a JPEG file takes is loaded or compiled.
+        """
+        if isinstance(given, JpegFile):
+            self._begin(given)
         return damaged(given, self.history)
+
+    def _begin(self, file: JpegFile) -> None:
+        if self.strength == 0.0 or not self.serves(file.components[0].table):
+            return
+        luma, *others = (part.table for part in file.components)
+        self._luma.begin(luma, strength=self.strength)
+        if self._chroma is not None and _is_420(file):
+            self._chroma.begin(np.stack(others[:2]), luma, strength=self.strength)
 
     def picture(
         self, given: Stored, source: Damaged, depth: Depth = "uint8", watch: Watch | None = None
@@ -358,33 +375,59 @@ class _Programs:
     """
 
     def __init__(
-        self, network: Network, restore_tile: Callable[..., Array], faithful: bool
+        self,
+        network: Network,
+        restore_tile: Callable[..., Array],
+        tile: Callable[[int], tuple[jax.ShapeDtypeStruct, ...]],
+        faithful: bool,
     ) -> None:
-        """Of a network and what restores its tiles."""
+        """Of a network, what restores its tiles, and of what kind these are, given their side."""
         self.network = network
         module, self._params = network.architecture.fold(network.module, network.params)
         self.halo: int = module.halo
         self.side = tiles.side_for(self.halo)
-        options = compilation.lean()
-        self._prepare = jax.jit(partial(prepare, module), compiler_options=options)
-        tile = partial(restore_tile, module, faithful=faithful)
-        self._tile = jax.jit(tile, compiler_options=options)
+        self._prepare = Program(partial(prepare, module), compilation.hasty)
+        self._tile = Program(partial(restore_tile, module, faithful=faithful))
+        self._blank = tile(self.side + 2 * self.halo)
+        self._begun = False
         self._known: OrderedDict[bytes, tuple[Any, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
+    def begin(self, *tables: NDArray, strength: float) -> None:
+        """Has all that comes before the first tile done on a thread of its own; once."""
+        if self._begun:
+            return
+        self._begun = True
+
+        def find() -> None:
+            with suppress(Exception):  # which whoever needs it is told of
+                prepared, steps, mix = self._given(tables, strength)
+                self._tile.compiled(prepared, *self._blank, *steps, strength=mix)
+
+        threading.Thread(target=find).start()
+
     def of(self, *tables: NDArray, strength: float) -> Callable[..., Array]:
         """What restores a tile of planes with these tables, given all that comes before them."""
-        mix = None if strength == 1.0 else np.float32(strength)
-        tables = tuple(np.asarray(table, np.int32) for table in tables)
-        key = b"".join(table.tobytes() for table in tables)
+        prepared, steps, mix = self._given(tables, strength)
+        return lambda *tile: self._tile(prepared, *tile, *steps, strength=mix)
+
+    def _given(
+        self, tables: tuple[NDArray, ...], strength: float
+    ) -> tuple[Any, tuple[NDArray[np.int32], ...], np.float32 | None]:
+        """What all tiles of some tables are restored with: the network's part, steps, strength.
+
+        Of the last few tables the network's part is kept.
+        """
+        steps = tuple(np.asarray(table, np.int32) for table in tables)
+        key = b"".join(each.tobytes() for each in steps)
         with self._lock:
             if key not in self._known:
-                self._known[key] = self._prepare(self._params, *tables)
+                self._known[key] = self._prepare(self._params, *steps)
             self._known.move_to_end(key)
             prepared = self._known[key]
             while len(self._known) > _KNOWN_TABLES:
                 self._known.popitem(last=False)
-        return lambda *tile: self._tile(prepared, *tile, *tables, strength=mix)
+        return prepared, steps, None if strength == 1.0 else np.float32(strength)
 
 
 @overload
@@ -466,7 +509,7 @@ def _plain(codes: NDArray[np.int16], table: NDArray) -> Iterator[NDArray[np.floa
     return tiles.strips(codes, lambda tile: _plain_tile(tile, steps), halo=0)
 
 
-@compilation.program
+@Program
 def _plain_tile(codes: Array, table: Array) -> Array:
     """Pixels `(8*h, 8*w)` of codes `(h, w, 8, 8)`, not clipped: faithful to them."""
     return transform.decode(codes, table, clip=False)
@@ -604,6 +647,17 @@ def restore_chroma_tile(
             projected = transform.project(samples, codes[:, inside, inside], tables)
             restored += color.replicate(projected - samples, FACTOR)
     return jnp.moveaxis(restored, 0, -1)
+
+
+def _luma_tile(side: int) -> tuple[jax.ShapeDtypeStruct, ...]:
+    """What `restore_tile` is given of a tile of side by side blocks."""
+    return (jax.ShapeDtypeStruct((side, side, BLOCK, BLOCK), np.int16),)
+
+
+def _chroma_tile(side: int) -> tuple[jax.ShapeDtypeStruct, ...]:
+    """What `restore_chroma_tile` is given of a tile of side by side blocks."""
+    codes = jax.ShapeDtypeStruct((2, side, side, BLOCK, BLOCK), np.int16)
+    return codes, jax.ShapeDtypeStruct((MCU * side, MCU * side), np.float32)
 
 
 def _is_420(file: JpegFile) -> bool:

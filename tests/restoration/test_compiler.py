@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hrcnn_jax.restoration.compilation import program
+from hrcnn_jax.restoration.programs import Program
 
 
 @pytest.mark.parametrize("count", [1000, 32_769, 70_001])
@@ -17,7 +17,7 @@ def test_products_with_vectors_that_are_summed(count: int) -> None:
     vectors = np.zeros((count, 3), np.float32)
     vectors[:, 0] = np.arange(count)
 
-    @program
+    @Program
     def lengths(vectors: jax.Array) -> jax.Array:
         matrix = jnp.eye(3)
         return jax.vmap(lambda vector: jnp.sum((matrix @ vector) ** 2))(vectors)
@@ -30,7 +30,7 @@ def test_sums_of_products_of_many_axes() -> None:
     random = np.random.default_rng(0)
     few, many = random.random((5, 2, 6)), random.random((5, 2, 6, 3, 3, 3, 3, 3))
 
-    @program
+    @Program
     def logarithms(few: jax.Array, many: jax.Array) -> jax.Array:
         sums = jnp.sum(few[..., None, None, None, None, None] * many, axis=2)
         return jnp.log(jnp.maximum(sums, 1e-16))

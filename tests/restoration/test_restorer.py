@@ -3,6 +3,8 @@
 import io
 import os
 import pickle
+import threading
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -287,14 +289,45 @@ def test_wrong_shapes_are_refused(compact: Network) -> None:
         Restorer(compact).restore_codes(np.zeros((16, 16)), np.ones((8, 8)))
 
 
-def test_a_handful_of_programs_serves_every_picture(compact: Network, chroma: Network) -> None:
-    """Of thirty sizes, qualities and samplings; nor does memory hold more than those few."""
-    compiled: list[str] = []
+@pytest.fixture
+def compiled() -> Iterator[list[str]]:
+    """Names of functions that were compiled, none having been kept on disk."""
+    found: list[str] = []
 
     def note(event: str, _: float, **about: Any) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
-            compiled.append(about.get("fun_name", ""))
+            found.append(about.get("fun_name", ""))
 
+    before = jax.config.values["jax_compilation_cache_dir"]
+    jax.config.update("jax_compilation_cache_dir", None)
+    jax.monitoring.register_event_duration_secs_listener(note)
+    yield found
+    jax.monitoring.unregister_event_duration_listener(note)
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_what_restoring_takes_is_ready_when_history_has_been_looked_for(
+    compact: Network, chroma: Network, compiled: list[str]
+) -> None:
+    data = jpeg_bytes(make_photo(40, 50), quality=10)
+    restorer = Restorer(compact, chroma=chroma)
+    others = set(threading.enumerate())
+    restorer.damaged(reader.read(data))
+    for begun in set(threading.enumerate()) - others:
+        begun.join()
+    assert {name for name in compiled if "tile" in name} == {
+        "jit(restore_tile)",
+        "jit(restore_chroma_tile)",
+    }
+    compiled.clear()
+    restorer.restore(data)
+    assert not any("tile" in name or "prepare" in name for name in compiled), compiled
+
+
+def test_a_handful_of_programs_serves_every_picture(
+    compact: Network, chroma: Network, compiled: list[str]
+) -> None:
+    """Of thirty sizes, qualities and samplings; nor does memory hold more than those few."""
     random = np.random.default_rng(0)
     photo = make_photo(200, 200)
     kinds: list[dict[str, Any]] = [
@@ -305,39 +338,28 @@ def test_a_handful_of_programs_serves_every_picture(compact: Network, chroma: Ne
     ]
     restorer = Restorer(compact, chroma=chroma)
     maps = []
-    jax.monitoring.register_event_duration_secs_listener(note)
-    try:
-        for number in range(30):
-            height, width = random.integers(1, 200, 2)
-            picture = photo[:height, :width]
-            picture = picture[..., 1] if number % 4 == 3 else picture
-            quality = int(random.integers(5, 96))
-            file = jpeg_bytes(picture, quality=quality, **kinds[number % 4])
-            assert restorer.restore(file).shape == picture.shape
-            maps.append(len(Path("/proc/self/maps").read_text().splitlines()))
-    finally:
-        jax.monitoring.unregister_event_duration_listener(note)
+    for number in range(30):
+        height, width = random.integers(1, 200, 2)
+        picture = photo[:height, :width]
+        picture = picture[..., 1] if number % 4 == 3 else picture
+        quality = int(random.integers(5, 96))
+        file = jpeg_bytes(picture, quality=quality, **kinds[number % 4])
+        assert restorer.restore(file).shape == picture.shape
+        maps.append(len(Path("/proc/self/maps").read_text().splitlines()))
     assert 1 <= len(compiled) <= 6, compiled
     assert maps[-1] - maps[9] < 100, "a compiled program takes over a hundred"
 
 
-def test_other_strengths_share_a_restorers_programs(compact: Network, chroma: Network) -> None:
+def test_other_strengths_share_a_restorers_programs(
+    compact: Network, chroma: Network, compiled: list[str]
+) -> None:
     data = jpeg_bytes(make_photo(40, 50), quality=10)
     restorer = Restorer(compact, chroma=chroma)
     expected = Restorer(compact, chroma=chroma, strength=0.3).restore(data)
     restorer.at(0.5).restore(data)
-    compiled: list[str] = []
-
-    def note(event: str, seconds: float, **_: Any) -> None:
-        if event == "/jax/core/compile/backend_compile_duration":
-            compiled.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(note)
-    try:
-        np.testing.assert_array_equal(restorer.at(0.3).restore(data), expected)
-        restorer.at(0.9).restore(data)
-    finally:
-        jax.monitoring.unregister_event_duration_listener(note)
+    compiled.clear()
+    np.testing.assert_array_equal(restorer.at(0.3).restore(data), expected)
+    restorer.at(0.9).restore(data)
     assert compiled == []
     assert restorer.strength == 1.0
     np.testing.assert_array_equal(restorer.at(0.0).restore(data), hrcnn_jax.decode(data))
