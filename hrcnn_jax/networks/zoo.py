@@ -66,7 +66,7 @@ def load(model: str | os.PathLike[str] = DEFAULT, *, dtype: str = "float32") -> 
     name, path = find(os.fspath(model))
     card = cards.of_weights(path)
     try:
-        architecture = registry.get(card.architecture)
+        architecture = registry.of_card(card.architecture)
         module = architecture.build(card.options, dtype=dtype)
     except ValueError as error:
         raise ModelError(f"{path}: {error}") from error

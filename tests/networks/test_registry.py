@@ -1,11 +1,17 @@
 """Architectures by name, and their cost counted by hand."""
 
+import dataclasses
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import fresh_params, made_card
 
-from hrcnn_jax.networks import registry
+from hrcnn_jax.networks import registry, zoo
+from hrcnn_jax.networks.cards import ModelError
 from hrcnn_jax.networks.chroma import Chroma
 from hrcnn_jax.networks.compact import Compact
 from hrcnn_jax.networks.cost import count_parameters
@@ -94,6 +100,32 @@ def test_unknown_names() -> None:
         registry.get("flax.linen:Dense")
     with pytest.raises(ValueError, match="Compact has no option hidden_relu, quality: it has"):
         registry.get("compact").build({"quality": 10, "hidden_relu": False, "width": 8})
+
+
+def test_no_card_has_code_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the user names its module: here one that leaves a trace when it is imported."""
+    trace = tmp_path / "trace"
+    source = "from hrcnn_jax.networks.compact import Compact as Found\n"
+    source += f"open({str(trace)!r}, 'w').close()\n"
+    (tmp_path / "a_strangers_module.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    card = dataclasses.replace(
+        made_card("compact", {"width": 8}), architecture="a_strangers_module:Found"
+    )
+    params = fresh_params(Compact(width=8))
+    zoo.write_weights(tmp_path / "theirs.safetensors", params, card)
+    for trusted in ("", "another", "a_strangers_module.inner"):
+        monkeypatch.setenv(registry.TRUSTED, trusted)
+        with pytest.raises(ModelError, match=r"theirs\.saf.*HRCNN_JAX_TRUST=a_strangers_module$"):
+            zoo.load(tmp_path / "theirs.safetensors")
+    assert not trace.exists()
+
+    monkeypatch.setenv(registry.TRUSTED, "another,a_strangers_module")
+    assert zoo.load(tmp_path / "theirs.safetensors").module == Compact(width=8)
+    assert trace.exists()
+    monkeypatch.delenv(registry.TRUSTED)
+    assert zoo.load(tmp_path / "theirs.safetensors").module == Compact(width=8)  # it is there
+    monkeypatch.delitem(sys.modules, "a_strangers_module")
 
 
 def test_what_is_asked_about_each() -> None:
