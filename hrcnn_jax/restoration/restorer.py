@@ -1,6 +1,5 @@
 """From JPEG file to picture: codes through the network, plane by plane, then colour."""
 
-import itertools
 import os
 import threading
 from collections import OrderedDict, deque
@@ -186,8 +185,8 @@ class Restorer:
         assert isinstance(file, JpegFile)
         luma = self._luma_plane(source, watch)
         if self._chroma is not None and self.strength > 0.0 and _is_420(file):
-            own, guide = itertools.tee(luma.strips)
-            cb, cr = itertools.tee(self._chroma_strips(file, guide))
+            own, guide = tiles.shared(luma.strips, 2)
+            cb, cr = tiles.shared(self._chroma_strips(file, guide), 2)
             size = file.height, file.width
             planes = [
                 luma._replace(strips=own),

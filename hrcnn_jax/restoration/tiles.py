@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from hrcnn_jax.jpeg.tables import BLOCK
 
 _Cut = TypeVar("_Cut")
+_Strip = TypeVar("_Strip")
 _Codes = TypeVar("_Codes", NDArray[np.int16], Array)
 
 TILE = 24
@@ -119,6 +120,28 @@ def _on_threads(
                 yield begun.popleft().result()
         while begun:
             yield begun.popleft().result()
+
+
+def shared(strips: Iterator[_Strip], readers: int) -> list[Iterator[_Strip]]:
+    """As many iterators, each of all strips; a strip is held until the last of them has had it.
+
+    `itertools.tee` holds on to dozens that all have had: half the picture, as floats.
+    """
+    waiting: list[deque[_Strip]] = [deque() for _ in range(readers)]
+
+    def read(own: deque[_Strip]) -> Iterator[_Strip]:
+        while True:
+            if not own:
+                try:
+                    strip = next(strips)
+                except StopIteration:
+                    return
+                for each in waiting:
+                    each.append(strip)
+                del strip
+            yield own.popleft()
+
+    return [read(own) for own in waiting]
 
 
 MOVED_ROWS = 128
