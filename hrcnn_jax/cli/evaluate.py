@@ -382,7 +382,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     command = sys.argv[1:] if argv is None else argv
     given = parse(command)
-    keep_programs()
+    keep_programs(all_of_jax=True)
     try:
         run(given, command)
     except (ValueError, OSError) as error:

@@ -149,7 +149,7 @@ def _description() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     settings, hosts = parse(sys.argv[1:] if argv is None else argv)
-    keep_programs()
+    keep_programs(all_of_jax=True)
     try:
         if hosts.distributed or hosts.coordinator:
             jax.distributed.initialize(hosts.coordinator, hosts.processes, hosts.process)

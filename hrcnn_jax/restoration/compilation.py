@@ -55,30 +55,49 @@ def hasty() -> Options | None:
     return None if options is None else options | {"xla_backend_optimization_level": "0"}
 
 
-def keep_programs() -> None:
-    """Has XLA's programs kept in the user's cache folder, from one start to the next.
+_kept_in: Path | None = None
+
+
+def kept_in() -> Path | None:
+    """Where programs are kept: where `keep_programs` had them kept, or as the environment says."""
+    named = jax.config.values["jax_compilation_cache_dir"]
+    return _kept_in if named is None else Path(named)
+
+
+def keep_programs(*, all_of_jax: bool = False) -> None:
+    """Has compiled programs kept in the user's cache folder, from one start to the next.
 
     Where the environment names a folder (`JAX_COMPILATION_CACHE_DIR`) it is that, as it is:
     whoever names it answers for it. Where none can be written to, nothing is kept, nor where others
-    could have put programs, which is said in a line. JAX names programs by what they compute and by
-    its own version.
+    could have put programs, which is said in a line.
+
+    Args:
+      all_of_jax: whatever JAX compiles, not only each `hrcnn_jax.restoration.programs.Program`.
     """
+    global _kept_in
     if jax.config.values["jax_compilation_cache_dir"] is not None:
         return
+    if _kept_in is None:
+        _kept_in = _private_folder()
+    if all_of_jax and _kept_in is not None:
+        clear_broken(_kept_in)
+        jax.config.update("jax_compilation_cache_dir", str(_kept_in))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def _private_folder() -> Path | None:
+    """The user's folder for programs, if nobody else could have put something there."""
     try:
         folder = user_cache() / FOLDER / f"xla-{machine()}"
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         problem = exposure(folder)
     except (OSError, RuntimeError):  # no home, or not ours
-        return
+        return None
     if problem is not None:
         sys.stderr.write(f"hrcnn-jax: compiled programs are not kept: {problem}\n")
-        return
-    if os.access(folder, os.W_OK):
-        clear_broken(folder)
-        jax.config.update("jax_compilation_cache_dir", os.path.realpath(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        return None
+    return Path(os.path.realpath(folder)) if os.access(folder, os.W_OK) else None
 
 
 def exposure(folder: Path) -> str | None:

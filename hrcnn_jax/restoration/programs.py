@@ -25,7 +25,7 @@ from jax.api_util import shaped_abstractify
 from jax.experimental import serialize_executable
 
 from hrcnn_jax.files.atomic import written_whole
-from hrcnn_jax.restoration.compilation import Options, lean, machine
+from hrcnn_jax.restoration.compilation import Options, kept_in, lean, machine
 
 SUFFIX = ".program"
 """Of the files of programs, which are native code, pickled and compressed."""
@@ -93,22 +93,42 @@ class Program:
             with suppress(Exception):  # not there, or damaged in any way: it is made anew
                 return _load(entry, jax.tree.structure((arguments, named)))
         jitted = jax.jit(self._function, compiler_options=self._options())
+        found_before = _found_by_jax()
         compiled = jitted.lower(*arguments, **named).compile()
-        if entry is not None:
+        if entry is not None and _found_by_jax() == found_before:
             with suppress(OSError):  # a full disk, or a folder that cannot be written to
                 _save(entry, compiled)
         return compiled
 
     def _entry(self, kind: str) -> Path | None:
         """The file of a program; None if it is not kept."""
-        folder = jax.config.values["jax_compilation_cache_dir"]
-        if self._made_from is None or folder is None or not Path(folder).is_dir():
+        folder = kept_in()
+        if self._made_from is None or folder is None or not folder.is_dir():
             return None
         if jax.default_backend() != "cpu":  # nothing else has been tried
             return None
         made_from = "\n".join([self._made_from, kind, str(self._options()), _surroundings()])
         digest = hashlib.sha256(made_from.encode()).hexdigest()
-        return Path(folder, f"{self._name}-{digest}{SUFFIX}")
+        return folder / f"{self._name}-{digest}{SUFFIX}"
+
+
+_on_this_thread = threading.local()
+
+
+def _found_by_jax() -> int:
+    """How many programs JAX's own cache has given this thread.
+
+    They run, but what is made of them to be kept again lacks functions (jax 0.10.2).
+    """
+    return getattr(_on_this_thread, "found", 0)
+
+
+def _note(event: str, **_: Any) -> None:
+    if event == "/jax/compilation_cache/cache_hits":
+        _on_this_thread.found = _found_by_jax() + 1
+
+
+jax.monitoring.register_event_listener(_note)
 
 
 def _load(entry: Path, of_arguments: jax.tree_util.PyTreeDef) -> Callable[..., Any]:

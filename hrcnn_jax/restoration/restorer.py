@@ -504,7 +504,7 @@ def decode(source: Source, *, depth: Depth = "uint8") -> NDArray[Any]:
 
 
 def _plain(codes: NDArray[np.int16], table: NDArray) -> Iterator[NDArray[np.float32]]:
-    steps = jnp.asarray(table)
+    steps = np.asarray(table, np.int32)
     return tiles.strips(codes, lambda tile: _plain_tile(tile, steps), halo=0)
 
 

@@ -13,16 +13,23 @@ import jax
 import pytest
 from conftest import jpeg_bytes, make_photo
 
-from hrcnn_jax.restoration.compilation import clear_broken, exposure, keep_programs
+from hrcnn_jax.restoration import compilation
+from hrcnn_jax.restoration.compilation import clear_broken, exposure, keep_programs, kept_in
 
 NAME = "jax_compilation_cache_dir"
+
+
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if `keep_programs` had not been called, nor the environment named a folder."""
+    monkeypatch.setattr(compilation, "_kept_in", None)
+    jax.config.update(NAME, None)
 
 
 @pytest.fixture
 def undecided(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """As if the environment named no folder."""
     before = jax.config.values[NAME]
-    jax.config.update(NAME, None)
+    forget(monkeypatch)
     yield monkeypatch
     jax.config.update(NAME, before)
 
@@ -30,28 +37,34 @@ def undecided(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 def test_they_are_in_the_users_cache(undecided: pytest.MonkeyPatch, tmp_path: Path) -> None:
     undecided.setenv("XDG_CACHE_HOME", str(tmp_path))
     keep_programs()
-    folder = Path(jax.config.values[NAME])
+    folder = kept_in()
+    assert folder is not None
     assert folder.is_dir()
     assert folder.parent == tmp_path / "hrcnn_jax"
     undecided.setenv("XDG_CACHE_HOME", "relative, which the specification says to ignore")
     undecided.setenv("HOME", str(tmp_path / "home"))
-    jax.config.update(NAME, None)
+    forget(undecided)
     keep_programs()
-    assert Path(jax.config.values[NAME]).parent == tmp_path / "home/.cache/hrcnn_jax"
+    folder = kept_in()
+    assert folder is not None
+    assert folder.parent == tmp_path / "home/.cache/hrcnn_jax"
+    assert jax.config.values[NAME] is None, "JAX's own cache is for those who ask for it"
+    keep_programs(all_of_jax=True)
+    assert jax.config.values[NAME] == str(folder)
 
 
 def test_a_folder_that_was_chosen_stays(undecided: pytest.MonkeyPatch, tmp_path: Path) -> None:
     undecided.setenv("XDG_CACHE_HOME", str(tmp_path))
     jax.config.update(NAME, str(tmp_path / "chosen"))
     keep_programs()
-    assert jax.config.values[NAME] == str(tmp_path / "chosen")
+    assert kept_in() == tmp_path / "chosen"
 
 
 def test_nowhere_to_write(undecided: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     undecided.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     keep_programs()
-    assert jax.config.values[NAME] is None
+    assert kept_in() is None
 
 
 def test_the_folder_is_closed_to_others(undecided: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -62,12 +75,13 @@ def test_the_folder_is_closed_to_others(undecided: pytest.MonkeyPatch, tmp_path:
         keep_programs()
     finally:
         os.umask(before)
-    folder = Path(jax.config.values[NAME])
+    folder = kept_in()
+    assert folder is not None
     assert [stat.S_IMODE(each.stat().st_mode) for each in (folder, folder.parent)] == [0o700] * 2
     folder.chmod(0o755)
-    jax.config.update(NAME, None)
+    forget(undecided)
     keep_programs()
-    assert jax.config.values[NAME] == str(folder)
+    assert kept_in() == folder
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
@@ -76,12 +90,13 @@ def test_a_folder_that_others_may_write_into_is_not_used(
 ) -> None:
     undecided.setenv("XDG_CACHE_HOME", str(tmp_path))
     keep_programs()
-    folder = Path(jax.config.values[NAME])
+    folder = kept_in()
+    assert folder is not None
     for mode in (0o770, 0o777, 0o1777, 0o702):
         folder.chmod(mode)
-        jax.config.update(NAME, None)
+        forget(undecided)
         keep_programs()
-        assert jax.config.values[NAME] is None
+        assert kept_in() is None
         (line,) = capsys.readouterr().err.splitlines()
         assert line == (
             "hrcnn-jax: compiled programs are not kept: others may write into "
@@ -174,7 +189,7 @@ def test_a_broken_program_is_compiled_and_kept_again(tmp_path: Path) -> None:
 import jax, warnings
 from hrcnn_jax.restoration.compilation import keep_programs
 warnings.simplefilter("error")
-keep_programs()
+keep_programs(all_of_jax=True)
 jax.jit(lambda x: x * 2 + 1)(1.0)
 """
     command = [sys.executable, "-c", program]
@@ -198,9 +213,9 @@ def test_the_second_start_compiles_nothing(tmp_path: Path) -> None:
     kept = []
     for name in ("first", "second"):
         subprocess.run([*command, str(tmp_path / name)], check=True, env=environment)
-        files = (tmp_path / "cache").rglob("*-cache")
-        kept.append({path.name for path in files})
-    assert any(name.startswith("jit_restore_tile") for name in kept[0])
+        files = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+        kept.append({path.name: path.stat().st_mtime_ns for path in files})
+    assert any(name.startswith("restore_tile-") for name in kept[0])
     assert kept[0] == kept[1]
     pictures = [(tmp_path / name / "photo.png").read_bytes() for name in ("first", "second")]
     assert pictures[0] == pictures[1]
