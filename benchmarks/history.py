@@ -2,15 +2,16 @@
 
 Compresses pictures by Pillow, once and twice, on the same grid and cropped in between, and keeps
 them without loss. Prints, by kind of picture, grid and qualities, how often
-`hrcnn_jax.history.find` finds something, how often rightly (grid, quality to within one,
-chroma's sampling), what share of the earlier codes that are not zero comes out exactly, and of
-those that are not marked as unsure; then false alarms, and CPU-seconds a megapixel of looking.
-Pictures that are found to have been JPEG files themselves are left out of these: they are
-rightly suspected.
+`hrcnn_jax.history.find` finds something, how often rightly (grid, quality to within one or that
+the table is none of the known ones, chroma's sampling), what share of the earlier codes that are
+not zero comes out exactly, and of those that are not marked as unsure; then false alarms, and
+CPU-seconds a megapixel of looking. Pictures that are found to have been JPEG files themselves are
+left out of these: they are rightly suspected.
 """
 
 import argparse
 import datetime
+import io
 import json
 import shlex
 import sys
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.JpegPresets import presets
 from tqdm import tqdm
 
 from hrcnn_jax import history
@@ -31,6 +33,7 @@ from hrcnn_jax.files import reader
 from hrcnn_jax.files.atomic import written_whole
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.hardware import hardware
+from hrcnn_jax.history.record import OWN as OWN_TABLE
 from hrcnn_jax.scores.chains import TOLERANCE, compressed, decompressed
 
 Samples = NDArray[np.uint8]
@@ -50,6 +53,16 @@ LOSSLESS = {"gray": (10, 30), "colour": (20,)}
 """Qualities of pictures that are then kept without loss."""
 
 SHIFT = 4
+
+_WEB: Any = presets["web_low"]
+OWN = {
+    "web": np.asarray(_WEB["quantization"][0], np.int32).reshape(8, 8),
+    "flat": np.full((8, 8), 28, np.int32),
+}
+"""Luma's tables that are none of libjpeg's or MozJPEG's: Photoshop's "save for web", low; flat."""
+
+OWN_SECOND = (75, 90)
+"""Later qualities of gray pictures that had these first."""
 
 
 @dataclass
@@ -79,8 +92,11 @@ class Speed:
     pixels: int = 0
 
 
-def cases(picture: Samples) -> Iterator[tuple[str, bytes | Samples, bytes, int, int]]:
-    """What is done to a picture: its name, what comes of it, the first file, quality, shift."""
+def cases(picture: Samples) -> Iterator[tuple[str, bytes | Samples, bytes, int | None, int]]:
+    """What is done to a picture: its name, what comes of it, the first file, quality, shift.
+
+    The quality is None where the first table is none of the known ones.
+    """
     kind = "gray" if picture.ndim == 2 else "colour"
     pairs = [(pair, 0) for pair in (SAME if kind == "gray" else COLOUR)]
     pairs += [(pair, SHIFT) for pair in (SHIFTED if kind == "gray" else COLOUR[-1:])]
@@ -92,6 +108,22 @@ def cases(picture: Samples) -> Iterator[tuple[str, bytes | Samples, bytes, int, 
     for first in LOSSLESS[kind]:
         file = compressed(picture, first)
         yield f"{kind}, without loss: {first}", decompressed(file), file, first, 0
+    for name, table in OWN.items() if kind == "gray" else ():
+        file = with_table(picture, table)
+        for second in OWN_SECOND:
+            for shift in (0, SHIFT):
+                cropped = np.ascontiguousarray(decompressed(file)[shift:, shift:])
+                grid = f"shifted ({shift}, {shift})" if shift else "same grid"
+                after = compressed(cropped, second)
+                yield f"{kind}, {grid}: {name}, {second}", after, file, None, shift
+        yield f"{kind}, without loss: {name}", decompressed(file), file, None, 0
+
+
+def with_table(picture: Samples, table: NDArray[np.int32]) -> bytes:
+    """A gray picture as a file with a table of its own."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", qtables=[table.ravel().tolist()])
+    return file.getvalue()
 
 
 def clean(picture: Samples) -> Iterator[tuple[str, bytes | Samples]]:
@@ -145,7 +177,7 @@ def judge(
     source: JpegFile | Samples,
     found: history.History | None,
     truth: JpegFile,
-    quality: int,
+    quality: int | None,
     shift: int,
 ) -> None:
     """Counts what was found of a picture whose history is known."""
@@ -155,8 +187,9 @@ def judge(
     score.found += 1
     told = [each is not None for each in found.tables]
     factors = [part.factor for part in truth.components]
+    is_known = found.encoder != OWN_TABLE
     is_right = (
-        abs(found.quality - quality) <= TOLERANCE
+        (abs(found.quality - quality) <= TOLERANCE if quality and is_known else not is_known)
         and all(place % 8 == -shift % 8 for place in found.grid)
         and (not all(told) or list(found.factors) == factors)
     )

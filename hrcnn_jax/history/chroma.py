@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hrcnn_jax.history import grid, table
+from hrcnn_jax.history import grid, steps, table
 from hrcnn_jax.history.observed import Factor, Observed
-from hrcnn_jax.history.record import History
+from hrcnn_jax.history.record import OWN, History
 from hrcnn_jax.history.replay import layout_of, played, samples_of
 from hrcnn_jax.jpeg.tables import BLOCK
 
@@ -77,8 +77,8 @@ def _chroma_hypotheses(views: Sequence[Observed], luma: History) -> list[History
                     factors=((1, 1), factor, factor),
                     tables=(luma.tables[0], finest, finest),
                 )
-                *rest, own = _chroma_tables(views, guess, finest)
-                usual.append(own)
+                expected, rest = _chroma_tables(views, guess, finest)
+                usual += expected
                 others += rest
     for each in (usual, others):  # by evidence a sample: coarser chroma has fewer
         each.sort(key=lambda pair: -pair[0] * np.prod(pair[1].factors[1]))
@@ -87,8 +87,8 @@ def _chroma_hypotheses(views: Sequence[Observed], luma: History) -> list[History
 
 def _chroma_tables(
     views: Sequence[Observed], guess: History, last: NDArray[np.int32]
-) -> list[tuple[float, History]]:
-    """Tables that explain chroma if it was sampled as guessed; last that of luma's quality."""
+) -> tuple[list[tuple[float, History]], list[tuple[float, History]]]:
+    """Tables that explain chroma so sampled: the one that goes with luma's, and others."""
     counted = np.zeros((BLOCK * BLOCK, table.LARGEST), np.float32)
     for view in views:
         layout = layout_of(view.size, guess, guess.factors[1])
@@ -100,11 +100,31 @@ def _chroma_tables(
     ranked = table.best_known(
         evidence[low], 2, last=last, used=np.ones(table.CORNER**2), coarser=COARSER, is_chroma=True
     )
-    # Mostly it has luma's quality.
-    own = table.of_quality(guess.encoder, guess.quality, is_chroma=True)
-    strength = float(evidence[low, np.minimum(table.corner(own), table.STEPS[-1]) - 1].sum())
-    ranked.append((strength, table.Known(guess.encoder, guess.quality, own)))
-    return [
-        (strength, replace(guess, tables=(guess.tables[0], known.steps, known.steps)))
-        for strength, known in ranked
-    ]
+    expected = []
+    own = _own_table(views, guess, evidence)
+    if own is not None:
+        strength = float(evidence[low, np.minimum(table.corner(own), table.STEPS[-1]) - 1].sum())
+        expected.append((strength, table.Known(guess.encoder, guess.quality, own)))
+    usual, others = (
+        [
+            (strength, replace(guess, tables=(guess.tables[0], known.steps, known.steps)))
+            for strength, known in each
+        ]
+        for each in (expected, ranked)
+    )
+    return usual, others
+
+
+def _own_table(
+    views: Sequence[Observed], guess: History, evidence: NDArray[np.float64]
+) -> NDArray[np.int32] | None:
+    """The one that goes with luma's: of its quality, or none of the known ones if that is none."""
+    if guess.encoder != OWN:
+        return table.of_quality(guess.encoder, guess.quality, is_chroma=True)
+    lasts = views[0].tables
+    if lasts is not None and guess.grid == (0, 0) and guess.factors == views[0].factors:
+        planes = [codes for each in views if each.codes is not None for codes in each.codes[1:]]
+        counted = sum(grid.of_codes(each) for each in planes)
+        own = steps.from_evidence(steps.by_codes(np.asarray(counted), lasts[1].ravel()))
+        return None if own is None else np.maximum(own, lasts[1])
+    return steps.from_evidence(evidence)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrcnn_jax.history.blocks import BASIS, Floats
+from hrcnn_jax.history.blocks import BASIS, Floats, to_blocks
 from hrcnn_jax.history.table import CORNER, LARGEST
 from hrcnn_jax.jpeg.tables import BLOCK, LEVEL_SHIFT
 
@@ -24,6 +24,9 @@ WHOLE = 704
 
 PART = 320
 """Side of the parts that are looked at of a larger one: its middle, and that of each quarter."""
+
+_FLAT = 2
+"""Differences within a block that rounding leaves of none."""
 
 
 def parts(
@@ -69,14 +72,35 @@ def histograms(planes: Sequence[NDArray[Any]], corner: int = CORNER) -> NDArray[
     return counted
 
 
-def of_place(planes: Sequence[NDArray[Any]], place: tuple[int, int]) -> NDArray[np.float32]:
-    """The same of all frequencies for one place, `(64, LARGEST)`."""
+def of_place(
+    planes: Sequence[NDArray[Any]], place: tuple[int, int], *, clear: bool = False
+) -> NDArray[np.float32]:
+    """The same of all frequencies for one place, `(64, LARGEST)`.
+
+    Args:
+      planes: as above.
+      place: where blocks begin, rows and columns from 0 to 7.
+      clear: leave out blocks whose coefficients are off: samples may have been clipped, or all
+        have been rounded alike.
+    """
     top, left = place
     counted = np.zeros((BLOCK * BLOCK, LARGEST), np.float32)
     for plane in planes:
-        samples = plane[top:].astype(np.float32) - np.float32(LEVEL_SHIFT)
-        counted += _counted(_rows(samples, BLOCK)[..., left:], BLOCK)
+        samples = plane[top:, left:].astype(np.float32) - np.float32(LEVEL_SHIFT)
+        by_rows = _rows(samples, BLOCK)
+        height, width = (side // BLOCK * BLOCK for side in samples.shape)
+        cut = to_blocks(samples[:height, :width])
+        is_clipped = (np.abs(cut + np.float32(0.5)) >= LEVEL_SHIFT - 1).any((2, 3))
+        is_clear = ~is_clipped & (np.ptp(cut, (2, 3)) > _FLAT)
+        counted += _counted(by_rows, BLOCK, is_clear if clear else None)
     return counted
+
+
+def of_codes(codes: NDArray[np.int16], corner: int = BLOCK) -> NDArray[np.int64]:
+    """A file's own codes `(hb, wb, 8, 8)` counted by size, `(corner**2, LARGEST)`."""
+    low = np.abs(codes[:, :, :corner, :corner].astype(np.int32))
+    sizes = np.minimum(low, LARGEST - 1).reshape(-1, corner**2)
+    return np.stack([np.bincount(each, minlength=LARGEST) for each in sizes.T])
 
 
 def _rows(samples: Floats, corner: int) -> Floats:
@@ -85,12 +109,17 @@ def _rows(samples: Floats, corner: int) -> Floats:
     return BASIS[:corner] @ samples[: down * BLOCK].reshape(down, BLOCK, -1)
 
 
-def _counted(by_rows: Floats, corner: int) -> NDArray[np.float32]:
+def _counted(
+    by_rows: Floats, corner: int, which: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
+    """Coefficients counted by size, of blocks `(down, across)` that count."""
     down, _, width = by_rows.shape
     across = width // BLOCK
     cut = by_rows[..., : across * BLOCK].reshape(down, corner, across, BLOCK)
     sizes = np.rint(np.abs(cut @ BASIS[:corner].T))
     index = np.minimum(sizes, LARGEST - 1).astype(np.int32)
     index += (np.arange(corner * corner, dtype=np.int32) * LARGEST).reshape(corner, 1, corner)
+    if which is not None:
+        index = index.swapaxes(1, 2)[which]
     counts = np.bincount(index.ravel(), minlength=corner * corner * LARGEST)
     return counts.reshape(corner * corner, LARGEST).astype(np.float32)

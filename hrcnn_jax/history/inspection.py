@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from hrcnn_jax.files import exif
 from hrcnn_jax.files.pictures import Stored
 from hrcnn_jax.files.reader import JpegFile
-from hrcnn_jax.history.record import History
+from hrcnn_jax.history.record import OWN, History
+from hrcnn_jax.history.table import nearest_quality
 from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, quality_table
 from hrcnn_jax.text import printable
 
@@ -85,7 +86,7 @@ def history(earlier: History) -> dict[str, Any]:
     return {
         "encoder": earlier.encoder,
         "quality": earlier.quality,
-        "luma_quality": None if luma is None else quality_of_luma(luma),
+        "luma_quality": None if luma is None else nearest_quality(luma),
         "grid": list(earlier.grid),
         "sampling": None
         if len(earlier.factors) == 1 or chroma is None
@@ -148,12 +149,6 @@ def libjpeg_quality(file: JpegFile) -> tuple[int, bool]:
     return best + 1, bool(distance[best] == 0)
 
 
-def quality_of_luma(steps: NDArray[np.int32]) -> int:
-    """Libjpeg's quality whose table of luma is nearest to one `(8, 8)`, in ratios of steps."""
-    tables = np.asarray(quality_table(np.arange(1, 101), LUMINANCE))
-    return int(np.abs(np.log(tables / steps)).sum((1, 2)).argmin()) + 1
-
-
 _BASES: dict[str, NDArray[np.int32]] = {
     "luma": LUMINANCE,
     "chroma": CHROMINANCE,
@@ -176,9 +171,13 @@ def summary(facts: dict[str, Any]) -> str:
 def told(earlier: dict[str, Any]) -> str:
     """A history in one line."""
     place = "" if earlier["grid"] == [0, 0] else ", then cropped"
-    scale = "" if earlier["encoder"] == "libjpeg" else f" of {earlier['encoder']}"
+    quality, encoder = f"quality {earlier['quality']}", earlier["encoder"]
+    if encoder == OWN:
+        quality = f"about {quality}, with a table of its own"
+    elif encoder != "libjpeg":
+        quality += f" of {encoder}"
     return (
-        f"compressed before at quality {earlier['quality']}{scale}{place} "
+        f"compressed before at {quality}{place} "
         f"({100 * earlier['proof'][0]:.1f} % of luma comes back)"
     )
 

@@ -144,7 +144,7 @@ def samples_of(view: Observed, history: History, index: int, planes: Sequence[Fl
     return full[top:, left:]
 
 
-def _picture(found: Sequence[Recovered | None], history: History, view: Observed) -> Samples:
+def picture(found: Sequence[Recovered | None], history: History, view: Observed) -> Samples:
     """The earlier file decoded and cropped, `(H, W)` or `(H, W, 3)`.
 
     Components that have no history are taken as they are.
@@ -185,7 +185,7 @@ def _recovered(
             )
             for index, steps in enumerate(history.tables)
         ]
-        shares, rest = view.compare(_picture(found, history, view), border)
+        shares, rest = view.compare(picture(found, history, view), border)
         if best is not None and _total(shares) <= _total(best[1]):
             break
         best = found, shares

@@ -15,11 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrcnn_jax.files.pictures import Picture, Stored
-from hrcnn_jax.files.reader import Component, JpegFile
-from hrcnn_jax.history import grid, observed, table
+from hrcnn_jax.files.reader import JpegFile
+from hrcnn_jax.history import grid, observed, own, table
 from hrcnn_jax.history.chroma import COARSER, FACTORS, PROOF, with_chroma
+from hrcnn_jax.history.hypothesis import (
+    MUCH_COARSER,
+    STANDS_OUT,
+    hypothesis,
+    last_table,
+    used_frequencies,
+)
 from hrcnn_jax.history.observed import Observed, Samples
-from hrcnn_jax.history.record import History
+from hrcnn_jax.history.record import OWN, History
 from hrcnn_jax.history.replay import check, played
 from hrcnn_jax.jpeg.tables import BLOCK
 
@@ -29,15 +36,8 @@ SMALLEST = 64
 _EVIDENCE = 150.0
 """Logarithm of the likelihood ratio below which a hypothesis is not played again."""
 
-_MUCH_COARSER = 1.5
-"""How coarse they have to be on another grid, to be believed by proof alone."""
-
 _COMPARABLE = 0.85
 """How coarse to be believed if their evidence stands out, too."""
-
-_STANDS_OUT = 1.3
-"""How many times more evidence than for the next place. Measured: the places of 150 files that
-were compressed once have up to 1.22 times the next one's, where they have over 100."""
 
 _PLAIN, _PROOF_PLAIN = 2.0, 0.72
 """The share that has to come back of what is less than so many times as coarse."""
@@ -87,7 +87,7 @@ def find(source: Stored | Samples) -> History | None:
     if not isinstance(seen, JpegFile):
         return _find(_views(seen), None)
     luma = seen.components[0]
-    counted = _code_histograms(luma)
+    counted = grid.of_codes(luma.codes, table.CORNER)
     return _find(_views(seen), table.by_reach(counted, table.corner(luma.table)))
 
 
@@ -121,9 +121,9 @@ def told(
     views = _views(source)
     lumas = [each.luma() for each in views]
     known = table.Known(encoder, quality, table.of_quality(encoder, quality))
-    last, used = _last(lumas), _used(lumas)
+    last, used = last_table(lumas), used_frequencies(lumas)
     places = [place] if place is not None else _likely(lumas, known)
-    tried = (played(lumas, _hypothesis(each, known, 0.0, last, used)) for each in places)
+    tried = (played(lumas, hypothesis(each, known, 0.0, last, used)) for each in places)
     best = max(tried, key=lambda each: each.proof[0])
     return with_chroma(views, best) if len(views[0].planes) > 1 else best
 
@@ -159,40 +159,50 @@ def _likely(lumas: Sequence[Observed], known: table.Known) -> list[tuple[int, in
     large = [each.planes[0] for each in lumas if min(each.size) >= 2 * BLOCK]
     if not large:
         return [(0, 0)]
-    steps = np.minimum(table.corner(known.steps), table.STEPS[-1]) - 1
+    index = np.minimum(table.corner(known.steps), table.STEPS[-1]) - 1
     evidence = table.by_phase(grid.histograms(large))
-    strength = evidence[:, np.arange(len(steps)), steps].sum(-1)
+    strength = evidence[:, np.arange(len(index)), index].sum(-1)
     best = [divmod(int(place), BLOCK) for place in np.argsort(-strength)[:_PLACES]]
     return list(dict.fromkeys([(0, 0), *best]))
-
-
-def _code_histograms(part: Component) -> NDArray[np.int64]:
-    """Sizes of the codes of each frequency that is looked at, `(CORNER**2, LARGEST)`."""
-    low = np.abs(part.codes[:, :, : table.CORNER, : table.CORNER].astype(np.int32))
-    sizes = np.minimum(low, table.LARGEST - 1).reshape(-1, table.CORNER**2)
-    return np.stack([np.bincount(each, minlength=table.LARGEST) for each in sizes.T])
 
 
 def _find(views: Sequence[Observed], reach: NDArray[np.float64] | None) -> History | None:
     views = [each for each in views if min(each.size) >= SMALLEST]
     if not views:
         return None
-    lumas = [each.luma() for each in views]
+    lumas, is_file = [each.luma() for each in views], reach is not None
+    evidence = table.by_phase(grid.histograms([each.planes[0] for each in lumas]))
+    best = _of_known_table(lumas, evidence, reach)
+    if best is None or best.proof[0] < _SURE:
+        tried = [played(lumas, each) for each in own.hypotheses(lumas, evidence, reach)]
+        tried += [] if best is None else [best]
+        best = max(tried, key=lambda each: _margin(each, is_file=is_file), default=None)
+    if best is not None and len(views[0].planes) > 1:
+        # Rounded with chroma to RGB, luma by itself does not come back to the code.
+        best = with_chroma(views, best) if best.proof[0] > _LUMA_ALONE else None
+    return None if best is None or _margin(best, is_file=is_file) < 0 else best
+
+
+def _of_known_table(
+    lumas: Sequence[Observed], evidence: NDArray[np.float64], reach: NDArray[np.float64] | None
+) -> History | None:
+    """The hypothesis with a well-known table that brings back most, if there is any."""
     best: History | None = None
-    tried = _hypotheses(lumas, reach)
+    tried = _hypotheses(lumas, evidence, reach)
     while tried:
         first = max((played(lumas, each) for each in tried), key=lambda each: each.proof[0])
         if best is not None and first.proof <= best.proof:
             break
         # Of steps about as fine as the last ones, the finer always bring more back.
-        certain = first.proof[0] > _SURE or first.coarseness < _MUCH_COARSER
+        certain = first.proof[0] > _SURE or first.coarseness < MUCH_COARSER
         tried = [] if certain else _neighbours(first, lumas)
         best = first
-    if best is not None and len(views[0].planes) > 1:
-        # Rounded with chroma to RGB, luma by itself does not come back to the code.
-        best = with_chroma(views, best) if best.proof[0] > _LUMA_ALONE else None
-    least = 1.0 if best is None else _least_proof(best, is_file=reach is not None)
-    return None if best is None or best.proof[0] < least else best
+    return best
+
+
+def _margin(history: History, *, is_file: bool) -> float:
+    """By how much more of luma comes back than has to."""
+    return history.proof[0] - _least_proof(history, is_file=is_file)
 
 
 def _least_proof(history: History, *, is_file: bool) -> float:
@@ -201,55 +211,39 @@ def _least_proof(history: History, *, is_file: bool) -> float:
         return max(PROOF, (1 + 1 / history.coarseness) / 2 + _SAME_GRID)
     if not is_file and history.coarseness < _FINE:
         return _PROOF_FINE
-    if history.coarseness < _MUCH_COARSER:
+    if history.encoder == OWN:
+        return _PROOF_COMPARABLE
+    if history.coarseness < MUCH_COARSER:
         return _PROOF_COMPARABLE if history.evidence > _EVIDENCE_COMPARABLE else 1.0
     return PROOF if history.coarseness > _PLAIN else _PROOF_PLAIN
 
 
-def _hypotheses(lumas: Sequence[Observed], reach: NDArray[np.float64] | None) -> list[History]:
+def _hypotheses(
+    lumas: Sequence[Observed], evidence: NDArray[np.float64], reach: NDArray[np.float64] | None
+) -> list[History]:
     """What luma's coefficients suggest, without proof."""
-    last = _last(lumas)
-    used = _used(lumas)
-    evidence = table.by_phase(grid.histograms([each.planes[0] for each in lumas]))
+    last = last_table(lumas)
+    used = used_frequencies(lumas)
     found: list[History] = []
     if reach is not None:
         for strength, known in table.best_known(
             reach, 3, last=last, used=used, coarser=COARSER, apart=_APART
         ):
-            found.append(_hypothesis((0, 0), known, strength, last, used))
-        evidence[0] = -np.inf
-    for coarser, is_equal in ((_MUCH_COARSER, False), (_COMPARABLE, True)):
+            found.append(hypothesis((0, 0), known, strength, last, used))
+        evidence = np.concatenate([np.full_like(evidence[:1], -np.inf), evidence[1:]])
+    for coarser, is_equal in ((MUCH_COARSER, False), (_COMPARABLE, True)):
         ranked = []
         for place, each in enumerate(evidence):
             where = place // BLOCK, place % BLOCK
             if is_equal and (reach is None or 0 in where):
                 continue  # places where the last compression's own edges look like a grid
             for strength, known in table.best_known(each, 1, last=last, used=used, coarser=coarser):
-                ranked.append(_hypothesis(where, known, strength, last, used))
+                ranked.append(hypothesis(where, known, strength, last, used))
         ranked.sort(key=lambda each: -each.evidence)
         next_best = ranked[1].evidence if len(ranked) > 1 else 0.0
-        if ranked and ranked[0].evidence > _STANDS_OUT * next_best:
+        if ranked and ranked[0].evidence > STANDS_OUT * next_best:
             found.append(ranked[0])
     return [each for each in found if each.evidence > _EVIDENCE]
-
-
-def _last(lumas: Sequence[Observed]) -> NDArray[np.int32]:
-    """The last compression's table of luma; of pixels one that is barely worth to be coarser."""
-    tables = lumas[0].tables
-    return np.full((BLOCK, BLOCK), 2, np.int32) if tables is None else tables[0]
-
-
-def _used(lumas: Sequence[Observed]) -> NDArray[np.float64]:
-    """How often luma uses each frequency of the corner but the mean, `(CORNER**2,)`."""
-    counts = np.zeros((table.CORNER, table.CORNER))
-    for each in lumas:
-        if each.codes is None:
-            counts += 1
-        else:
-            low = each.codes[0][:, :, : table.CORNER, : table.CORNER]
-            counts += np.count_nonzero(low, axis=(0, 1))
-    counts[0, 0] = 0
-    return counts.ravel() + 1e-6
 
 
 def _neighbours(history: History, lumas: Sequence[Observed]) -> list[History]:
@@ -257,28 +251,16 @@ def _neighbours(history: History, lumas: Sequence[Observed]) -> list[History]:
     found = []
     for quality in range(max(1, history.quality - 2), min(100, history.quality + 2) + 1):
         if quality != history.quality:
-            steps = table.of_quality(history.encoder, quality)
-            known = table.Known(history.encoder, quality, steps)
+            known = table.Known(
+                history.encoder, quality, table.of_quality(history.encoder, quality)
+            )
             found.append(
-                _hypothesis(history.grid, known, history.evidence, _last(lumas), _used(lumas))
+                hypothesis(
+                    history.grid,
+                    known,
+                    history.evidence,
+                    last_table(lumas),
+                    used_frequencies(lumas),
+                )
             )
     return [each for each in found if each.coarseness > COARSER]
-
-
-def _hypothesis(
-    where: tuple[int, int],
-    known: table.Known,
-    strength: float,
-    last: NDArray[np.int32],
-    used: NDArray[np.float64],
-) -> History:
-    return History(
-        grid=where,
-        factors=((1, 1),),
-        tables=(known.steps,),
-        encoder=known.encoder,
-        quality=known.quality,
-        proof=(0.0,),
-        evidence=strength,
-        coarseness=table.coarseness(known.steps, last, used),
-    )

@@ -78,6 +78,12 @@ def of_quality(encoder: str, quality: int, is_chroma: bool = False) -> NDArray[n
     return np.asarray(quality_table(quality, base), np.int32)
 
 
+def nearest_quality(steps: NDArray[np.int32]) -> int:
+    """Libjpeg's quality whose table of luma is nearest to one `(8, 8)`, in ratios of steps."""
+    tables = np.asarray(quality_table(np.arange(1, 101), LUMINANCE))
+    return int(np.abs(np.log(tables / steps)).sum((1, 2)).argmin()) + 1
+
+
 def corner(steps: NDArray[np.int32]) -> NDArray[np.int32]:
     """Of tables `(..., 8, 8)` the frequencies that are looked at, `(..., CORNER**2)`."""
     return steps[..., :CORNER, :CORNER].reshape(*steps.shape[:-2], CORNER * CORNER)
@@ -147,7 +153,7 @@ def by_reach(histograms: NDArray[np.int64], last: NDArray[np.int32]) -> NDArray[
         total = int(counts.sum())
         if total == 0:
             continue
-        smooth = _smoothed(counts)
+        smooth = smoothed(counts)
         coarser = step < STEPS
         values = int(step) * sizes
         off = np.abs(values - STEPS[coarser, None] * np.rint(values / STEPS[coarser, None]))
@@ -160,7 +166,7 @@ def by_reach(histograms: NDArray[np.int64], last: NDArray[np.int32]) -> NDArray[
     return found
 
 
-def _smoothed(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def smoothed(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """A histogram of the codes from 1 on, each the mean of those around it."""
     sums = np.concatenate([[0.0], np.cumsum(counts)])
     sizes = np.arange(1, len(counts) + 1)

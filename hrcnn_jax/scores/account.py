@@ -7,6 +7,7 @@ from typing import Any
 from hrcnn_jax.files.pictures import Stored
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.history import inspection
+from hrcnn_jax.history.table import nearest_quality
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration.earlier import Damaged
 from hrcnn_jax.restoration.verification import Tally
@@ -78,7 +79,7 @@ def expected(source: Damaged, network: Network) -> float | None:
     if not isinstance(source.file, JpegFile):
         return 0.0
     part = source.luma or source.file.components[0]
-    return expected_gain(network.card, inspection.quality_of_luma(part.table))
+    return expected_gain(network.card, nearest_quality(part.table))
 
 
 def sha256_of(weights: Path) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import jpeg_bytes
 from PIL import Image
+from PIL.JpegPresets import presets
 
 from hrcnn_jax import history
 from hrcnn_jax.files import reader
@@ -88,6 +89,57 @@ def test_kept_without_loss(quality: int) -> None:
     assert found is not None
     np.testing.assert_array_equal(found.tables[0], before.components[0].table)
     assert share(history.recover(picture, found).components[0], before.components[0]) > 0.999
+
+
+# Photoshop's "save for web", low; of MPEG's intra matrix, as FFmpeg's MJPEG has it; flat.
+WEB = np.asarray(presets["web_low"]["quantization"], np.int32).reshape(2, 8, 8)
+VIDEO = np.array(
+    [
+        [16, 16, 19, 22, 26, 27, 29, 34],
+        [16, 16, 22, 24, 27, 29, 34, 37],
+        [19, 22, 26, 27, 29, 34, 34, 38],
+        [22, 22, 26, 27, 29, 34, 37, 40],
+        [22, 26, 27, 29, 32, 35, 40, 48],
+        [26, 27, 29, 32, 35, 40, 48, 58],
+        [26, 27, 29, 34, 38, 46, 56, 69],
+        [27, 29, 35, 38, 46, 56, 69, 83],
+    ]
+)
+FLAT = np.full((8, 8), 28)
+
+
+@pytest.mark.parametrize("table", [WEB[0], VIDEO, FLAT], ids=["web", "video", "flat"])
+@pytest.mark.parametrize(("cut", "second"), [(0, 90), (3, 90), (0, None)])
+def test_a_table_of_its_own(table: np.ndarray, cut: int, second: int | None) -> None:
+    coded = jpeg_bytes(GRAY, qtables=[table.ravel().tolist()])
+    before = reader.read(coded).components[0]
+    picture = np.ascontiguousarray(np.asarray(Image.open(io.BytesIO(coded)))[cut:, cut:])
+    source = picture if second is None else saved(picture, second)
+    found = history.find(source)
+    assert found is not None
+    assert (found.encoder, found.grid) == ("own", (-cut % 8, -cut % 8))
+    # Steps that nearly all codes are zero of cannot be told; low ones have to be.
+    assert found.tables[0] is not None
+    off = np.abs(found.tables[0] / table - 1)[:3, :3]
+    assert np.median(off) == 0
+    assert off.max() < 0.1
+    ours = history.recover(source, found).components[0]
+    assert ours is not None
+    inner = (slice(1, -1),) * 2
+    a, b = ours.codes[inner] * ours.table, before.codes[inner] * before.table
+    told = (a != 0) | (b != 0)
+    # In levels of coefficients: what is recovered is nearer than a step of the last table.
+    assert np.abs(a - b)[told].mean() < 2
+
+
+def test_chroma_of_a_table_of_its_own() -> None:
+    coded = jpeg_bytes(PHOTO, qtables=WEB.reshape(2, 64).tolist(), subsampling=2)
+    before = reader.read(coded)
+    found = history.find(np.asarray(Image.open(io.BytesIO(coded))))
+    assert found is not None
+    assert found.factors == ((1, 1), (2, 2), (2, 2))
+    assert found.tables[1] is not None
+    np.testing.assert_array_equal(found.tables[1][:2, :2], before.components[1].table[:2, :2])
 
 
 @pytest.mark.parametrize("cut", [(0, 0), (3, 10)])
