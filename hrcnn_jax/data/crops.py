@@ -1,6 +1,7 @@
 """Crops of training pictures, cut once on the host into one uint8 array `(N, S, S, C)`.
 
-JPEG codes are never stored: they are made from the crops inside the jitted step.
+JPEG codes are never stored: they are made from the crops inside the jitted step. Only what no
+jitted step can do, chains of compressions and filters (`chains.py`), is done before.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from hrcnn_jax.data import chains
 from hrcnn_jax.data.planes import Channel
 from hrcnn_jax.data.sources import DataError, Source
 from hrcnn_jax.files.atomic import written_whole
@@ -30,6 +32,7 @@ def cut_crops(
     *,
     channel: Channel | None,
     scales: Sequence[float] = (1.0,),
+    damage: Sequence[int] = (),
     seed: int = 0,
     out: np.ndarray | None = None,
     label: str = "cutting crops",
@@ -45,19 +48,22 @@ def cut_crops(
       size: their side in pixels.
       channel: the one plane that is stored, `C` = 1; RGB, `C` = 3, when None.
       scales: each crop is cut from its picture resized by one of these (Lanczos).
+      damage: the lowest and highest quality of the random chain that each crop goes through, which
+        is then stored beside what it would be without loss, `C` = 6; none if empty.
       seed: the same arguments give the same crops.
       out: array `(count, size, size, C)` uint8 to fill; made when None.
       label: of the progress bar.
 
     Returns:
-      `(count, size, size, C)` uint8, C = 1 or 3.
+      `(count, size, size, C)` uint8, C = 1, 3 or 6.
 
     Raises:
       DataError: if a picture cannot be read or is smaller than the crop.
     """
     names = source.names
-    channels = 3 if channel is None else 1
-    crops = np.empty((count, size, size, channels), np.uint8) if out is None else out
+    shape = _shape(count, size, channel, damage)
+    least = size + chains.AROUND if damage else size
+    crops = np.empty(shape, np.uint8) if out is None else out
     share = np.array_split(np.arange(count), len(names))
 
     def cut(index: int) -> None:
@@ -65,16 +71,20 @@ def cut_crops(
             return
         random = np.random.default_rng((seed, index))
         picture = source.load(index)
-        if min(picture.shape[:2]) < size:
+        if min(picture.shape[:2]) < least:
+            around = f" with {chains.AROUND} pixels around it" if damage else ""
             raise DataError(
                 f"{names[index]}: {picture.shape[1]}x{picture.shape[0]} pixels is smaller than "
-                f"the {size}x{size} crop: remove it or choose a smaller crop"
+                f"the {size}x{size} crop{around}: remove it or choose a smaller crop"
             )
         which = random.integers(len(scales), size=len(share[index]))
         for number, scale in enumerate(scales):
-            resized = _resize(picture, scale, size)
+            resized = _resize(picture, scale, least)
             height, width = resized.shape[:2]
             for target in share[index][which == number]:
+                if damage:
+                    crops[target] = chains.pair(resized, size, random, damage)
+                    continue
                 top = random.integers(height - size + 1)
                 left = random.integers(width - size + 1)
                 crops[target] = _store(resized[top : top + size, left : left + size], channel)
@@ -92,6 +102,7 @@ def cached_crops(
     size: int,
     *,
     channel: Channel | None,
+    damage: Sequence[int] = (),
     cache: Path,
     label: str = "cutting crops",
     **options: Any,
@@ -100,10 +111,12 @@ def cached_crops(
 
     A file that is not whole is cut anew.
     """
+    if damage:
+        options["damage"] = damage
     asked = [list(source.names), count, size, channel, sorted(options.items())]
     described = json.dumps(asked, default=list)
     path = cache / f"crops-{hashlib.sha256(described.encode()).hexdigest()[:16]}.npy"
-    shape = (count, size, size, 3 if channel is None else 1)
+    shape = _shape(count, size, channel, damage)
     kept = _whole(path, shape)
     if kept is not None:
         return kept
@@ -113,6 +126,13 @@ def cached_crops(
         cut_crops(source, count, size, channel=channel, out=out, label=label, **options)
         out.flush()
     return np.load(path, mmap_mode="r")
+
+
+def _shape(
+    count: int, size: int, channel: Channel | None, damage: Sequence[int]
+) -> tuple[int, int, int, int]:
+    channels = 3 if channel is None else 1
+    return count, size, size, 2 * channels if damage else channels
 
 
 def _whole(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:

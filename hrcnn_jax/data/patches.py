@@ -8,6 +8,7 @@ from jax import Array
 
 from hrcnn_jax.data.planes import Planes
 from hrcnn_jax.jpeg import transform
+from hrcnn_jax.jpeg.tables import BLOCK
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,23 @@ def colour_patch(key: Array, crop: Array, patch: int) -> Array:
     top, left = jax.random.randint(place_key, (2,), 0, crop.shape[0] - patch + 1)
     window = jax.lax.dynamic_slice(crop, (top, left, 0), (patch, patch, 3))
     return _turn(turn_key, window.astype(jnp.float32) / 255.0)
+
+
+def damaged_patch(key: Array, crop: Array, patch: int) -> tuple[Array, Array]:
+    """One random patch of a crop `(S, S, 6)` uint8, damaged and intact.
+
+    Its place is a multiple of 8 pixels, so that it lies as the crop does on the grid of the last
+    compression, and turned so it still does.
+
+    Returns:
+      Two of `(patch, patch, 3)` float32 in [0, 1].
+    """
+    place_key, turn_key = jax.random.split(key)
+    places = (crop.shape[0] - patch) // BLOCK + 1
+    top, left = BLOCK * jax.random.randint(place_key, (2,), 0, places)
+    window = jax.lax.dynamic_slice(crop, (top, left, 0), (patch, patch, 6))
+    damaged, intact = jnp.split(_turn(turn_key, window.astype(jnp.float32) / 255.0), 2, axis=-1)
+    return damaged, intact
 
 
 def _turn(key: Array, plane: Array) -> Array:

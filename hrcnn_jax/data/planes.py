@@ -38,11 +38,14 @@ class Planes:
     Attributes:
       channels: each drawn equally often, or all at once.
       at_once: whether a patch holds all channels, `(H, W, 3)`, instead of one, `(H, W)`.
+      damaged: whether crops went through a random chain (`chains.py`) and are stored beside what
+        they would be without loss.
       validated: the channel that validation measures; None for all at once.
     """
 
     channels: tuple[Channel, ...]
     at_once: bool = False
+    damaged: bool = False
     validated: Channel | None = GREEN
 
     @property
@@ -63,6 +66,7 @@ PLANES = {
     # Y three times, for it is what files mostly hold.
     "any": Planes((RED, GREEN, BLUE, LUMA, LUMA, LUMA, CB, CR)),
     "colour": Planes((RED, GREEN, BLUE), at_once=True, validated=None),
+    "damaged": Planes((RED, GREEN, BLUE), at_once=True, damaged=True, validated=None),
 }
 """What can be trained on, by the name that `--planes` knows it by."""
 

@@ -15,8 +15,9 @@ from typing import Any, Literal
 from hrcnn_jax.files.atomic import written_whole
 from hrcnn_jax.networks import legacy
 
-Kind = Literal["planes", "chroma"]
-"""What a network restores: single planes of codes, or 4:2:0 chroma beside restored luma."""
+Kind = Literal["planes", "chroma", "pictures"]
+"""What a network restores: single planes of codes, 4:2:0 chroma beside restored luma, or pixels of
+whole pictures, whatever their history."""
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 DEFAULT = "small"

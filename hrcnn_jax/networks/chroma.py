@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from hrcnn_jax.jpeg import color, transform
+from hrcnn_jax.jpeg import color, damage, transform
 from hrcnn_jax.jpeg.tables import BASELINE_STEP, BLOCK, MAX_SAMPLE
 from hrcnn_jax.jpeg.transform import without_border
 from hrcnn_jax.networks import trunk
@@ -113,7 +113,7 @@ class Chroma(nn.Module):
         layers = self.prepare(tables, luma_table) if layers is None else layers
         correction = _correction(layers, decoded, luma, inside)
         tables = jnp.minimum(tables, self.largest_step)
-        errors = trunk.usual_error(tables.reshape(-1, 8, 8)).reshape(batch, 2, 1, 1)
+        errors = damage.usual_error(tables.reshape(-1, 8, 8)).reshape(batch, 2, 1, 1)
         correction *= errors / _CONTRAST
         guide = luma[:, None]
         if inside:  # but for a block, further than a pixel of the guided planes reaches

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from hrcnn_jax.jpeg import transform
+from hrcnn_jax.jpeg import damage, transform
 from hrcnn_jax.jpeg.tables import BASELINE_STEP, BLOCK, MAX_SAMPLE
 from hrcnn_jax.networks import trunk
 from hrcnn_jax.networks.hrcnn import check_codes
@@ -88,7 +88,7 @@ class Compact(nn.Module):
         decoded = transform.decode(blocks, table, clip=False)
         correction = self._correction(layers, decoded, inside)
         table = jnp.minimum(table, self.largest_step)
-        correction *= trunk.usual_error(table) * MAX_SAMPLE  # the same for both orientations
+        correction *= damage.usual_error(table) * MAX_SAMPLE  # the same for both orientations
         if inside:
             decoded = transform.without_border(decoded, BLOCK * self.halo)
         steps = transform.per_block(table).astype(jnp.float32)

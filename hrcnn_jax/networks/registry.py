@@ -12,11 +12,13 @@ from hrcnn_jax.networks.chroma import ChromaArchitecture
 from hrcnn_jax.networks.compact import Compact
 from hrcnn_jax.networks.paper import PaperArchitecture
 from hrcnn_jax.networks.trunk import TrunkArchitecture
+from hrcnn_jax.networks.wild import WildArchitecture
 
 ARCHITECTURES: dict[str, Architecture] = {
     "hrcnn": PaperArchitecture(),
     "compact": TrunkArchitecture(Compact),
     "chroma": ChromaArchitecture(),
+    "wild": WildArchitecture(),
 }
 """What `--architecture` knows; the first is what is trained unless another is asked for."""
 

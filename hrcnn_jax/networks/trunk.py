@@ -28,8 +28,6 @@ from hrcnn_jax.networks.mirrored import CELL, GROUP, PIXELS, SPARED, Layer, Mirr
 MARGIN = 1e-3
 """How far inside its half step a coefficient stays, in steps: room for float rounding."""
 
-MEAN_STEP = 57.6
-"""Mean step of Annex K's luminance table, quality 50."""
 
 SLOPE = 0.1
 """Slope of the inner ReLUs below zero: without one, half of a block's channels died in training."""
@@ -39,12 +37,6 @@ def describe_table(table: Array) -> Array:
     """Quantisation steps `(B, 8, 8)` as 64 well-scaled features `(B, 64)`."""
     steps = table.reshape(table.shape[0], BLOCK**2).astype(jnp.float32)
     return 0.3 * (jnp.log2(steps) - 4.0)
-
-
-def usual_error(table: Array) -> Array:
-    """About how large a table's errors are, `(B, 1, 1)`: they grow as the root of its steps."""
-    mean = jnp.mean(table.astype(jnp.float32), axis=(1, 2), keepdims=True)
-    return jnp.sqrt(mean / MEAN_STEP)
 
 
 def bound(correction: Array, steps: Array) -> Array:
@@ -90,7 +82,7 @@ class TrunkArchitecture(Architecture):
     def direct_multiply_adds(self, module: nn.Module) -> int:
         """As many as are computed, and those that mirrored convolutions spare."""
         params = jax.eval_shape(lambda: self.init(module, jax.random.key(0)))
-        kernels = (leaf.shape for leaf in jax.tree.leaves(params) if leaf.ndim == 4)
+        kernels = (leaf.shape for leaf in jax.tree.leaves(params) if leaf.shape[:-2] == (3, 3))
         products = sum(inputs * outputs for *_, inputs, outputs in kernels)
         readings = getattr(module, "orientations", 1)
         spared = SPARED * products * readings / self.pixels

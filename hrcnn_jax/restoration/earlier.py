@@ -10,6 +10,7 @@ from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import Component, JpegFile
 from hrcnn_jax.history import Earlier, History, Mode, Said
 from hrcnn_jax.restoration import mixture
+from hrcnn_jax.restoration.blind import Verdict
 
 COMPARABLE = 1.5
 """How coarse an earlier compression on another grid has to be, in the last one's steps, to be all
@@ -29,6 +30,7 @@ class Damaged(NamedTuple):
         much damage: it stands for the file's, or is mixed with that.
       luma_offset: rows and columns above and left that were cut away from it since.
       share: its weight; the rest is the file's own.
+      verdict: how bad the pixels are, if a network of pictures is to restore them.
     """
 
     file: Stored
@@ -37,6 +39,7 @@ class Damaged(NamedTuple):
     luma: Component | None = None
     luma_offset: tuple[int, int] = (0, 0)
     share: float = 1.0
+    verdict: Verdict | None = None
 
     def cropped(self, picture: NDArray[Any]) -> NDArray[Any]:
         """A picture `(H, W, ...)` of the compression as it was given."""

@@ -27,10 +27,12 @@ from hrcnn_jax.history import Said
 from hrcnn_jax.jpeg import color, transform
 from hrcnn_jax.jpeg.tables import BLOCK
 from hrcnn_jax.networks import cards, zoo
+from hrcnn_jax.networks.cards import Kind
 from hrcnn_jax.networks.chroma import FACTOR, MCU
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration import compilation, mixture, tiles
 from hrcnn_jax.restoration.assembly import Plane, assemble
+from hrcnn_jax.restoration.blind import Blind, Verdict
 from hrcnn_jax.restoration.earlier import Damaged, damaged
 from hrcnn_jax.restoration.programs import Program
 
@@ -96,18 +98,22 @@ class Restorer:
             off for a network that is faithful by construction.
         """
         self._set(strength, history)
-        self.network = _load(network, for_chroma=False)
+        self.network = _load(network, ("planes", "pictures"))
         if self.network.architecture.is_faithful and not faithful:
             raise ValueError(
                 f"network {self.network.name} is faithful by construction: it has no other way; "
                 "leave --no-faithful out"
             )
         self._faithful = faithful
+        self._chroma: _Programs | None = None
+        self._blind: Blind | None = None
+        if self.network.architecture.kind == "pictures":
+            self._blind = Blind(self.network, faithful=faithful)
+            return
         projected = faithful and not self.network.architecture.is_faithful
         self._luma = _Programs(self.network, restore_tile, _luma_tile, projected)
-        self._chroma = None
         if chroma is not None and self.network.table is None:
-            network = _load(chroma, for_chroma=True)
+            network = _load(chroma, ("chroma",))
             self._chroma = _Programs(network, restore_chroma_tile, _chroma_tile, faithful)
 
     def _set(self, strength: float, history: str | Said) -> None:
@@ -152,8 +158,11 @@ class Restorer:
           Pixels `(8*hb, 8*wb)` float32, neither clipped to [0, 1] nor rounded.
 
         Raises:
-          ValueError: if the shapes are others, or the network does not know the table.
+          ValueError: if the shapes are others, or the network does not know the table, or is one of
+            pictures.
         """
+        if self._blind is not None:
+            raise ValueError(f"network {self.network.name} restores pictures, not planes of codes")
         codes, table = np.asarray(codes), np.asarray(table)
         if codes.ndim != 4 or codes.shape[2:] != (8, 8) or table.shape != (8, 8):
             raise ValueError(
@@ -183,6 +192,8 @@ class Restorer:
         source = Damaged(source) if isinstance(source, JpegFile) else source
         file, watch = source.file, watch or (lambda index, plane, part: plane)
         assert isinstance(file, JpegFile)
+        if self._blind is not None:
+            return self._blind_planes(file, source.verdict, watch)
         luma = self._luma_plane(source, watch)
         if self._chroma is not None and self.strength > 0.0 and _is_420(file):
             own, guide = tiles.shared(luma.strips, 2)
@@ -200,6 +211,18 @@ class Restorer:
             planes.append(Plane.of(part, decode(part.codes, part.table)))
         seen = zip(range(1, len(planes)), planes[1:], file.components[1:], strict=True)
         return [planes[0], *(watch(*each) for each in seen)]
+
+    def _blind_planes(self, file: JpegFile, verdict: Verdict | None, watch: Watch) -> list[Plane]:
+        """All components, from pixels; inks, and everything at strength 0, are plainly decoded."""
+        assert self._blind is not None
+        if verdict is None and self.strength > 0.0:
+            verdict = self._blind.judge(file)
+        if verdict is None or self.strength == 0.0:
+            planes = [Plane.of(part, _plain(part.codes, part.table)) for part in file.components]
+        else:
+            planes = self._blind.planes(file, verdict, self.strength)
+        parts = zip(planes, file.components, strict=True)
+        return [watch(index, *each) for index, each in enumerate(parts)]
 
     def _luma_plane(self, source: Damaged, watch: Watch) -> Plane:
         """The first component, or what stands for it, where the file has it."""
@@ -314,8 +337,12 @@ class Restorer:
     def damaged(self, given: Stored) -> Damaged:
         """What a picture is restored from: its own codes, those of an earlier one, or nothing.
 
-        While that is found out, what restoring a JPEG file takes is loaded or compiled.
+        While that is found out, what restoring a JPEG file takes is loaded or compiled. A network
+        of pictures believes pixels alone, and says how bad they are.
         """
+        if self._blind is not None:
+            told = self.history.quality if isinstance(self.history, Said) else None
+            return Damaged(given, verdict=self._blind.judge(given, told))
         if isinstance(given, JpegFile):
             self._begin(given)
         return damaged(given, self.history)
@@ -343,7 +370,9 @@ class Restorer:
           JpegError: if the network does not know the table of luma.
         """
         if isinstance(source.file, Picture):
-            return pictures.pixels(source.file, depth)
+            if self._blind is None or source.verdict is None:
+                return pictures.pixels(source.file, depth)
+            return self._blind.picture(source.file, source.verdict, self.strength, depth)
         planes = self.planes(source, watch)
         whole = assemble(source.file, planes, depth, guidance=self.strength)
         return pictures.with_alpha(source.cropped(whole), pictures.alpha_of(given))
@@ -664,10 +693,14 @@ def _is_420(file: JpegFile) -> bool:
     return file.colour in ("ycbcr", "ycck") and factors == [(1, 1), FACTOR, FACTOR]
 
 
-def _load(network: str | os.PathLike[str] | Network, *, for_chroma: bool) -> Network:
+def _load(network: str | os.PathLike[str] | Network, kinds: tuple[Kind, ...]) -> Network:
     loaded = network if isinstance(network, Network) else zoo.load(network)
-    if (loaded.architecture.kind == "chroma") != for_chroma:
-        kind = "is no network for chroma" if for_chroma else "only restores chroma beside another"
+    if loaded.architecture.kind not in kinds:
+        kind = (
+            "only restores chroma beside another"
+            if "planes" in kinds
+            else "is no network for chroma"
+        )
         raise cards.ModelError(f"network {loaded.name!r} {kind}: see the command models")
     return loaded
 

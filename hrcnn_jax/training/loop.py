@@ -62,8 +62,8 @@ def load_crops(settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     """Training crops and validation planes, cut once and kept in the cache.
 
     Returns:
-      Crops `(N, S, S, C)` uint8, and planes `(M, T, T)` or colour pictures `(M, T, T, 3)`
-      float32 in [0, 1].
+      Crops `(N, S, S, C)` uint8, and planes `(M, T, T)`, colour pictures `(M, T, T, 3)` or damaged
+      pictures beside intact ones `(M, T, T, 6)`, float32 in [0, 1].
 
     Raises:
       DataError: if pictures cannot be had or are too small.
@@ -72,6 +72,7 @@ def load_crops(settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     training, held_out = sources.open_training(data.pictures, data.validation, seed=seed)
     cache = Path(data.cache) if data.cache else Path(settings.run.workdir).parent / "crops"
     planes = PLANES[data.planes]
+    damage = settings.codes.quality if planes.damaged else ()
     crops = cached_crops(
         training,
         data.crops,
@@ -79,6 +80,7 @@ def load_crops(settings: Settings) -> tuple[np.ndarray, np.ndarray]:
         cache=cache,
         channel=planes.stored,
         scales=data.scales,
+        damage=damage,
         seed=seed,
         label="training crops",
     )
@@ -89,6 +91,7 @@ def load_crops(settings: Settings) -> tuple[np.ndarray, np.ndarray]:
         cache=cache,
         channel=planes.validated,
         scales=data.scales if planes.at_once else (1.0,),
+        damage=damage,
         seed=seed,
         label="validation crops",
     )
@@ -210,7 +213,7 @@ def fit(settings: Settings) -> int:
         resident = fits_on_device(crops, settings.data.placement)
         step = make_step(task, settings, resident=resident)
         state = step.place_state(state)
-        validate = Validation(task, held_out, settings.codes.quality)
+        validate = Validation(task, held_out)
         card = describe(settings)
         first = int(state.step)
         batches = feed(crops, settings, step, first=first)

@@ -102,6 +102,21 @@ _CHROMA = replace(
     learning_rate=1e-3,
 )
 
+_WILD = replace(
+    _SMALL, architecture="wild", network={"width": 96, "blocks": 4, "kernels": 4}
+).changed(
+    steps=9_000,
+    warmup=200,
+    eval_every=500,
+    planes="damaged",
+    validation_crops=200,
+    crop=128,
+    patch=96,
+    scales=(1.0, 0.7),
+    quality=(5, 98),
+    batch=8,
+)
+
 PRESETS = {
     "paper": Preset(
         """The paper's data: 125,000 training crops of 128x128 from DIV2K, green channel, SGD.
@@ -162,6 +177,13 @@ PRESETS = {
         4:2:0, at quality 10 / 20 / 30 / 40, of the released one, which went on for 18,000 steps at
         7e-4.""",
         _CHROMA,
+    ),
+    "wild": Preset(
+        """One network of pictures for any history: pixels in, pixels out.
+
+        Command: python train.py --preset wild --crops 14000 --data PICTURES --workdir runs/wild. It
+        takes 75 minutes of one CPU core (EPYC).""",
+        _WILD,
     ),
 }
 

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from hrcnn_jax.data.planes import PLANES
+from hrcnn_jax.data.planes import PLANES, Planes
 from hrcnn_jax.networks import legacy, registry
 from hrcnn_jax.networks.base import Architecture
+from hrcnn_jax.networks.cards import Kind
 
 
 def arg(**known: Any) -> Any:
@@ -40,8 +41,9 @@ class Data:
         tyro.conf.arg(
             metavar="{" + ",".join(PLANES) + "}",
             help="What is trained on: the green channel (the paper); luma; each of R, G and B; any "
-            "of R, G, B, Y, Cb, Cr, with chroma at full and half size; or colour, all at once, for "
-            "networks of chroma.",
+            "of R, G, B, Y, Cb, Cr, with chroma at full and half size; colour, all at once, for "
+            "networks of chroma; or damaged, colour after a random chain of compressions, for "
+            "networks of pictures.",
         ),
     ] = "green"
 
@@ -233,10 +235,11 @@ class Settings:
                 f"--patch {data.patch} must be a multiple of 8 and at most --crop {data.crop}"
             )
         planes = PLANES[data.planes]
-        if planes.at_once != (architecture.kind == "chroma"):
+        if _kind_of(planes) != architecture.kind:
             raise ValueError(
                 f"--planes {data.planes} and --architecture {self.architecture} do not go "
-                "together: networks of chroma are trained on colour, and no others are"
+                "together: networks of chroma are trained on colour, networks of pictures on "
+                "damaged, and no others are"
             )
         if planes.at_once and data.patch % 16:
             raise ValueError(f"--patch {data.patch} must be a multiple of 16 for 4:2:0 colour")
@@ -307,6 +310,13 @@ def flags_of(architecture: Architecture) -> dict[str, Any]:
     """The options of an architecture that a run can choose, and their defaults."""
     follows = {"quality"} if architecture.serves_one_quality else set()
     return {name: value for name, value in architecture.options.items() if name not in follows}
+
+
+def _kind_of(planes: Planes) -> Kind:
+    """The kind of networks that can be trained on them."""
+    if planes.damaged:
+        return "pictures"
+    return "chroma" if planes.at_once else "planes"
 
 
 def _section_of(name: str) -> str | None:

@@ -26,7 +26,7 @@ from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.training import losses
 from hrcnn_jax.training.settings import Settings
 from hrcnn_jax.training.targets import make_target
-from hrcnn_jax.training.tasks import Drawn, Task
+from hrcnn_jax.training.tasks import Task
 
 Params = Any
 Metrics = dict[str, Array]
@@ -126,7 +126,7 @@ def make_update(
     loss_function = losses.get(settings.optimisation.loss)
     aim = make_target(settings)
 
-    def example(key: Array, crop_or_crops: Array) -> Drawn:
+    def example(key: Array, crop_or_crops: Array) -> Any:
         index_key, draw_key = jax.random.split(key)
         if resident:
             crop = crop_or_crops[jax.random.randint(index_key, (), 0, crop_or_crops.shape[0])]
@@ -134,15 +134,14 @@ def make_update(
             crop = crop_or_crops
         return task.draw(draw_key, crop)
 
-    def loss_of(params: Params, drawn: Drawn, done: Array) -> Array:
-        original, _, restored = task.outcome(params, drawn)
-        target = aim(drawn, original, done)
-        planes = loss_function(*(x.reshape(-1, *x.shape[-2:]) for x in (restored, target)))
-        per_patch = jnp.mean(planes.reshape(target.shape[0], -1), axis=1)
+    def loss_of(params: Params, drawn: Any, done: Array) -> Array:
+        outcome = task.outcome(params, drawn)
+        compared = outcome.restored, aim(drawn, outcome.target, done)
+        planes = loss_function(*(x.reshape(-1, *x.shape[-2:]) for x in compared))
+        per_patch = jnp.mean(planes.reshape(outcome.target.shape[0], -1), axis=1)
         if settings.optimisation.balance:
-            steps = drawn.tables.reshape(target.shape[0], -1).astype(jnp.float32)
-            per_patch *= BALANCE_SCALE / jnp.mean(steps, axis=1)
-        return jnp.mean(per_patch)
+            per_patch *= BALANCE_SCALE / outcome.steps
+        return jnp.mean(per_patch + outcome.penalty)
 
     def update(
         state: TrainState, keys: Array, crops: Array, done: Array | None = None

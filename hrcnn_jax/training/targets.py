@@ -8,6 +8,7 @@ and student need have nothing in common but what they restore.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax import Array
@@ -15,9 +16,9 @@ from jax import Array
 from hrcnn_jax.networks import registry, zoo
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.training.settings import Settings
-from hrcnn_jax.training.tasks import TASKS, Drawn
+from hrcnn_jax.training.tasks import TASKS
 
-Target = Callable[[Drawn, Array, Array], Array]
+Target = Callable[[Any, Array, Array], Array]
 """`target(drawn, original, done)`: of the original's shape; `done` of the run, from 0 to 1."""
 
 
@@ -36,7 +37,7 @@ def make_target(settings: Settings) -> Target:
     tasks = [TASKS[each.architecture.kind](each.module, settings) for each in teachers]
     first, last = settings.optimisation.teacher_share[0], settings.optimisation.teacher_share[-1]
 
-    def target(drawn: Drawn, original: Array, done: Array) -> Array:
+    def target(drawn: Any, original: Array, done: Array) -> Array:
         taught = [
             task.outcome(each.params, drawn).restored
             for task, each in zip(tasks, teachers, strict=True)

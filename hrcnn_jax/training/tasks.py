@@ -4,7 +4,8 @@ A task draws pixels and quantisation tables, makes the codes a file would hold, 
 restore them. The training step, validation and checkpoints know no more of it than that.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -12,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hrcnn_jax.data.patches import Augmentation, colour_patch
+from hrcnn_jax.data.patches import Augmentation, colour_patch, damaged_patch
 from hrcnn_jax.data.planes import PLANES
-from hrcnn_jax.jpeg import color, transform
+from hrcnn_jax.jpeg import color, damage, transform
 from hrcnn_jax.jpeg.tables import BASELINE_STEP, CHROMINANCE, LIBJPEG_STEP, LUMINANCE
 from hrcnn_jax.networks import base, zoo
 from hrcnn_jax.networks.cards import Kind
@@ -23,7 +24,7 @@ from hrcnn_jax.training.settings import Codes, Settings
 
 
 class Drawn(NamedTuple):
-    """What files are made of, all arrays with a leading axis of pictures.
+    """What a file's codes are made of, all arrays with a leading axis of pictures.
 
     Attributes:
       pixels: `(B, H, W)` or `(B, H, W, 3)` float32 in [0, 1].
@@ -34,25 +35,59 @@ class Drawn(NamedTuple):
     tables: Array
 
 
+class Pair(NamedTuple):
+    """What became of pictures, all arrays with a leading axis of pictures.
+
+    Attributes:
+      intact: `(B, H, W, 3)` RGB float32 in [0, 1].
+      damaged: the same.
+      told: `(B,)` bool, whether the network is told how bad they are.
+    """
+
+    intact: Array
+    damaged: Array
+    told: Array
+
+
 class Outcome(NamedTuple):
-    """Three versions of the same planes `(B, H, W)` or `(B, 3, H, W)`, not clipped."""
+    """Three versions of the same planes `(B, H, W)` or `(B, 3, H, W)`, not clipped.
+
+    Attributes:
+      target: what they were.
+      plain: what the network was given, or plain decoding makes of that.
+      restored: what the network makes of it.
+      steps: `(B,)` mean quantisation step of what did the damage.
+      penalty: what else a network is to be blamed for, `(B,)`.
+    """
 
     target: Array
     plain: Array
     restored: Array
+    steps: Array
+    penalty: Array | float = 0.0
 
 
 class Task(Protocol):
     """What a network is trained to do; pure functions."""
 
-    def draw(self, key: Array, crop: Array) -> Drawn:
+    def draw(self, key: Array, crop: Array) -> Any:
         """One example of one crop `(S, S, C)` uint8, without the axis of pictures."""
 
-    def standard(self, pixels: Array, quality: int | Array) -> Drawn:
-        """Pictures with the standard tables of a quality."""
+    def cases(self, pixels: Array) -> Mapping[str, Any]:
+        """What held-out pictures, float32 in [0, 1], are validated as, by name."""
 
-    def outcome(self, params: Any, drawn: Drawn) -> Outcome:
-        """What the network makes of the codes of what was drawn."""
+    def outcome(self, params: Any, drawn: Any) -> Outcome:
+        """What the network makes of what was drawn."""
+
+
+QUALITIES = (5, 10, 20, 30, 50, 70, 90, 95)
+"""Where networks that serve many qualities are validated, as far as they are trained there."""
+
+
+def validated_qualities(codes: Codes) -> list[int]:
+    """The qualities at which a network is validated."""
+    low, high = codes.quality[0], codes.quality[-1]
+    return [quality for quality in QUALITIES if low <= quality <= high] or [low]
 
 
 class Planes:
@@ -69,6 +104,11 @@ class Planes:
         plane, is_chroma = self._augment(augment_key, crop)
         return Drawn(plane, draw_table(table_key, is_chroma, self._settings.codes))
 
+    def cases(self, pixels: Array) -> dict[str, Drawn]:
+        """The planes at a few qualities."""
+        qualities = validated_qualities(self._settings.codes)
+        return {str(quality): self.standard(pixels, quality) for quality in qualities}
+
     def standard(self, pixels: Array, quality: int | Array) -> Drawn:
         """With Annex K's luminance table."""
         table = transform.quality_table(quality)
@@ -78,7 +118,8 @@ class Planes:
         """The plane, decoded and restored."""
         codes = transform.encode(drawn.pixels, drawn.tables)
         restored = base.restore(self._module, params, codes, drawn.tables)
-        return Outcome(drawn.pixels, transform.decode(codes, drawn.tables), restored)
+        plain = transform.decode(codes, drawn.tables)
+        return Outcome(drawn.pixels, plain, restored, _mean_step(drawn.tables))
 
 
 class Colour:
@@ -98,6 +139,11 @@ class Colour:
             draw_table(table_key, jnp.asarray(c), self._settings.codes) for c in (False, True)
         ]
         return Drawn(pixels, jnp.stack(tables))
+
+    def cases(self, pixels: Array) -> dict[str, Drawn]:
+        """The pictures at a few qualities."""
+        qualities = validated_qualities(self._settings.codes)
+        return {str(quality): self.standard(pixels, quality) for quality in qualities}
 
     def standard(self, pixels: Array, quality: int | Array) -> Drawn:
         """With Annex K's two tables."""
@@ -126,7 +172,8 @@ class Colour:
         planes = jnp.moveaxis(transform.from_blocks(codes), 1, -1)
         full: Any = self._module.apply({"params": params}, planes, tables, luma, luma_table)
         restored = [luma, full[..., 0], full[..., 1]]
-        return Outcome(jnp.moveaxis(drawn.pixels, -1, 1), _to_rgb(plain), _to_rgb(restored))
+        target, steps = jnp.moveaxis(drawn.pixels, -1, 1), _mean_step(drawn.tables)
+        return Outcome(target, _to_rgb(plain), _to_rgb(restored), steps)
 
 
 def _to_rgb(planes: list[Array]) -> Array:
@@ -134,7 +181,72 @@ def _to_rgb(planes: list[Array]) -> Array:
     return jnp.moveaxis(color.ycbcr_to_rgb(jnp.stack(planes, axis=-1)), -1, 1)
 
 
-TASKS: dict[Kind, Callable[[Any, Settings], Task]] = {"planes": Planes, "chroma": Colour}
+def _mean_step(tables: Array) -> Array:
+    """Of all tables of each picture, `(B,)`."""
+    return jnp.mean(tables.reshape(tables.shape[0], -1).astype(jnp.float32), axis=1)
+
+
+class Pictures:
+    """Restoring pixels after a random chain of compressions, compared as YCbCr.
+
+    The network also learns to say how bad a picture is. In half the examples it is told instead, so
+    that it heeds what it is told, and knows what to do before it knows how to tell.
+    """
+
+    TOLD = 0.5
+    ESTIMATE = 1e-3
+    """Weight of the estimate's squared mistake, in logarithms, beside the loss of pixels."""
+
+    LEVELS = 5
+    """Equal parts that held-out pictures are validated in, from the most damaged on."""
+
+    def __init__(self, module: Any, settings: Settings) -> None:
+        """For architectures of kind `pictures`."""
+        self._module, self._patch = module, settings.data.patch
+
+    def draw(self, key: Array, crop: Array) -> Pair:
+        """A patch as it came out of its chain, and as it would have without loss."""
+        patch_key, told_key = jax.random.split(key)
+        damaged, intact = damaged_patch(patch_key, crop, self._patch)
+        return Pair(intact, damaged, jax.random.bernoulli(told_key, self.TOLD))
+
+    def cases(self, pixels: Array) -> dict[str, Pair]:
+        """Pairs `(B, H, W, 6)` from the most to the least damaged, by their middle quality."""
+        damaged, intact = jnp.split(pixels, 2, axis=-1)
+        errors = damage.measured(color.luma(intact), color.luma(damaged))
+        order = np.argsort(-np.asarray(errors))
+        parts = np.array_split(order[: len(order) // self.LEVELS * self.LEVELS], self.LEVELS)
+        return {
+            f"{damage.quality_of(jnp.median(errors[part])):.0f}": Pair(
+                intact[part], damaged[part], jnp.zeros(len(part), bool)
+            )
+            for part in parts
+        }
+
+    def outcome(self, params: Any, drawn: Pair) -> Outcome:
+        """YCbCr as it was damaged and as it is restored."""
+        target, given = (color.rgb_to_ycbcr(each) for each in (drawn.intact, drawn.damaged))
+        true = damage.measured(target[..., 0], given[..., 0])
+        call = partial(self._module.apply, {"params": params})
+        error, traits = call(given[:, None], method="estimate")
+        # Its own loss teaches the estimate, so that it stays one.
+        believed = jnp.where(drawn.told, true, jax.lax.stop_gradient(error))
+        restored: Any = call(given, prepared=call(believed, traits, method="prepare"))
+        # An intact picture may be found more than intact.
+        found = damage.logarithm(jnp.where(true > 0, error, jnp.maximum(error, 0.0)))
+        penalty = self.ESTIMATE * jnp.square(found - damage.logarithm(true))
+        of_target, of_given, of_restored = (
+            jnp.moveaxis(each, -1, 1) for each in (target, given, restored)
+        )
+        steps = jnp.maximum(damage.MEAN_STEP * jnp.square(true), 1.0)
+        return Outcome(of_target, of_given, of_restored, steps, penalty)
+
+
+TASKS: dict[Kind, Callable[[Any, Settings], Task]] = {
+    "planes": Planes,
+    "chroma": Colour,
+    "pictures": Pictures,
+}
 """What a network is trained to do, by the kind of its architecture."""
 
 

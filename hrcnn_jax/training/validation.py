@@ -7,62 +7,55 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
 
 from hrcnn_jax.scores import metrics
 from hrcnn_jax.training.step import Params
 from hrcnn_jax.training.tasks import Task
 
-QUALITIES = (5, 10, 20, 30, 50, 70, 90, 95)
-"""Where networks that serve many qualities are validated, as far as they are trained there."""
+LEAST_ERROR = 1 / 12 / 255**2
+"""Mean squared error of rounding to 8 bits: what is less is none, so that gains stay finite."""
 
 
 class Validation:
-    """Mean PSNR gain over the plain decode, on held-out pictures, at a few qualities."""
+    """Mean PSNR gain over what the network is given, on held-out pictures, in a few cases."""
 
-    def __init__(
-        self, task: Task, pixels: np.ndarray, quality: tuple[int, ...], chunk: int = 20
-    ) -> None:
+    def __init__(self, task: Task, pixels: np.ndarray, chunk: int = 20) -> None:
         """Prepares pictures.
 
         Args:
           task: what the network is trained to do.
-          pixels: `(N, H, W)` or `(N, H, W, 3)` float32 in [0, 1], as the task takes them.
-          quality: that is trained on: one, or the lowest and the highest.
+          pixels: `(N, H, W)` or `(N, H, W, C)` float32 in [0, 1], as the task takes them.
           chunk: pictures that are measured at once; what is left over is left out.
         """
         self._validate = make_validate(task)
-        whole = max(len(pixels) // chunk, 1) * min(chunk, len(pixels))
-        self._chunks = [
-            jnp.asarray(part) for part in np.split(pixels[:whole], max(whole // chunk, 1))
-        ]
-        low, high = quality[0], quality[-1]
-        self._qualities = [q for q in QUALITIES if low <= q <= high] or [low]
+        self._cases = {
+            name: _split(drawn, chunk) for name, drawn in task.cases(jnp.asarray(pixels)).items()
+        }
 
     def __call__(self, params: Any) -> dict[str, float]:
-        """`psnr@Q` and `gain@Q` in dB for each quality, and the mean `gain`."""
+        """`psnr@CASE` and `gain@CASE` in dB for each case, and the mean `gain`."""
         values: dict[str, float] = {}
-        for quality in self._qualities:
-            scores = [self._validate(params, pixels, quality) for pixels in self._chunks]
+        for name, chunks in self._cases.items():
+            scores = [self._validate(params, drawn) for drawn in chunks]
             plain, restored = (np.concatenate(part) for part in zip(*scores, strict=True))
-            values[f"psnr@{quality}"] = float(np.mean(restored))
-            values[f"gain@{quality}"] = float(np.mean(restored - plain))
+            values[f"psnr@{name}"] = float(np.mean(restored))
+            values[f"gain@{name}"] = float(np.mean(restored - plain))
         gains = [value for name, value in values.items() if name.startswith("gain@")]
         return {**values, "gain": float(np.mean(gains))}
 
 
-def make_validate(task: Task) -> Callable[[Params, Array, ArrayLike], tuple[Array, Array]]:
-    """Compiled `validate(params, pixels, quality)`: PSNR of the plain decode and of the network.
+def make_validate(task: Task) -> Callable[[Params, Any], tuple[Array, Array]]:
+    """Compiled `validate(params, drawn)`: PSNR of what the network is given, and of its result.
 
-    Pixels are `(B, H, W)` or `(B, H, W, 3)` float32 in [0, 1], as the task takes them; each
-    result is `(B,)` dB, both pictures rounded to 8 bits.
+    What is drawn is an example of the task's, of B pictures; each result is `(B,)` dB, both
+    pictures rounded to 8 bits.
     """
 
     @jax.jit
-    def validate(params: Params, pixels: Array, quality: ArrayLike) -> tuple[Array, Array]:
-        target, *pictures = task.outcome(params, task.standard(pixels, jnp.asarray(quality)))
-        plain, restored = (metrics.to_8_bits(picture) for picture in pictures)
-        return _psnr(plain, target), _psnr(restored, target)
+    def validate(params: Params, drawn: Any) -> tuple[Array, Array]:
+        outcome = task.outcome(params, drawn)
+        plain, restored = map(metrics.to_8_bits, (outcome.plain, outcome.restored))
+        return _psnr(plain, outcome.target), _psnr(restored, outcome.target)
 
     return validate
 
@@ -70,4 +63,14 @@ def make_validate(task: Task) -> Callable[[Params, Array, ArrayLike], tuple[Arra
 def _psnr(pictures: Array, targets: Array) -> Array:
     """Over all planes of a picture together."""
     as_one = [x.reshape(x.shape[0], -1, x.shape[-1]) for x in (pictures, targets)]
-    return metrics.psnr(*as_one)
+    return jnp.minimum(metrics.psnr(*as_one), -10 * np.log10(LEAST_ERROR))
+
+
+def _split(drawn: Any, chunk: int) -> list[Any]:
+    """Examples in whole chunks; in one if there are fewer."""
+    count = len(jax.tree.leaves(drawn)[0])
+    chunk = min(chunk, count)
+    return [
+        jax.tree.map(lambda leaf: leaf[start : start + chunk], drawn)  # noqa: B023
+        for start in range(0, count - chunk + 1, chunk)
+    ]

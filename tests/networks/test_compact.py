@@ -11,7 +11,7 @@ from conftest import fresh_params, make_photo, random_params
 from scipy.fft import dctn
 from skimage.metrics import peak_signal_noise_ratio
 
-from hrcnn_jax.jpeg import transform
+from hrcnn_jax.jpeg import damage, transform
 from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE
 from hrcnn_jax.networks import mirrored, trunk, zoo
 from hrcnn_jax.networks.compact import Compact
@@ -204,6 +204,6 @@ def test_usual_error() -> None:
     """1 for Annex K's luminance table at quality 50, the root of how much coarser others are."""
     table = jnp.asarray(LUMINANCE)
     tables = jnp.stack([table, 4 * table, jnp.ones_like(table)])
-    errors = trunk.usual_error(tables)
+    errors = damage.usual_error(tables)
     assert errors.shape == (3, 1, 1)
     np.testing.assert_allclose(errors.ravel(), [1, 2, 57.6**-0.5], rtol=1e-3)  # the mean is 57.625

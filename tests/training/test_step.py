@@ -291,8 +291,9 @@ def test_validation_is_the_gain_over_plain_decoding() -> None:
     from skimage.metrics import peak_signal_noise_ratio
 
     planes = CROPS[:3, :, :, 0].astype(np.float32) / 255
-    validate = make_validate(task_of(configured()))
-    plain, restored = validate(fresh_params(MODULE), planes, 20)
+    task = task_of(configured())
+    drawn = task.standard(jnp.asarray(planes), 20)
+    plain, restored = make_validate(task)(fresh_params(MODULE), drawn)
     np.testing.assert_array_equal(plain, restored)  # fresh, the network is the plain decoder
     table = transform.quality_table(20)
     decoded = np.asarray(

@@ -104,7 +104,7 @@ def test_a_teacher_of_chroma(tmp_path: Path) -> None:
     )
     task = TASKS["chroma"](module, settings)
     drawn = task.standard(jnp.asarray(PHOTOS, jnp.float32) / 255, 20)
-    original, plain, restored = jax.jit(task.outcome)(random_params(module), drawn)
+    original, plain, restored, *_ = jax.jit(task.outcome)(random_params(module), drawn)
     found = jax.jit(make_target(settings))(drawn, original, jnp.float32(0))
     np.testing.assert_allclose(found, restored, atol=1e-6)
     assert np.abs(restored - plain).max() > 1e-3

@@ -11,13 +11,14 @@ from conftest import architecture_of, fresh_params, jpeg_bytes, make_photo, rand
 from jax import Array
 from PIL import Image
 
-from hrcnn_jax.jpeg import transform
+from hrcnn_jax.jpeg import color, transform
 from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE
 from hrcnn_jax.networks.chroma import Chroma
+from hrcnn_jax.networks.wild import Wild
 from hrcnn_jax.training import step, tasks
 from hrcnn_jax.training.settings import Settings
 from hrcnn_jax.training.tasks import TASKS
-from hrcnn_jax.training.validation import make_validate
+from hrcnn_jax.training.validation import Validation, make_validate
 
 MODULE = Chroma(width=8, blocks=0)
 PHOTOS = np.stack([make_photo(48, 64, seed) for seed in range(2)])
@@ -33,7 +34,7 @@ def test_colour_begins_as_a_colour_file() -> None:
     """Its plain picture is Pillow's of Pillow's file, but for what libjpeg rounds to 8 bits."""
     task = TASKS["chroma"](MODULE, configured())
     drawn = task.standard(jnp.asarray(PHOTOS, jnp.float32) / 255, 30)
-    target, plain, restored = jax.jit(task.outcome)(fresh_params(MODULE), drawn)
+    target, plain, restored, *_ = jax.jit(task.outcome)(fresh_params(MODULE), drawn)
     assert plain.shape == restored.shape == (2, 3, 48, 64)
     np.testing.assert_allclose(255 * np.moveaxis(target, 1, -1), PHOTOS, atol=1e-3)
     for photo, ours in zip(PHOTOS, np.moveaxis(plain, 1, -1), strict=True):
@@ -84,7 +85,9 @@ def test_colour_trains(loss: str) -> None:
     assert np.isfinite(values["loss"])
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), state.params, before)
     assert min(jax.tree.leaves(moved)) > 0
-    plain, restored = make_validate(task)(state.params, jnp.asarray(PHOTOS) / 255.0, 30)
+    plain, restored = make_validate(task)(
+        state.params, task.standard(jnp.asarray(PHOTOS) / 255.0, 30)
+    )
     assert plain.shape == restored.shape == (2,)
     assert (plain > 20).all()
 
@@ -142,3 +145,84 @@ def test_tables_of_any_kind(chroma: bool) -> None:
     assert abs(own - 0.95 * 0.7 * 0.85) < 0.05
     assert abs(swapped - 0.95 * 0.7 * 0.15) < 0.03
     assert len({table.tobytes() for table in tables}) > 500
+
+
+# --- pictures ------------------------------------------------------------------------------------
+
+WILD = Wild(width=8, blocks=0, kernels=0, traits=2)
+
+
+def of_pictures(**options: Any) -> Settings:
+    defaults: dict[str, Any] = {"architecture": "wild", "planes": "damaged", "width": 8}
+    defaults |= {"blocks": 0, "kernels": 0, "traits": 2, "patch": 32, "crop": 48, "batch": 2}
+    return Settings().changed(**(defaults | options))
+
+
+def pairs(count: int) -> np.ndarray:
+    """Photographs at qualities from 5 on, and one that is intact, beside the originals."""
+    photos = [make_photo(48, 48, seed) for seed in range(count)]
+    files = [jpeg_bytes(photo, quality=5 + 20 * i) for i, photo in enumerate(photos[1:])]
+    damaged = [photos[0], *(np.asarray(Image.open(io.BytesIO(file))) for file in files)]
+    return np.concatenate([damaged, photos], axis=-1)
+
+
+def test_pictures_are_drawn_as_they_lie() -> None:
+    """Pairs stay pairs, on the grid of their compression, however they are turned."""
+    task = TASKS["pictures"](WILD, of_pictures())
+    crop = jnp.asarray(pairs(2)[1])
+    keys = jax.random.split(jax.random.key(0), 40)
+    drawn = jax.jit(jax.vmap(task.draw, in_axes=(0, None)))(keys, crop)
+    assert drawn.intact.shape == drawn.damaged.shape == (40, 32, 32, 3)
+    assert 0.2 < np.mean(drawn.told) < 0.8
+    places = {
+        tuple(np.asarray(crop)[y : y + 32, x : x + 32].sum((0, 1)).tolist())
+        for y in (0, 8, 16)
+        for x in (0, 8, 16)
+    }
+    for intact, damaged in zip(drawn.intact, drawn.damaged, strict=True):
+        both = np.rint(255 * np.concatenate([damaged, intact], axis=-1)).astype(int)
+        assert tuple(both.sum((0, 1)).tolist()) in places
+
+
+def test_pictures_are_validated_from_the_worst_on() -> None:
+    task = TASKS["pictures"](WILD, of_pictures())
+    cases = task.cases(jnp.asarray(pairs(5), jnp.float32) / 255)
+    qualities = [int(name) for name in cases]
+    assert qualities == sorted(qualities)
+    assert (qualities[0], qualities[-1]) == (5, 100)
+    validation = Validation(task, pairs(5).astype(np.float32) / 255)
+    scores = validation(fresh_params(WILD))
+    assert scores["gain"] == 0
+    assert scores["psnr@100"] == pytest.approx(10 * np.log10(12 * 255**2))  # intact
+
+
+@pytest.mark.usefixtures("standard_promotion")
+def test_pictures_are_blamed_for_pixels_and_for_the_estimate() -> None:
+    """By hand, in NumPy: balanced mean squared error of YCbCr, and of the error's logarithm."""
+    settings = of_pictures(balance=True, optimiser="adam", warmup=0)
+    task = TASKS["pictures"](WILD, settings)
+    params = random_params(WILD)
+    damaged, intact = np.split(pairs(3).astype(np.float32) / 255, 2, axis=-1)
+    pair = tasks.Pair(jnp.asarray(intact), jnp.asarray(damaged), jnp.asarray([True, True, False]))
+    outcome = jax.jit(task.outcome)(params, pair)
+    matrix = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5]])
+    luma = intact @ matrix[0]
+    np.testing.assert_allclose(outcome.target[:, 0], luma, atol=1e-5)
+    np.testing.assert_allclose(outcome.plain[:, 1], damaged @ matrix[1] + 128 / 255, atol=1e-5)
+    # An intact picture that is told to be so stays as it is, and counts as a table of ones does.
+    np.testing.assert_array_equal(outcome.restored[0], outcome.target[0])
+    assert outcome.steps[0] == 1
+    true = np.sqrt(np.maximum(np.asarray(outcome.steps, float) / 57.6, 0)) * [0, 1, 1]
+    estimate = WILD.apply(
+        {"params": params}, color.rgb_to_ycbcr(pair.damaged)[:, None], method="estimate"
+    )
+    found = np.maximum(np.asarray(estimate.error), [0, -1, -1])
+    expected = 1e-3 * (np.log(found + 0.1) - np.log(true + 0.1)) ** 2
+    np.testing.assert_allclose(outcome.penalty, expected, rtol=1e-3)
+    step_of = step.make_step(task, settings)
+    state = step.create_state(architecture_of(WILD), settings, params)
+    before = jax.tree.map(np.asarray, params)
+    state, values = step_of.step(step_of.place_state(state), step_of.place_crops(pairs(3)))
+    assert np.isfinite(values["loss"])
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), state.params, before)
+    assert min(jax.tree.leaves(moved)) > 0

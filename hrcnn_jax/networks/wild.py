@@ -1,0 +1,233 @@
+"""The network for pictures whose history nobody knows: pixels in, pixels out.
+
+A picture that was resized after it was compressed, or compressed three times on three grids, has
+no codes that would tell what its pixels were. This network reads the pixels themselves, Y, Cb and
+Cr at once, and is told nothing: it estimates from a few windows of the picture how bad it is, as
+the JPEG quality that does as much damage (`hrcnn_jax.jpeg.damage`), and some traits that have no
+names. Both condition its residual blocks as tables do those of the other networks (`trunk.py`).
+The correction is proportional to the estimated error: a picture that looks intact comes out as it
+went in. A person who knows better gives the quality instead, as with FBCNN (Jiang et al., "Towards
+flexible blind JPEG artifacts removal", 2021).
+
+The residual blocks work on mirrored cells (`mirrored.py`), although no grid is known. What a
+picture should have been is the mirror image of what its mirror image should have been: of all
+functions of cells, those that are equal under mirrors about the cells' edges hold the best one,
+and they cost a quarter. Besides, most pictures lie on the grid of their last compression.
+
+Pixels are `(B, H, W, 3)` float32 near [0, 1], H and W multiples of 8: Y, Cb and Cr (`color.py`); of
+gray pictures Cb and Cr are neutral.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from hrcnn_jax.jpeg import damage
+from hrcnn_jax.jpeg.tables import BLOCK
+from hrcnn_jax.jpeg.transform import without_border
+from hrcnn_jax.networks import trunk
+from hrcnn_jax.networks.cards import Kind
+from hrcnn_jax.networks.mirrored import PIXELS, from_cells, to_cells
+
+PLANES = 3
+
+_NEUTRAL = (0.5, 128.0 / 255.0, 128.0 / 255.0)
+_CONTRAST = (1.0, 4.0, 4.0)
+"""Planes are brought to about zero and about the same range: chroma varies less than luma does."""
+
+_READ, _STRIDE = 12, 8
+"""Side and distance in pixels of the squares that the estimate looks at: a block and half of the
+next, so that every edge of a grid at the picture's corner is within one."""
+
+
+_FINE = 128.0
+"""In steps to a unit: two levels of 255."""
+
+_USUAL = 1 / 32
+"""About the root mean squared error at quality 50, whose error is 1."""
+
+
+class Estimate(NamedTuple):
+    """What a picture is thought to have suffered.
+
+    Attributes:
+      error: `(B,)` as `hrcnn_jax.jpeg.damage` has it; below 0 for what is surely intact.
+      traits: `(B, T)` in [-1, 1], what else the residual blocks are told.
+    """
+
+    error: Array
+    traits: Array
+
+
+class Estimator(nn.Module):
+    """Means over all squares of a picture of what a small network sees in each.
+
+    Attributes:
+      width: features of a square.
+      traits: how many.
+    """
+
+    width: int = 64
+    traits: int = 16
+
+    @nn.compact
+    def __call__(self, windows: Array) -> Estimate:
+        """Of windows `(B, N, S, S, 3)` of each picture."""
+        steps = _steps(windows.reshape(-1, *windows.shape[2:]))
+        squares = nn.Conv(self.width, (_READ, _READ), _STRIDE, "VALID", name="squares")(steps)
+        seen = nn.relu(nn.Dense(self.width, name="seen")(nn.leaky_relu(squares, trunk.SLOPE)))
+        means = jnp.mean(seen.reshape(windows.shape[0], -1, self.width), axis=1)
+        # Damage is a matter of ratios: of what there is to what there should be.
+        means = jnp.concatenate([means, 0.3 * jnp.log(means + 0.01)], axis=-1)
+        hidden = nn.relu(nn.Dense(self.width, name="hidden")(means))
+        found = nn.Dense(1 + self.traits, name="found")(hidden)
+        error = damage.of_logarithm(jnp.minimum(found[:, 0], 1.0))  # none is worse than quality 1
+        return Estimate(error, jnp.tanh(found[:, 1:]))
+
+
+class Prepared(NamedTuple):
+    """What all tiles of a picture are restored with, for each of B pictures.
+
+    Attributes:
+      layers: of the residual blocks and around them.
+      error: `(B,)`, which the correction is proportional to.
+    """
+
+    layers: trunk.Layers
+    error: Array
+
+
+class Wild(nn.Module):
+    """Residual mirrored convolutions on cells of three planes, conditioned on an estimate.
+
+    Attributes:
+      width: channels of the residual blocks.
+      blocks: residual blocks.
+      kernels: deltas of every residual convolution, weighted by what the estimate asks for.
+      traits: how many traits the residual blocks are told besides the error.
+      dtype: what convolutions compute in, float32 or bfloat16; the estimate is in float32.
+    """
+
+    width: int = 96
+    blocks: int = 3
+    kernels: int = 4
+    traits: int = 16
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        """The parts: what estimates, and what restores."""
+        self.estimator = Estimator(traits=self.traits)
+        self.trunk = Trunk(self.width, self.blocks, self.kernels, self.dtype)
+
+    @property
+    def halo(self) -> int:
+        """Blocks on every side of a block that its pixels depend on, the estimate apart."""
+        return trunk.halo(self.blocks)
+
+    def estimate(self, windows: Array) -> Estimate:
+        """What pictures suffered, from windows `(B, N, S, S, 3)`, S at least 12."""
+        return self.estimator(windows)
+
+    def prepare(self, error: Array, traits: Array) -> Prepared:
+        """What an estimate, or an error `(B,)` in its place, makes of the layers."""
+        error = jnp.maximum(error, 0.0)
+        return Prepared(self.trunk(_describe(error, traits)), error)
+
+    def __call__(
+        self, pixels: Array, *, inside: bool = False, prepared: Prepared | None = None
+    ) -> Array:
+        """Restores pictures.
+
+        Args:
+          pixels: `(B, H, W, 3)`.
+          inside: leave out `halo` blocks on every side, which need not be computed.
+          prepared: by `prepare`; worked out of all of these pixels if not given.
+
+        Returns:
+          `(B, H, W, 3)` float32, or 16 times `halo` less than H and W.
+        """
+        if prepared is None:
+            prepared = self.prepare(*self.estimate(pixels[:, None]))
+        planes = jnp.moveaxis(_centred(pixels), -1, 1)
+        cells = [to_cells(planes[:, index]) for index in range(PLANES)]
+        found = trunk.run(prepared.layers, jnp.concatenate(cells, axis=-1), inside=inside)
+        parts = jnp.split(found, PLANES, axis=-1)
+        correction = jnp.stack([from_cells(part) for part in parts], axis=-1)
+        correction *= _USUAL * prepared.error[:, None, None, None] / _per_pixel(_CONTRAST)
+        if inside:
+            border = BLOCK * self.halo
+            pixels = jnp.moveaxis(without_border(jnp.moveaxis(pixels, -1, 1), border), 1, -1)
+        return pixels + correction
+
+
+class Trunk(nn.Module):
+    """The layers between cells in and cells out, given the conditioning `(B, F)`.
+
+    Attributes:
+      width: channels of the residual blocks.
+      blocks: residual blocks.
+      kernels: deltas of every residual convolution.
+      dtype: what convolutions compute in.
+    """
+
+    width: int
+    blocks: int
+    kernels: int
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, conditioning: Array) -> trunk.Layers:
+        """All that depends on the conditioning alone."""
+        return trunk.prepare(
+            conditioning,
+            width=self.width,
+            blocks=self.blocks,
+            kernels=self.kernels,
+            inputs=PLANES * PIXELS,
+            outputs=PLANES * PIXELS,
+            dtype=self.dtype,
+        )
+
+
+def _centred(pixels: Array) -> Array:
+    """Pixels `(B, H, W, 3)` about zero, all planes of about the same range."""
+    return (pixels - _per_pixel(_NEUTRAL)) * _per_pixel(_CONTRAST)
+
+
+def _per_pixel(values: tuple[float, ...]) -> Array:
+    """A value a plane, `(1, 1, 1, 3)`."""
+    return jnp.asarray(values).reshape(1, 1, 1, PLANES)
+
+
+def _steps(pixels: Array) -> Array:
+    """Steps from pixel to pixel, down and across, of all planes: `(B, H - 1, W - 1, 6)`.
+
+    Those of a level or two, which tell blocks from what is natural, count for much; large ones, the
+    edges of things, for not much more.
+    """
+    corner = pixels[:, :-1, :-1]
+    steps = [pixels[:, 1:, :-1] - corner, pixels[:, :-1, 1:] - corner]
+    return jnp.arcsinh(_FINE * jnp.concatenate(steps, axis=-1))
+
+
+def _describe(error: Array, traits: Array) -> Array:
+    """Conditioning `(B, 2 + T)`: the error, its logarithm and the traits, well scaled."""
+    scaled = jnp.stack([error - 1.0, damage.logarithm(error)], axis=-1)
+    return jnp.concatenate([scaled, traits], axis=-1)
+
+
+@dataclass(frozen=True)
+class WildArchitecture(trunk.TrunkArchitecture):
+    """The network of pictures as the rest of the package asks about it."""
+
+    module: type[nn.Module] = Wild
+    kind: Kind = "pictures"
+    is_faithful: bool = False
+
+    def inputs(self, side: int) -> tuple[Array, ...]:
+        """A blank picture of side by side pixels."""
+        return (jnp.zeros((1, side, side, PLANES)),)

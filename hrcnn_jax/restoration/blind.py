@@ -1,0 +1,311 @@
+"""Pictures restored by a network of pixels, whatever their history: estimated once, then by tiles.
+
+How bad a picture is is estimated from windows spread evenly over it, before any tile is restored:
+results do not depend on where tiles are cut. What somebody says takes the estimate's place.
+
+Pixels and codes go the same way: squares are cut out of a picture that is continued by its mirror
+image, and *opened* as Y, Cb and Cr. Those of a JPEG file are decoded as libjpeg does, but not
+rounded, and what is restored is moved to the nearest planes that have the file's own codes, as
+other networks' planes are.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import tee
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from hrcnn_jax.files import pictures
+from hrcnn_jax.files.depths import LARGEST, Depth
+from hrcnn_jax.files.pictures import Picture, Stored
+from hrcnn_jax.files.reader import Component, JpegError, JpegFile
+from hrcnn_jax.jpeg import color, damage, transform
+from hrcnn_jax.jpeg.tables import BLOCK, LEVEL_SHIFT, MAX_SAMPLE
+from hrcnn_jax.networks.zoo import Network
+from hrcnn_jax.restoration import compilation, tiles
+from hrcnn_jax.restoration.assembly import Plane
+
+_UNIT = 4
+"""Blocks of the picture that squares are multiples of: whole blocks of components that are up to 4
+times coarser."""
+
+_WINDOW, _WINDOWS = 16, 6
+"""Side in blocks of the windows that the estimate looks at, and how many, down and across."""
+
+Corner = tuple[int, int]
+Square = Any
+"""Samples `(S, S)` or `(S, S, 3)` uint8; or codes `(s, s, 8, 8)` of each component, and tables."""
+
+Cut = Callable[[Corner, int], Square]
+"""Cuts a square, given its corner and side in blocks, both multiples of 4."""
+
+
+class Verdict(NamedTuple):
+    """How bad a picture is, and what its tiles are restored with.
+
+    Attributes:
+      quality: the JPEG quality that does as much damage, 1-100.
+      told: whether somebody said so; else it is estimated.
+      intact: whether it is found to be as it was: then nothing is corrected.
+      prepared: as the network's `prepare` gives it.
+    """
+
+    quality: float
+    told: bool
+    intact: bool
+    prepared: Any
+
+
+@dataclass(frozen=True)
+class _OfSamples:
+    """Opens squares of samples; pure."""
+
+    def __call__(self, square: Square) -> Array:
+        """Pixels `(S, S, 3)`: Y, Cb and Cr in [0, 1]."""
+        pixels = square.astype(jnp.float32) / MAX_SAMPLE
+        return _gray(pixels) if pixels.ndim == 2 else color.rgb_to_ycbcr(pixels)
+
+    def closed(self, pixels: Array, square: Square, faithful: bool) -> Array:
+        """Restored pixels `(H, W, 3)` of the inside of a square, as samples are: gray or RGB."""
+        return pixels[..., 0] if square.ndim == 2 else color.ycbcr_to_rgb(pixels)
+
+
+@dataclass(frozen=True)
+class _OfCodes:
+    """Opens squares of codes, each component's with its table; pure.
+
+    Attributes:
+      colour: gray, ycbcr or rgb.
+      factors: how many times coarser each component is.
+    """
+
+    colour: str
+    factors: tuple[tuple[int, int], ...]
+
+    def __call__(self, square: Square) -> Array:
+        """Pixels `(S, S, 3)`: Y, Cb and Cr in [0, 1]."""
+        planes = [
+            color.upsample(transform.decode(codes, table), factor)
+            for codes, table, factor in zip(*square, self.factors, strict=True)
+        ]
+        if self.colour == "gray":
+            return _gray(planes[0])
+        pixels = jnp.stack(planes, axis=-1)
+        return color.rgb_to_ycbcr(pixels) if self.colour == "rgb" else pixels
+
+    def closed(self, pixels: Array, square: Square, faithful: bool) -> Array:
+        """Restored pixels `(H, W, 3)` of the inside of a square, as components `(H, W, C)`.
+
+        If they are to be faithful, they are the nearest that have the file's codes once their boxes
+        of pixels are shrunk as an encoder shrinks them.
+        """
+        if self.colour == "rgb":
+            pixels = color.ycbcr_to_rgb(pixels)
+        planes = [pixels[..., index] for index in range(len(self.factors))]
+        if faithful:
+            parts = zip(planes, square[0], square[1], self.factors, strict=True)
+            planes = [_projected(*each) for each in parts]
+        return jnp.stack(planes, axis=-1)
+
+
+def _projected(plane: Array, codes: Array, table: Array, factor: tuple[int, int]) -> Array:
+    """The nearest plane `(H, W)` that has the codes of the square `(s, s, 8, 8)` it lies inside."""
+    samples = color.downsample(plane, factor)
+    down, across = (
+        (whole - own // BLOCK) // 2
+        for whole, own in zip(codes.shape[:2], samples.shape, strict=True)
+    )
+    inside = codes[down : codes.shape[0] - down, across : codes.shape[1] - across]
+    projected = transform.project(samples, inside, table)
+    return plane + color.replicate(projected - samples, factor)
+
+
+Opening = _OfSamples | _OfCodes
+
+
+class Blind:
+    """A network of pictures, and its programs; safe to share among threads."""
+
+    def __init__(self, network: Network, *, faithful: bool = True) -> None:
+        """Of a network of kind `pictures`.
+
+        Args:
+          network: that restores.
+          faithful: whether what is restored of a JPEG file is made to have its codes.
+        """
+        module, params = network.architecture.fold(network.module, network.params)
+        self._name, self._faithful = network.name, faithful
+        self._reach = _reach(module.halo)
+        self._side = tiles.side_for(module.halo) // _UNIT * _UNIT
+        how: Any = {"compiler_options": compilation.lean()}
+        self._params = params
+        self._estimate = jax.jit(partial(_estimate, module), static_argnums=1, **how)
+        self._prepare = jax.jit(partial(_prepare, module), **how)
+        self._tile = jax.jit(partial(_restored, module), static_argnums=(0, 1), **how)
+
+    def judge(self, given: Stored, quality: int | None = None) -> Verdict | None:
+        """How bad a picture is; None if it has inks, which are left alone.
+
+        Args:
+          given: a file or a picture.
+          quality: what somebody says it is: the JPEG quality that does as much damage.
+        """
+        if given.colour in ("cmyk", "ycck"):
+            return None
+        cut, opening = self._seen(given)
+        down, across = map(_spread, _blocks(given))
+        windows = [cut((top, left), _WINDOW + 2 * _UNIT) for top in down for left in across]
+        squares = jax.tree.map(lambda *each: np.stack(each), *windows)
+        error, traits = self._estimate(self._params, opening, squares)
+        if quality is not None:
+            error = jnp.asarray([damage.of_quality(jnp.float32(quality))])
+        found = float(error[0])
+        prepared = self._prepare(self._params, error, traits)
+        return Verdict(
+            float(damage.quality_of(error[0])), quality is not None, found <= 0, prepared
+        )
+
+    def planes(self, file: JpegFile, verdict: Verdict, strength: float) -> list[Plane]:
+        """The components of a file at its own size, neither clipped nor rounded.
+
+        Args:
+          file: gray, YCbCr or RGB.
+          verdict: by `judge`.
+          strength: from 0, the plain decode, to 1.
+        """
+        strips = tee(self._strips(file, verdict, strength), len(file.components))
+        size = file.height, file.width
+        return [Plane(_channel(each, i), size, (1, 1)) for i, each in enumerate(strips)]
+
+    def picture(
+        self, picture: Picture, verdict: Verdict, strength: float, depth: Depth
+    ) -> NDArray[Any]:
+        """A picture restored, with its opacity, as `Restorer.restore` gives it."""
+        if verdict.intact or strength == 0.0:
+            return pictures.pixels(picture, depth)
+        restored = np.empty(picture.samples.shape, depth)
+        top, white = 0, LARGEST[depth]
+        for strip in self._strips(picture, verdict, strength):
+            rows = np.clip(strip[: picture.height - top, : picture.width], 0.0, 1.0)
+            restored[top : top + len(rows)] = rows if white == 1.0 else np.rint(rows * white)
+            top += len(rows)
+        return pictures.with_alpha(restored, picture.alpha)
+
+    def _strips(
+        self, given: Stored, verdict: Verdict, strength: float
+    ) -> Iterator[NDArray[np.float32]]:
+        """From the top down, rows of components `(8*n, 8*wb, C)`."""
+        cut, opening = self._seen(given)
+        reach, side = self._reach, self._side
+        mix = np.float32(strength)
+
+        def restored(square: Square) -> Array:
+            return self._tile(opening, self._faithful, verdict.prepared, square, mix)
+
+        return tiles.cover(
+            _blocks(given),
+            lambda corner: cut((corner[0] - reach, corner[1] - reach), side + 2 * reach),
+            restored,
+            side=side,
+        )
+
+    def _seen(self, given: Stored) -> tuple[Cut, Opening]:
+        """How squares of a picture are cut and opened."""
+        if isinstance(given, Picture):
+            return partial(_cut_samples, given.samples), _OfSamples()
+        factors = tuple(part.factor for part in given.components)
+        if any(_UNIT % each for factor in factors for each in factor):
+            raise JpegError(
+                f"{given.name}: {self._name} does not know components that are 3 times coarser "
+                "than the picture; use another network"
+            )
+        return partial(_cut_codes, given.components), _OfCodes(given.colour, factors)
+
+
+def _channel(strips: Iterator[NDArray[Any]], index: int) -> Iterator[NDArray[Any]]:
+    return (strip[..., index] for strip in strips)
+
+
+def _blocks(given: Stored) -> tuple[int, int]:
+    """Blocks of a picture, down and across."""
+    return -(-given.height // BLOCK), -(-given.width // BLOCK)
+
+
+def _spread(count: int) -> list[int]:
+    """Where windows begin that are spread over so many blocks, a unit before each; in units."""
+    last = max(count - _WINDOW, 0)
+    starts = {int(place) // _UNIT * _UNIT for place in np.linspace(0, last, _WINDOWS)}
+    # As many for every picture, so that one program serves them all.
+    return [sorted(starts)[index * len(starts) // _WINDOWS] - _UNIT for index in range(_WINDOWS)]
+
+
+def _cut_samples(samples: NDArray[np.uint8], corner: Corner, side: int) -> Square:
+    rows, columns = (
+        tiles.mirrored(length, BLOCK * start, BLOCK * (start + side))
+        for length, start in zip(samples.shape[:2], corner, strict=True)
+    )
+    return samples[rows[:, None], columns]
+
+
+def _cut_codes(components: tuple[Component, ...], corner: Corner, side: int) -> Square:
+    squares = []
+    for part in components:
+        down, across = part.factor
+        first, size = (corner[0] // down, corner[1] // across), (side // down, side // across)
+        squares.append(tiles.window(part.codes, first, size))
+    return tuple(squares), tuple(part.table for part in components)
+
+
+def _gray(plane: Array) -> Array:
+    """Y beside neutral Cb and Cr."""
+    neutral = jnp.full_like(plane, LEVEL_SHIFT / MAX_SAMPLE)
+    return jnp.stack([plane, neutral, neutral], axis=-1)
+
+
+def _inside(pixels: Array, border: int) -> Array:
+    """Pixels `(..., H, W, 3)` without so many on every side."""
+    return jnp.moveaxis(transform.without_border(jnp.moveaxis(pixels, -1, 0), border), 0, -1)
+
+
+def _estimate(
+    module: nn.Module, params: Any, opening: Opening, squares: Square
+) -> tuple[Array, Array]:
+    """What a picture suffered, from its windows with a unit around each."""
+    windows = _inside(jax.vmap(opening)(squares), BLOCK * _UNIT)
+    found: Any = module.apply({"params": params}, windows[None], method="estimate")
+    return found.error, found.traits
+
+
+def _prepare(module: nn.Module, params: Any, error: Array, traits: Array) -> Any:
+    return module.apply({"params": params}, error, traits, method="prepare")
+
+
+def _restored(
+    module: nn.Module,
+    opening: Opening,
+    faithful: bool,
+    prepared: Any,
+    square: Square,
+    strength: Array,
+) -> Array:
+    """The inside of a tile: its components `(H, W, C)`, or `(H, W)` of gray samples."""
+    halo: int = module.halo
+    reach = _reach(halo)
+    pixels = opening(square)
+    given = _inside(pixels, BLOCK * reach)
+    seen = _inside(pixels, BLOCK * (reach - halo))[None]
+    found: Any = module.apply({}, seen, inside=True, prepared=prepared)
+    mixed = given + strength * (found[0] - given)
+    return opening.closed(mixed, square, faithful)
+
+
+def _reach(halo: int) -> int:
+    """Blocks around a tile: the halo, what upsampling looks at, and up to a whole unit."""
+    return (halo // _UNIT + 1) * _UNIT

@@ -1,0 +1,84 @@
+"""The network of pictures: what holds for any weights, and what it starts as."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from conftest import architecture_of, fresh_params, make_photo, random_params
+
+from hrcnn_jax.jpeg import color, damage
+from hrcnn_jax.networks.wild import Wild
+
+MODULE = Wild(width=8, blocks=1, kernels=2, traits=3)
+PHOTOS = jnp.asarray(np.stack([make_photo(48, 64, seed) for seed in range(2)]), jnp.float32) / 255
+PIXELS = color.rgb_to_ycbcr(PHOTOS)
+ROUNDING = 1e-5
+"""Of float32: mirrored convolutions add and take away again what lies further off."""
+
+
+@partial(jax.jit, static_argnames=("method", "inside"))
+def apply(params: Any, *arguments: Any, **options: Any) -> Any:
+    return MODULE.apply({"params": params}, *arguments, **options)
+
+
+def test_fresh_it_changes_nothing() -> None:
+    np.testing.assert_array_equal(apply(fresh_params(MODULE), PIXELS), PIXELS)
+
+
+def test_what_is_found_intact_stays_as_it_is() -> None:
+    """The correction is proportional to the error, which is none below zero."""
+    params = random_params(MODULE)
+    _, traits = apply(params, PIXELS[:, None], method="estimate")
+    found = []
+    for error in (-0.05, 0.0, 0.5):
+        prepared = apply(params, jnp.full(2, error), traits, method="prepare")
+        found.append(np.asarray(apply(params, PIXELS, prepared=prepared)))
+    np.testing.assert_array_equal(found[0], PIXELS)
+    np.testing.assert_array_equal(found[1], PIXELS)
+    assert np.abs(found[2] - PIXELS).max() > 0.01
+
+
+def test_each_picture_is_judged_by_itself() -> None:
+    """By the mean over its windows: twice the same window is as good as one."""
+    params = random_params(MODULE)
+    both = apply(params, PIXELS[:, None], method="estimate")
+    again = apply(params, PIXELS[1:, None].repeat(3, 1), method="estimate")
+    for whole, alone in zip(both, again, strict=True):
+        np.testing.assert_allclose(whole[1:], alone, atol=1e-5)
+    assert abs(both.error[0] - both.error[1]) > 1e-4
+    assert np.abs(both.traits).max() <= 1
+
+
+def test_inside_is_the_middle_of_all() -> None:
+    """And depends on no more than the halo, given what was prepared."""
+    params = random_params(MODULE)
+    prepared = apply(params, *apply(params, PIXELS[:, None], method="estimate"), method="prepare")
+    halo = 8 * MODULE.halo
+    wide = jnp.pad(PIXELS, ((0, 0), (64, 64), (64, 64), (0, 0)), mode="symmetric")
+    whole = np.asarray(apply(params, wide, prepared=prepared))
+    inside = np.asarray(apply(params, wide, prepared=prepared, inside=True))
+    middle = slice(halo, -halo)
+    np.testing.assert_allclose(inside, whole[:, middle, middle], atol=ROUNDING)
+    part = np.asarray(apply(params, wide[:, 48:-48], prepared=prepared, inside=True))
+    np.testing.assert_allclose(part, inside[:, 48:-48], atol=ROUNDING)
+
+
+def test_what_it_costs() -> None:
+    """By hand: 3x3 convolutions of mirrored cells take 36 products for 16 cells of 16 pixels."""
+    module = Wild(width=32, blocks=2, kernels=0, traits=3)
+    convolutions = 36 / 16 / 16 * (48 * 32 + 4 * 32 * 32 + 32 * 48)
+    estimate = (12 * 12 * 6 * 64 + 64 * 64) / 64
+    found = architecture_of(module).multiply_adds(module)
+    # Squares that reach beyond the picture are not looked at; a picture's own layers are small.
+    assert abs(found / (convolutions + estimate) - 1) < 0.03
+    direct = architecture_of(module).direct_multiply_adds(module)
+    assert abs(direct - found - convolutions * 3) <= 1
+
+
+def test_the_dial_is_in_qualities() -> None:
+    """Of libjpeg's tables: the mean step at quality 50 is 1."""
+    qualities = jnp.asarray([5.0, 20.0, 50.0, 90.0])
+    np.testing.assert_allclose(damage.quality_of(damage.of_quality(qualities)), qualities, atol=0.1)
+    np.testing.assert_allclose(damage.of_quality(jnp.asarray(50.0)), 1.0, atol=1e-3)

@@ -1,0 +1,138 @@
+"""Pictures restored from pixels, with a small network of random weights."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import fresh_params, jpeg_bytes, jpeglib_bytes, made_card, make_photo, random_params
+
+from hrcnn_jax.files import pictures, reader
+from hrcnn_jax.files.reader import JpegError, JpegFile
+from hrcnn_jax.history import Said
+from hrcnn_jax.jpeg import color
+from hrcnn_jax.networks import registry
+from hrcnn_jax.networks.zoo import Network
+from hrcnn_jax.restoration import restorer, verification
+from hrcnn_jax.restoration.assembly import assemble
+from hrcnn_jax.restoration.restorer import Restorer
+
+OPTIONS = {"width": 8, "blocks": 1, "kernels": 0, "traits": 2}
+ARCHITECTURE = registry.get("wild")
+MODULE = ARCHITECTURE.build(OPTIONS)
+PHOTO = make_photo(93, 122)
+
+
+def network(error: float) -> Network:
+    """A network that finds the same error in every picture, and else is random."""
+    params = jax.tree.map(jnp.add, fresh_params(MODULE), random_params(MODULE, scale=0.05))
+    found = params["estimator"]["found"]
+    found["kernel"] = found["kernel"].at[:, 0].set(0.0)
+    found["bias"] = found["bias"].at[0].set(float(np.log(error + 0.1)))
+    return Network("random", ARCHITECTURE, MODULE, params, made_card("wild", OPTIONS))
+
+
+@pytest.fixture(scope="module")
+def bad() -> Restorer:
+    return Restorer(network(1.0))
+
+
+@pytest.mark.parametrize("gray", [True, False])
+def test_pixels_are_restored_as_a_whole_would_be(bad: Restorer, gray: bool) -> None:
+    """Tiles, their borders and the mirror beyond the picture leave no trace."""
+    large = make_photo(330, 410)  # of more than one tile
+    samples = large[..., 1] if gray else large
+    given = pictures.of_array(samples)
+    source = bad.damaged(given)
+    assert source.verdict is not None
+    pixels = jnp.asarray(samples, jnp.float32) / 255
+    neutral = jnp.full_like(pixels, 128 / 255)
+    ycc = jnp.stack([pixels, neutral, neutral], -1) if gray else color.rgb_to_ycbcr(pixels)
+    wide = jnp.pad(ycc, ((0, 54), (0, 54), (0, 0)), mode="symmetric")[None]
+    restored = MODULE.apply({}, wide, prepared=source.verdict.prepared)[0, :330, :410]
+    expected = restored[..., 0] if gray else color.ycbcr_to_rgb(restored)
+    ours = bad.picture(given, source, "float32")
+    assert ours.shape == samples.shape
+    np.testing.assert_allclose(ours, np.clip(expected, 0, 1), atol=2e-5)
+    assert np.abs(ours - samples / 255).max() > 0.01
+    rounded = bad.picture(given, source)
+    np.testing.assert_array_equal(rounded, np.rint(255 * ours).astype(np.uint8))
+
+
+@pytest.mark.parametrize("kind", ["gray", "4:2:0", "4:2:2", "4:4:4", "4:1:1"])
+def test_files_get_their_codes_back(bad: Restorer, kind: str, tmp_path: Path) -> None:
+    if kind == "gray":
+        content = jpeg_bytes(PHOTO[..., 1], quality=20)
+    elif kind == "4:1:1":
+        content = jpeglib_bytes(PHOTO, [(4, 1), (1, 1), (1, 1)], tmp_path)
+    else:
+        content = jpeg_bytes(PHOTO, quality=20, subsampling=kind)
+    file = reader.read(content)
+    tallies = [verification.Tally() for _ in file.components]
+    planes = bad.planes(file, lambda i, plane, part: verification.watched(plane, part, tallies[i]))
+    picture = assemble(file, planes)
+    assert picture.shape == (PHOTO[..., 1] if kind == "gray" else PHOTO).shape
+    assert all(tally.equal == tally.total > 0 for tally in tallies)
+    plain = restorer.decode(content)
+    assert (picture != plain).mean() > 0.1
+    np.testing.assert_array_equal(picture, bad.restore(content))
+
+
+def test_without_its_codes_a_file_is_restored_as_its_pixels_are() -> None:
+    """But for the rounding of what is decoded."""
+    loose = Restorer(network(1.0), faithful=False)
+    content = jpeg_bytes(PHOTO[..., 1], quality=30)
+    of_pixels = loose.restore(restorer.decode(content), depth="float32")
+    of_codes = loose.restore(content, depth="float32")
+    assert np.abs(of_pixels - of_codes).mean() < 0.01
+
+
+def test_what_is_found_intact_comes_out_as_it_went_in() -> None:
+    sure = Restorer(network(-0.05))
+    alpha = np.dstack([PHOTO, PHOTO[..., 0]])
+    np.testing.assert_array_equal(sure.restore(alpha), alpha)
+    verdict = sure.damaged(pictures.of_array(PHOTO)).verdict
+    assert verdict is not None
+    assert verdict.intact
+    assert verdict.quality == 100
+
+
+def test_the_dial(bad: Restorer) -> None:
+    """What is told takes the estimate's place; the more damage, the larger the correction."""
+    moved = []
+    for quality in (20, 60, 95):
+        told = bad.at(1.0, history=Said(quality))
+        verdict = told.damaged(pictures.of_array(PHOTO)).verdict
+        assert verdict is not None
+        assert verdict.told
+        assert abs(verdict.quality - quality) < 0.5
+        moved.append(np.abs(told.restore(PHOTO, depth="float32") - PHOTO / 255).mean())
+    assert moved == sorted(moved, reverse=True)
+
+
+def test_strength(bad: Restorer) -> None:
+    plain, half, whole = (bad.at(s).restore(PHOTO, depth="float32") for s in (0.0, 0.5, 1.0))
+    np.testing.assert_allclose(plain, PHOTO / 255, atol=1e-6)
+    inside = (whole > 0) & (whole < 1)
+    np.testing.assert_allclose(half[inside], (plain + whole)[inside] / 2, atol=1e-5)
+    content = jpeg_bytes(PHOTO, quality=30)
+    np.testing.assert_array_equal(bad.at(0.0).restore(content), restorer.decode(content))
+
+
+def test_inks_are_left_alone(bad: Restorer) -> None:
+    inks = np.dstack([PHOTO, PHOTO[..., 0]])
+    from PIL import Image
+
+    image = Image.fromarray(inks, "CMYK")
+    np.testing.assert_array_equal(bad.restore(image), inks)
+
+
+def test_what_it_cannot_do(bad: Restorer, tmp_path: Path) -> None:
+    content = jpeglib_bytes(PHOTO, [(3, 1), (1, 1), (1, 1)], tmp_path)
+    with pytest.raises(JpegError, match="3 times coarser"):
+        bad.restore(content)
+    file = reader.read(jpeg_bytes(PHOTO[..., 1]))
+    assert isinstance(file, JpegFile)
+    with pytest.raises(ValueError, match="pictures"):
+        bad.restore_codes(file.components[0].codes, file.components[0].table)
