@@ -11,11 +11,13 @@ import io
 import itertools
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -34,6 +36,9 @@ from hrcnn_jax.restoration.tiles import THREADS
 
 QUALITY = 10
 """Of the files: one that every network serves."""
+
+JPEGQS = "jpeg-quantsmooth"
+"""A peer that smoothes within quantisation steps, written in C: a process from file to file."""
 
 SIDE = 2048
 """Of the yardstick's matrices."""
@@ -178,6 +183,19 @@ def decode_by_pillow(file: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(file)))
 
 
+def jpegqs(program: str, file: bytes, repeats: int) -> dict[str, float]:
+    """Seconds of jpeg-quantsmooth, a process from file to file, with its own settings."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "in.jpg")
+        source.write_bytes(file)
+        command = [program, "--info", "0", str(source), f"{folder}/out.jpg"]
+        used = [results.run(command) for _ in range(repeats)]
+    return {
+        name: statistics.median(getattr(each, name) for each in used)
+        for name in ("seconds", "cpu_seconds")
+    }
+
+
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """All figures."""
     repeats = given.repeats
@@ -196,6 +214,15 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     pillow = {
         key: median_seconds(decode_by_pillow, file, repeats=repeats) for key, file in files.items()
     }
+    peers: dict[tuple[float, str], dict[str, float]] = {}
+    if given.jpegqs is not None:
+        peers = {key: jpegqs(given.jpegqs, file, repeats) for key, file in files.items()}
+    for (size, colour), used in peers.items():
+        row: dict[str, Any] = {"network": JPEGQS, "megapixels": size, "colour": colour, **used}
+        row["megapixels_per_second"] = size / used["seconds"]
+        row["times_pillow"] = used["seconds"] / pillow[size, colour]
+        found["files"].append(row)
+        _say(f"{JPEGQS}, file of {size:g} MP, {colour}", row)
     for name in given.networks:
         versions = versions_of(name)
         for version, threads in itertools.product(versions, given.threads):
@@ -217,6 +244,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             row["megapixels_per_second"] = size / row["seconds"]
             row |= shares(whole, row["seconds"] / (size * 1e6), limit)
             row["times_pillow"] = row["seconds"] / pillow[size, colour]
+            if peers:
+                row["times_jpegqs"] = row["cpu_seconds"] / peers[size, colour]["cpu_seconds"]
             found["files"].append(row)
             _say(f"{name}, file of {size:g} MP, {colour}", row)
     seconds = dncnn(repeats)
@@ -244,9 +273,19 @@ def colour_cost(files: Restorer, cost: Cost) -> Cost:
 
 
 def _say(what: str, row: dict[str, Any]) -> None:
-    ratio = f"{row['times_pillow']:12.1f}" if "times_pillow" in row else ""
-    shown = f"{row['megapixels_per_second']:9.2f}{row['share']:8.0%}{row['computed_share']:10.0%}"
-    print(f"{what:<58}{shown}{ratio}", flush=True)
+    columns = {
+        "megapixels_per_second": "9.2f",
+        "share": "8.0%",
+        "computed_share": "10.0%",
+        "cpu_seconds": "9.2f",
+        "times_pillow": "12.1f",
+        "times_jpegqs": "12.1f",
+    }
+    shown = (
+        format(row[name], kind) if name in row else " " * int(kind.partition(".")[0])
+        for name, kind in columns.items()
+    )
+    print(f"{what:<58}{''.join(shown)}".rstrip(), flush=True)
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -260,13 +299,17 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--limit", type=float, default=20, help="leave out pictures that take more seconds"
     )
+    parser.add_argument(
+        "--jpegqs", metavar="PATH", help="the program of jpeg-quantsmooth, measured in the same run"
+    )
     parser.add_argument("--output", help="write all figures to this JSON file")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     given = parse(argv)
-    print(f"{'':58}{'MP/s':>9}{'share':>8}{'computed':>10}{'× Pillow':>12}")
+    heads = f"{'MP/s':>9}{'share':>8}{'computed':>10}{'CPU-s':>9}{'× Pillow':>12}{'× jpegqs':>12}"
+    print(f"{'':58}{heads}")
     found = measure(given)
     for dtype, rate in found["yardstick"].items():
         print(f"matrix product, {dtype}: {rate / 1e9:.1f} billion multiply-adds a second")

@@ -24,7 +24,17 @@ DNCNN_GAIN = 1.42
 
 ALONE_HEAD = ["", "at once", "MP/s", "share, tap by tap", "computed", "first call (s)"]
 TRAINING_HEAD = ["preset", "patches a step", "patches/s", "share, tap by tap", "computed"]
-FILE_HEAD = ["", "MP", "", "MP/s", "share, tap by tap", "times Pillow's decode", "first call (s)"]
+FILE_HEAD = [
+    "",
+    "MP",
+    "",
+    "MP/s",
+    "CPU-s",
+    "share, tap by tap",
+    "times Pillow's decode",
+    "times jpeg-quantsmooth's CPU-s",
+    "first call (s)",
+]
 
 
 def alone_rows(found: Mapping[str, Any]) -> list[list[str]]:
@@ -43,16 +53,21 @@ def alone_rows(found: Mapping[str, Any]) -> list[list[str]]:
 
 
 def file_rows(found: Mapping[str, Any]) -> list[list[str]]:
-    """From a file's bytes to an array."""
+    """From a file's bytes to an array; what was not measured is a dash."""
+    columns = {
+        "megapixels": "g",
+        "colour": "",
+        "megapixels_per_second": ".2f",
+        "cpu_seconds": ".1f",
+        "share": ".0%",
+        "times_pillow": ".0f",
+        "times_jpegqs": ".1f",
+        "first_seconds": ".1f",
+    }
     return [
         [
-            f"`{row['network']}`",
-            f"{row['megapixels']:g}",
-            row["colour"],
-            f"{row['megapixels_per_second']:.2f}",
-            f"{row['share']:.0%}",
-            f"{row['times_pillow']:.0f}",
-            f"{row['first_seconds']:.1f}",
+            f"`{row['network']}`" if row["network"] in cards.names() else row["network"],
+            *(format(row[name], kind) if name in row else "–" for name, kind in columns.items()),
         ]
         for row in found["files"]
     ]

@@ -158,9 +158,19 @@ def test_the_page_of_speeds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
                 "megapixels": 12,
                 "colour": "gray",
                 "times_pillow": 33.3,
+                "cpu_seconds": 9.25,
+                "times_jpegqs": 3.7,
                 "first_seconds": 2.5,
                 **rates,
-            }
+            },
+            {
+                "network": "jpeg-quantsmooth",
+                "megapixels": 12,
+                "colour": "gray",
+                "megapixels_per_second": 8.0,
+                "cpu_seconds": 2.5,
+                "times_pillow": 9.7,
+            },
         ],
     }
     (folder / "measured" / "speed.json").write_text(json.dumps(found))
@@ -173,7 +183,8 @@ def test_the_page_of_speeds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
     page = (folder / "docs" / "performance.md").read_text(encoding="utf-8")
     assert "| `hrcnn-q10` | 2 | 2.50 | 50% | 25% | 1.5 |" in page
     assert "| DnCNN-3's layers | 1 | 2.50 | 50% | 25% | – |" in page
-    assert "| `hrcnn-q10` | 12 | gray | 2.50 | 50% | 33 | 2.5 |" in page
+    assert "| `hrcnn-q10` | 12 | gray | 2.50 | 9.2 | 50% | 33 | 3.7 | 2.5 |" in page
+    assert "| jpeg-quantsmooth | 12 | gray | 8.00 | 2.5 | – | 10 | – | – |" in page
     assert "| `small` | 16 of 96² | 40.0 | 60% | 30% |" in page
     assert "0.1 megapixels" in page
     assert "9.0 s the first time on a machine, 3.0 s" in page
