@@ -150,30 +150,32 @@ def run(flags: argparse.Namespace) -> int:
 
     failures, pixels, rows = known.failures, known.pixels, known.rows
     hidden = None if len(jobs) > 1 else True  # None: shown on a terminal
-    with tqdm(
-        total=len(jobs), initial=len(before), unit="file", file=sys.stderr, disable=hidden
-    ) as bar:
-        left = [job for job in jobs if job not in before]
-        pipeline = _outcomes(left, network, flags, ended=partial(_count, bar))
-        with closing(pipeline) as outcomes:  # ended by a signal, it finishes what it is writing
-            for job, error, result in outcomes:
-                area, row = 0, {}
-                if error is not None:
-                    failures += 1
-                    complain(line := batch.in_a_line(job, error))
-                    row = {"path": str(job.source), "error": line}
-                else:
-                    area, row = result.file.width * result.file.height, result.row
-                    for line in result.told:
-                        tell(line, sys.stderr if flags.output == STANDARD else sys.stdout)
-                pixels += area
-                rows.append(row)
-                journal.end(key(job), failed=error is not None, pixels=area, row=row)
-                bar.set_postfix_str(_rate(pixels, time.monotonic() - journal.start))
-    if flags.report is not None:
-        with report.opened(flags.report, COLUMNS) as add:
-            for row in rows:
-                add(row)
+    try:
+        with tqdm(
+            total=len(jobs), initial=len(before), unit="file", file=sys.stderr, disable=hidden
+        ) as bar:
+            left = [job for job in jobs if job not in before]
+            pipeline = _outcomes(left, network, flags, ended=partial(_count, bar))
+            with closing(pipeline) as outcomes:  # ended by a signal, it finishes what it is writing
+                for job, error, result in outcomes:
+                    area, row = 0, {}
+                    if error is not None:
+                        failures += 1
+                        complain(line := batch.in_a_line(job, error))
+                        row = {"path": str(job.source), "error": line}
+                    else:
+                        area, row = result.file.width * result.file.height, result.row
+                        for line in result.told:
+                            tell(line, sys.stderr if flags.output == STANDARD else sys.stdout)
+                    pixels += area
+                    rows.append(row)
+                    journal.end(key(job), failed=error is not None, pixels=area, row=row)
+                    bar.set_postfix_str(_rate(pixels, time.monotonic() - journal.start))
+    finally:  # after a signal, too: of what has been done
+        if flags.report is not None:
+            with report.opened(flags.report, COLUMNS) as add:
+                for row in rows:
+                    add(row)
     if len(jobs) + len(skipped) > 1:
         complain(
             f"{len(jobs) - failures} of {len(jobs)} files restored, {failures} failed, "

@@ -9,6 +9,7 @@ from typing import Any
 
 from hrcnn_jax.files.atomic import written_whole
 from hrcnn_jax.files.writer import OutputError
+from hrcnn_jax.signals import Ended
 
 SUFFIXES = (".json", ".jsonl", ".parquet")
 
@@ -31,7 +32,7 @@ def check(path: Path) -> None:
 
 @contextmanager
 def opened(path: Path, columns: Mapping[str, str]) -> Iterator[Add]:
-    """A report that is there once all of it is written.
+    """A report that is there once it is written.
 
     Args:
       path: of one of `SUFFIXES`.
@@ -39,7 +40,7 @@ def opened(path: Path, columns: Mapping[str, str]) -> Iterator[Add]:
         some out, which then are null.
 
     Yields:
-      What adds a row.
+      What adds a row. A signal that ends the program ends the report, too: with the rows so far.
 
     Raises:
       OutputError: if it cannot be written.
@@ -49,8 +50,14 @@ def opened(path: Path, columns: Mapping[str, str]) -> Iterator[Add]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as partial:
             write = {".json": _json, ".jsonl": _lines, ".parquet": _parquet}[path.suffix]
+            ended: Ended | None = None
             with write(partial, columns) as add:
-                yield lambda row: add({name: row.get(name) for name in columns})
+                try:
+                    yield lambda row: add({name: row.get(name) for name in columns})
+                except Ended as signal:
+                    ended = signal
+        if ended is not None:
+            raise ended
     except OSError as error:
         if isinstance(error, OutputError):
             raise

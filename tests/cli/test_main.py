@@ -19,7 +19,9 @@ from PIL import Image, ImageCms
 import hrcnn_jax
 from hrcnn_jax.cli.common import dashed
 from hrcnn_jax.cli.main import main
+from hrcnn_jax.files import report
 from hrcnn_jax.networks import cards, zoo
+from hrcnn_jax.signals import Ended
 
 
 @pytest.fixture
@@ -282,6 +284,7 @@ def test_killed_while_writing_leaves_nothing_under_a_final_name(tmp_path: Path) 
 import os, signal, sys
 from hrcnn_jax.files import writer
 from hrcnn_jax.cli.main import main
+from hrcnn_jax.files import report
 
 def half(stream, *_):
     stream.write(b"half")
@@ -310,6 +313,7 @@ def test_told_to_end_while_writing_leaves_nothing(name: str, tmp_path: Path) -> 
 import os, signal, sys, threading, time
 from hrcnn_jax.files import writer
 from hrcnn_jax.cli.main import main
+from hrcnn_jax.files import report
 
 def half(stream, *_):
     stream.write(b"half")
@@ -503,3 +507,56 @@ print(*{"tensorboardX", "tensorflow_datasets", "grain", "matplotlib", "tyro"} & 
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (ran.returncode, ran.stdout) == (0, "\n"), ran.stderr
+
+
+def test_told_to_end_reports_what_was_done(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.jpg").write_bytes(jpeg_bytes(make_photo(24, 24)))
+    program = """
+import os, signal, sys, time
+from hrcnn_jax.files import writer
+from hrcnn_jax.cli.main import main
+from hrcnn_jax.files import report
+
+save = writer.FORMATS["png"].save
+count = 0
+
+def second(*given, **options):
+    global count
+    count += 1
+    if count == 2:
+        time.sleep(1)  # until the first is told of
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+    save(*given, **options)
+
+object.__setattr__(writer.FORMATS["png"], "save", second)
+sys.exit(main(sys.argv[1:]))
+"""
+    arguments = ["restore", *(str(tmp_path / f"{name}.jpg") for name in "abc"), "--jobs", "1"]
+    arguments += ["-o", str(tmp_path / "out"), "--strength", "0"]
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *arguments, "--report", str(tmp_path / "done.jsonl")],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 128 + signal.SIGTERM
+    rows = [json.loads(line) for line in (tmp_path / "done.jsonl").read_text().splitlines()]
+    assert rows[0]["path"] == str(tmp_path / "a.jpg")
+    assert len(rows) < 3
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl", "parquet"])
+def test_a_report_that_is_ended_is_whole(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"report.{suffix}"
+    with pytest.raises(Ended), report.opened(path, {"path": "string"}) as add:
+        add({"path": "a"})
+        raise Ended(signal.SIGTERM)
+    if suffix == "parquet":
+        rows = pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()
+    elif suffix == "jsonl":
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+    else:
+        rows = json.loads(path.read_text())
+    assert rows == [{"path": "a"}]
