@@ -550,9 +550,14 @@ sys.exit(main(sys.argv[1:]))
 @pytest.mark.parametrize("suffix", ["json", "jsonl", "parquet"])
 def test_a_report_that_is_ended_is_whole(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"report.{suffix}"
-    with pytest.raises(Ended), report.opened(path, {"path": "string"}) as add:
-        add({"path": "a"})
-        raise Ended(signal.SIGTERM)
+
+    def begun() -> None:
+        with report.opened(path, {"path": "string"}) as add:
+            add({"path": "a"})
+            raise Ended(signal.SIGTERM)
+
+    with pytest.raises(Ended):
+        begun()
     if suffix == "parquet":
         rows = pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()
     elif suffix == "jsonl":
