@@ -1,6 +1,7 @@
 """What fuzzing begins with: small valid files and blocks of every kind, made anew each time."""
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from PIL.ExifTags import IFD, Base
+from pyarrow import parquet
 
 from hrcnn_jax.files import exif, reader
 from hrcnn_jax.files.reader import Colour, Component, JpegFile
+from hrcnn_jax.fleet import manifest
 from hrcnn_jax.jpeg.tables import quality_table
 
 SAMPLE = Path(__file__).parents[1] / "hrcnn_jax" / "sample" / "parrots.webp"
@@ -101,6 +104,25 @@ def pictures() -> Iterator[bytes]:
     stream = io.BytesIO()
     Image.fromarray(colour).quantize(16).save(stream, "PNG", transparency=0)
     yield stream.getvalue()
+
+
+def manifests() -> Iterator[bytes]:
+    """Files of rows in every compression, and what is known of runs; the first byte tells which."""
+    failed: manifest.Row = {"path": "b.jpg", "error": "no JPEG file"}
+    done: manifest.Row = {
+        "path": "a.jpg",
+        "target": "a.png",
+        "bytes": 3,
+        "codes_share": 1.0,
+        "seconds": 0.5,
+    }
+    for compression in ("none", "zstd", "snappy", "gzip"):
+        for rows in ([failed], [failed, done]):
+            stream = io.BytesIO()
+            parquet.write_table(manifest.table(rows), stream, compression=compression)
+            yield b"\0" + stream.getvalue()
+    yield b"\1" + json.dumps({"run": "0a", "settings": {"model": "small"}}).encode()
+    yield b"\1{}"
 
 
 def made_file(

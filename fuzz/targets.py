@@ -19,6 +19,8 @@ from fuzz import seeds
 from hrcnn_jax.data.sources import DataError, FolderSource
 from hrcnn_jax.files import exif, pictures, reader, writer
 from hrcnn_jax.files.reader import JpegError, JpegFile
+from hrcnn_jax.fleet import manifest as fleet
+from hrcnn_jax.fleet.stores import StoreError, open_store
 from hrcnn_jax.history import find, inspection, recover
 
 MOST_PIXELS = 100_000
@@ -110,6 +112,25 @@ def history(data: bytes) -> None:
         _check(earlier.height >= height and earlier.width >= width, "was smaller before")
 
 
+def manifest(data: bytes) -> None:
+    """A fleet's manifest: a file of rows, and what is known of the run."""
+    kind, body = data[:1], data[1:]
+    with tempfile.TemporaryDirectory() as folder:
+        inside = Path(folder) / fleet.FOLDER
+        inside.mkdir()
+        (inside / ("_run.json" if kind == b"\1" else "part-0.parquet")).write_bytes(body)
+        store = open_store(folder)
+        try:
+            told = fleet.read(folder)
+            done = fleet.take_up(store, retry_failed=False)
+            fleet.begin_run(store, {})
+        except (StoreError, fleet.MixedError) as error:
+            _check("\n" not in str(error) and folder in str(error), "is not told in one line")
+            return
+    _check(told.schema == fleet.SCHEMA, "has other columns")
+    _check(done <= set(told.column("path").to_pylist()), "has more done than told")
+
+
 @dataclass(frozen=True)
 class Target:
     """A parser that is fuzzed, and what fuzzing begins with."""
@@ -124,6 +145,7 @@ TARGETS = {
     "metadata": Target(metadata, seeds.metadata),
     "lossless": Target(lossless, seeds.pictures),
     "history": Target(history, seeds.sources),
+    "manifest": Target(manifest, seeds.manifests),
 }
 
 

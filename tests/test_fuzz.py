@@ -8,6 +8,7 @@ from fuzz import targets
 from fuzz.targets import TARGETS
 from hrcnn_jax.data.sources import FolderSource
 from hrcnn_jax.files import exif, reader
+from hrcnn_jax.fleet import manifest as fleet
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -40,6 +41,10 @@ def test_bugs_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(FolderSource, "load", lambda self, index: np.zeros((2, 3)))
         with pytest.raises(AssertionError, match="no RGB"):
             targets.lossless(seeds["lossless"])
+    with monkeypatch.context() as patch:
+        patch.setattr(fleet, "take_up", lambda store, retry_failed: {"nobody.jpg"})
+        with pytest.raises(AssertionError, match="more done than told"):
+            targets.manifest(seeds["manifest"])
     with monkeypatch.context() as patch:
         patch.setattr(reader, "_damage_of_layout", lambda layout: "all wrong")
         patch.setattr(reader, "_refused", lambda *_: reader.JpegError("two\nlines"))

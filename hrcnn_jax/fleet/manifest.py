@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hrcnn_jax.fleet.stores import FileError, Store, open_store
+from hrcnn_jax.fleet.stores import FileError, Store, StoreError, open_store
 
 FOLDER = "manifest"
 _RUN = f"{FOLDER}/_run.json"  # which readers of data sets pass over, by its first letter
@@ -64,10 +64,24 @@ def read(address: str) -> pa.Table:
 
     Args:
       address: of the target, a path or such as `s3://bucket/prefix`.
+
+    Raises:
+      StoreError: if the store fails, or a file of the manifest is damaged.
     """
     store = open_store(address)
     rows = {row["path"]: row for row in _all_rows(store)}
     return table([rows[path] for path in sorted(rows)])
+
+
+class DamagedError(StoreError):
+    """A file of the manifest that cannot be understood; the message says which, and what to do."""
+
+    def __init__(self, store: Store, name: str, reason: object) -> None:
+        """Of a file in a store."""
+        told = str(reason).strip().partition("\n")[0][:200]
+        super().__init__(
+            f"{store.url}/{name}: is damaged ({told}); remove it, and what it tells of is done anew"
+        )
 
 
 def table(rows: Sequence[Row]) -> pa.Table:
@@ -114,9 +128,13 @@ def run_of(store: Store) -> str | None:
 
 def _run(store: Store) -> dict[str, Any]:
     try:
-        known: dict[str, Any] = json.loads(store.read(_RUN).data)
+        known = json.loads(store.read(_RUN).data)
     except FileError:
         return {}
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(store, _RUN, error) from error
+    if not isinstance(known, dict) or not isinstance(known.get("settings", {}), dict):
+        raise DamagedError(store, _RUN, "it tells of no run")
     return known
 
 
@@ -216,7 +234,14 @@ def _all_rows(store: Store) -> Iterator[Row]:
 
 
 def _rows_in(store: Store, name: str) -> list[Row]:
-    rows: list[Row] = pq.read_table(io.BytesIO(store.read(name).data)).to_pylist()
+    data = store.read(name).data
+    try:
+        rows: list[Row] = pq.read_table(io.BytesIO(data), schema=SCHEMA).to_pylist()
+    # Arrow raises several kinds of its own, and plain ones at what only turns up with the values.
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        raise DamagedError(store, name, error) from error
+    if any(row["path"] is None for row in rows):
+        raise DamagedError(store, name, "rows without a path")
     return rows
 
 
