@@ -20,7 +20,7 @@ from hrcnn_jax.restoration import compilation, to_onnx
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.exported", description=__doc__)
-    parser.add_argument("networks", nargs="*", default=cards.names(), metavar="NAME")
+    parser.add_argument("networks", nargs="*", default=cards.names(kind="planes"), metavar="NAME")
     parser.add_argument("--repeats", type=int, default=20, metavar="N")
     given = parser.parse_args()
     print(

@@ -291,7 +291,7 @@ def _say(what: str, row: dict[str, Any]) -> None:
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Flags."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
-    parser.add_argument("--networks", nargs="+", default=cards.names())
+    parser.add_argument("--networks", nargs="+", default=cards.names(kind="planes"))
     parser.add_argument("--megapixels", nargs="+", type=float, default=[0.1, 1, 12])
     parser.add_argument("--threads", nargs="+", type=int, default=sorted({1, THREADS}))
     parser.add_argument("--yardsticks", nargs="+", default=["float32", "bfloat16"])

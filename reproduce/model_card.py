@@ -34,7 +34,7 @@ def main() -> None:
 
 def text() -> str:
     """The model card of what is released now."""
-    names = [*cards.names(), *cards.names(kind="chroma")]
+    names = cards.all_names()
     found = {name: cards.released(name) for name in names}
     template = Path(__file__).with_name("model_card.template.md").read_text(encoding="utf-8")
     return template.format(

@@ -19,7 +19,7 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> int:
     """Prints the released networks: a table, or their cards as JSON."""
-    names = [*cards.names(), *cards.names(kind="chroma")]
+    names = cards.all_names()
     found = {name: cards.released(name) for name in names}
     if flags.json:
         print(

@@ -15,7 +15,8 @@ A chain is written as its steps with commas between them, `30,x0.75,+3:5,85`:
 - `+3:5` is rows cut away above, and columns to the left;
 - `blur0.6` is a Gaussian blur of that radius in pixels;
 - `sharpen80` is an unsharp mask of radius 1, by so many per cent;
-- `gray` is colours taken out.
+- `gray` is colours taken out;
+- `png` is kept without loss: of no effect, but that a file's codes are no longer there.
 
 `clean` is the chain in which nothing happens.
 """
@@ -80,12 +81,16 @@ class Jpeg:
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Written and read again."""
+        return _loaded(io.BytesIO(self.file(image)))
+
+    def file(self, image: Image.Image) -> bytes:
+        """The file that is written."""
         bases = [np.full((BLOCK, BLOCK), FLAT_STEP)] * 2 if self.flat else [LUMINANCE, CHROMINANCE]
         tables = [quality_table(self.quality, base).ravel().tolist() for base in bases]
         subsampling = "4:4:4" if self.full_chroma else "4:2:0"
         file = io.BytesIO()
         image.save(file, "JPEG", qtables=tables, subsampling=subsampling)
-        return _loaded(file)
+        return file.getvalue()
 
     def __str__(self) -> str:
         return f"{self.quality}{'/444' * self.full_chroma}{'/flat' * self.flat}"
@@ -185,6 +190,20 @@ class Gray:
         return "gray"
 
 
+@dataclass(frozen=True)
+class Png:
+    """Kept without loss: pixels, not codes, are what is left."""
+
+    lossy = False
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """The same."""
+        return image
+
+    def __str__(self) -> str:
+        return "png"
+
+
 _QUALITY = "0*([1-9][0-9]?|100)"
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 _STEPS: tuple[tuple[str, Callable[..., Step]], ...] = (
@@ -195,6 +214,7 @@ _STEPS: tuple[tuple[str, Callable[..., Step]], ...] = (
     (rf"blur{_NUMBER}", lambda radius: Blur(float(radius))),
     (r"sharpen([0-9]+)", lambda percent: Sharpen(int(percent))),
     ("gray", Gray),
+    ("png", Png),
 )
 """How each step is written, and what its parts make."""
 
@@ -220,8 +240,8 @@ def _parse_step(text: str) -> Step:
             return make(*found.groups())
     raise ValueError(
         f"{text!r} is no step of a chain: give for instance 30 or 30/444 (JPEG of that quality), "
-        "w40 (WebP), x0.75 (resized), +3:5 (rows and columns cut away), blur0.6, sharpen80, gray; "
-        "or clean alone"
+        "w40 (WebP), x0.75 (resized), +3:5 (rows and columns cut away), blur0.6, sharpen80, gray, "
+        "png (kept without loss); or clean alone"
     )
 
 

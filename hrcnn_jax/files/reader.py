@@ -144,6 +144,26 @@ class JpegFile:
     permissions: int | None = None
 
 
+def of_codes(codes: NDArray[np.int16], table: NDArray[np.int32]) -> JpegFile:
+    """A gray file of whole blocks that holds these codes `(hb, wb, 8, 8)`, and nothing else."""
+    size = 8 * codes.shape[0], 8 * codes.shape[1]
+    return JpegFile(
+        name="<codes>",
+        height=size[0],
+        width=size[1],
+        components=(Component(codes, table, sampling=(1, 1), factor=(1, 1), size=size),),
+        colour="gray",
+        progressive=False,
+        arithmetic=False,
+        restart_interval=0,
+        exif=None,
+        icc=None,
+        xmp=None,
+        resolution=None,
+        comment=None,
+    )
+
+
 class _Picture(JpegImageFile):
     def _read_dpi_from_exif(self) -> None:
         """Not needed, and Pillow would warn of broken EXIF on the way."""

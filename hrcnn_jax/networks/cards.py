@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from hrcnn_jax.files.atomic import written_whole
 from hrcnn_jax.networks import legacy
@@ -18,6 +18,9 @@ from hrcnn_jax.networks import legacy
 Kind = Literal["planes", "chroma", "pictures"]
 """What a network restores: single planes of codes, 4:2:0 chroma beside restored luma, or pixels of
 whole pictures, whatever their history."""
+
+RESTORING: tuple[Kind, ...] = ("planes", "pictures")
+"""Kinds of networks that restore files by themselves."""
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 DEFAULT = "small"
@@ -106,10 +109,21 @@ class Card:
         return cls(**values)
 
 
-def names(*, kind: Kind = "planes") -> list[str]:
-    """The released networks of a kind, the default one first."""
+def names(*, kind: Kind | None = None) -> list[str]:
+    """The released networks of a kind, the default one first.
+
+    Args:
+      kind: of all that restore files by themselves if not given, kind by kind.
+    """
+    if kind is None:
+        return [name for each in RESTORING for name in names(kind=each)]
     of_kind = (path.stem for path in WEIGHTS.glob("*.json") if read(path).kind == kind)
     return sorted(of_kind, key=lambda name: (name != DEFAULT, name))
+
+
+def all_names() -> list[str]:
+    """The released networks of every kind, kind by kind."""
+    return [name for kind in get_args(Kind) for name in names(kind=kind)]
 
 
 def is_released(name: str) -> bool:

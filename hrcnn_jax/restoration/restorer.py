@@ -158,11 +158,8 @@ class Restorer:
           Pixels `(8*hb, 8*wb)` float32, neither clipped to [0, 1] nor rounded.
 
         Raises:
-          ValueError: if the shapes are others, or the network does not know the table, or is one of
-            pictures.
+          ValueError: if the shapes are others, or the network does not know the table.
         """
-        if self._blind is not None:
-            raise ValueError(f"network {self.network.name} restores pictures, not planes of codes")
         codes, table = np.asarray(codes), np.asarray(table)
         if codes.ndim != 4 or codes.shape[2:] != (8, 8) or table.shape != (8, 8):
             raise ValueError(
@@ -171,7 +168,11 @@ class Restorer:
             )
         if not self.serves(table):
             raise ValueError(f"network {self.network.name} does not know this quantisation table")
-        return np.concatenate(list(self._strips(codes.astype(np.int16), table)))
+        codes = codes.astype(np.int16)
+        if self._blind is not None:
+            (plane,) = self.planes(reader.of_codes(codes, table))
+            return np.concatenate(list(plane.strips))
+        return np.concatenate(list(self._strips(codes, table)))
 
     def planes(self, source: JpegFile | Damaged, watch: Watch | None = None) -> list[Plane]:
         """Restores the components of what a picture is restored from, as far as they are asked for.

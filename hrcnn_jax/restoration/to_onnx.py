@@ -47,7 +47,7 @@ def export(network: Network, *, side: int | None = None) -> onnx.ModelProto:
       side: of a tile in blocks, without its halo; the side that `Restorer` uses if not given.
 
     Raises:
-      ModelError: if the network is for chroma.
+      ModelError: if the network is not for planes.
     """
     function, params, halo = tile_of(network)
     side = tiles.side_for(halo) if side is None else side
@@ -93,11 +93,12 @@ def tile_of(network: Network) -> tuple[Callable[..., Array], Any, int]:
     """A function from parameters, a tile's codes and its table to pixels; parameters; the halo.
 
     Raises:
-      ModelError: if the network is for chroma.
+      ModelError: if the network is not for planes.
     """
-    if network.architecture.kind == "chroma":
+    if network.architecture.kind != "planes":
         raise ModelError(
-            f"network {network.name!r} is for chroma: only those for planes go to ONNX"
+            f"network {network.name!r} is for {network.architecture.kind}: only those for planes "
+            "go to ONNX"
         )
     module, params = network.architecture.fold(network.module, network.params)
 

@@ -1,4 +1,4 @@
-"""Pictures with a past, made to order: compressed, cropped, compressed again or kept as pixels."""
+"""Pictures with a past, made to order: what was done to them, and what a restorer makes of them."""
 
 import io
 import re
@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hrcnn_jax.data import chains
+from hrcnn_jax.data.chains import Cut, Jpeg, Png, Step
 from hrcnn_jax.files import pictures, reader
 from hrcnn_jax.files.pictures import Stored
 from hrcnn_jax.restoration.restorer import Restorer
@@ -17,25 +19,47 @@ TOLERANCE = 1
 
 
 class Chain(NamedTuple):
-    """What is done to a picture, by Pillow; chroma, if it has any, is at 4:2:0.
+    """What is done to a picture, by Pillow.
 
     Attributes:
-      first: quality of the first compression, 1-100.
-      second: of the second; None if the picture is kept without loss.
-      shift: rows and columns that are cut away in between, above and left.
+      text: as it was written.
+      steps: one after another.
     """
 
-    first: int
-    second: int | None
-    shift: tuple[int, int] = (0, 0)
+    text: str
+    steps: chains.Chain
 
     def __str__(self) -> str:
         """As `parse` takes it."""
-        return ",".join(map(str, (self.first, self.second or "png", *self.shift)))
+        return self.text
+
+    @property
+    def earlier(self) -> tuple[int, tuple[int, int]] | None:
+        """The compression before the last whose codes may be had back, if there is one.
+
+        That is its quality, and the rows and columns that were cut away since. There is none if
+        anything but cuts came after it, or if it is the last and the picture is kept as a file.
+        """
+        steps = list(self.steps)
+        if steps and isinstance(steps[-1], Jpeg):
+            del steps[-1]
+        top = left = 0
+        for step in reversed(steps):
+            if isinstance(step, Jpeg):
+                return step.quality, (top, left)
+            if isinstance(step, Png):
+                continue
+            if not isinstance(step, Cut):
+                return None
+            top, left = top + step.top, left + step.left
+        return None
 
 
 def parse(text: str) -> Chain:
-    """A chain such as `30,10,4,4`: two qualities, the rows and columns cut away; `png` for none.
+    """A chain such as `20,x0.75,85`, as `hrcnn_jax.data.chains` writes it.
+
+    Two compressions may be written shorter, as `30,10,4,4`: two qualities, or `png` for the second,
+    and the rows and columns that are cut away in between.
 
     Raises:
       ValueError: if it is another text.
@@ -43,20 +67,23 @@ def parse(text: str) -> Chain:
     quality = "0*([1-9][0-9]?|100)"
     found = re.fullmatch(rf"{quality},(?:{quality}|png),([0-9]+),([0-9]+)", text)
     if found is None:
-        raise ValueError(f"{text}: give two qualities (or png) and rows and columns, as 30,10,4,4")
-    second = None if found[2] is None else int(found[2])
-    return Chain(int(found[1]), second, (int(found[3]), int(found[4])))
+        return Chain(text, chains.parse(text))
+    steps: list[Step] = [Jpeg(int(found[1]))]
+    if int(found[3]) or int(found[4]):
+        steps.append(Cut(int(found[3]), int(found[4])))
+    steps.append(Png() if found[2] is None else Jpeg(int(found[2])))
+    return Chain(text, tuple(steps))
 
 
 class Outcome(NamedTuple):
     """What became of a picture.
 
     Attributes:
-      original: what is left of it after cropping, uint8.
+      original: what would have become of it without its compressions' loss, uint8.
       plain: as it came out of the chain, uint8.
       restored: in [0, 1].
       found: whether a history was.
-      right: whether it is what was done.
+      right: whether it is what was done; nothing is right where nothing can be had back.
     """
 
     original: NDArray[np.uint8]
@@ -66,11 +93,23 @@ class Outcome(NamedTuple):
     right: bool
 
 
+class Made(NamedTuple):
+    """What comes out of a chain.
+
+    Attributes:
+      given: as it is read: a file if the last step compresses as JPEG, else pixels.
+      plain: as it looks, uint8.
+      original: without the compressions' loss, uint8.
+    """
+
+    given: Stored
+    plain: NDArray[np.uint8]
+    original: NDArray[np.uint8]
+
+
 def compressed(samples: NDArray[np.uint8], quality: int) -> bytes:
-    """A picture `(H, W)` or `(H, W, 3)` as a file."""
-    file = io.BytesIO()
-    Image.fromarray(samples).save(file, "JPEG", quality=quality, subsampling="4:2:0")
-    return file.getvalue()
+    """A picture `(H, W)` or `(H, W, 3)` as a file, its chroma at 4:2:0."""
+    return Jpeg(quality).file(Image.fromarray(samples))
 
 
 def decompressed(file: bytes) -> NDArray[np.uint8]:
@@ -78,26 +117,27 @@ def decompressed(file: bytes) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(file)))
 
 
-def made(samples: NDArray[np.uint8], chain: Chain) -> tuple[Stored, NDArray[np.uint8]]:
-    """What comes out of a chain, as it is read and as it looks."""
-    top, left = chain.shift
-    once = np.ascontiguousarray(decompressed(compressed(samples, chain.first))[top:, left:])
-    if chain.second is None:
-        return pictures.of_array(once), once
-    twice = compressed(once, chain.second)
-    return reader.read(twice), decompressed(twice)
+def made(samples: NDArray[np.uint8], chain: Chain) -> Made:
+    """Sends a picture through a chain."""
+    last = chain.steps[-1] if chain.steps else None
+    if not isinstance(last, Jpeg):
+        plain, original = chains.played(chain.steps, samples)
+        return Made(pictures.of_array(plain), plain, original)
+    before, original = chains.played(chain.steps[:-1], samples)
+    file = last.file(Image.fromarray(before))
+    return Made(reader.read(file), decompressed(file), original)
 
 
 def restored(restorer: Restorer, samples: NDArray[np.uint8], chain: Chain) -> Outcome:
     """Sends a picture through a chain and restores it, with whatever history is found."""
-    given, plain = made(samples, chain)
+    given, plain, original = made(samples, chain)
     source = restorer.damaged(given)
-    top, left = chain.shift
-    found = source.history
-    right = (
-        found is not None
-        and abs(found.quality - chain.first) <= TOLERANCE
-        and all((place + cut) % 8 == 0 for place, cut in zip(found.grid, chain.shift, strict=True))
-    )
+    found, earlier = source.history, chain.earlier
+    if found is None or earlier is None:
+        right = found is None and earlier is None
+    else:
+        right = abs(found.quality - earlier[0]) <= TOLERANCE and all(
+            (place + cut) % 8 == 0 for place, cut in zip(found.grid, earlier[1], strict=True)
+        )
     picture = restorer.picture(given, source, "float32")
-    return Outcome(samples[top:, left:], plain, picture, found is not None, right)
+    return Outcome(original, plain, picture, found is not None, right)

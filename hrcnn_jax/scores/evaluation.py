@@ -38,6 +38,9 @@ TABLES: dict[str, NDArray[np.int32]] = {
 """Base tables that qualities scale: Annex K's two, and two of MozJPEG's: number 1, flat, and
 number 3, by N. Robidoux, its default and ImageMagick's choice for it."""
 
+ROUNDED = 10 * math.log10(12 * MAX_SAMPLE**2)
+"""PSNR in dB of a picture that is perfect but for rounding to 8 bits."""
+
 PAPER_RANGE = 2.0  # the data range behind the paper's SSIM; the pictures' own is 1
 PSNR = ("jpeg_psnr", "psnr", "gain")
 SSIM = ("jpeg_ssim", "ssim", "gain_ssim")
@@ -268,6 +271,9 @@ def evaluate(
 def _score_of_chain(restorer: Restorer, samples: NDArray[np.uint8], chain: Chain) -> Scores:
     made = chains.restored(restorer, samples, chain)
     scores = score(to_pixels(made.original), to_pixels(made.plain), made.restored)
+    # A chain may leave a picture as it was: then what is restored has nothing to lose but this.
+    scores |= {name: min(scores[name], ROUNDED) for name in PSNR[:2]}
+    scores |= {"gain": scores["psnr"] - scores["jpeg_psnr"]}
     return scores | {"found": float(made.found), "right": float(made.right)}
 
 

@@ -402,7 +402,7 @@ def test_inspect(photo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_models_lists_what_is_released(capsys: pytest.CaptureFixture[str]) -> None:
-    names = [*cards.names(), "chroma"]
+    names = cards.all_names()
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:]] == names
@@ -417,7 +417,7 @@ def test_models_lists_what_is_released(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_released_cards_count_right() -> None:
-    for name in (*cards.names(), *cards.names(kind="chroma")):
+    for name in cards.all_names():
         network = zoo.load(name)
         weights = sum(leaf.size for leaf in jax.tree.leaves(network.params))
         assert network.card.parameters == weights

@@ -12,29 +12,56 @@ from hrcnn_jax.cli import evaluate
 from hrcnn_jax.files import reader
 from hrcnn_jax.files.pictures import Picture
 from hrcnn_jax.scores import chains
-from hrcnn_jax.scores.chains import Chain
 
 PHOTO = make_photo(160, 208)
 
 
 def test_what_is_done() -> None:
-    given, plain = chains.made(PHOTO[..., 1], chains.parse("30,75,4,2"))
+    given, plain, original = chains.made(PHOTO[..., 1], chains.parse("30,75,4,2"))
+    np.testing.assert_array_equal(original, PHOTO[4:, 2:, 1])
     once = chains.decompressed(jpeg_bytes(PHOTO[..., 1], quality=30))
     twice = jpeg_bytes(once[4:, 2:], quality=75)
     assert isinstance(given, reader.JpegFile)
     np.testing.assert_array_equal(given.components[0].codes, reader.read(twice).components[0].codes)
     np.testing.assert_array_equal(plain, chains.decompressed(twice))
-    given, plain = chains.made(PHOTO, Chain(30, None))
+    given, plain, _ = chains.made(PHOTO, chains.parse("30,png,0,0"))
     assert isinstance(given, Picture)
     np.testing.assert_array_equal(given.samples, plain)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "30", "30,10", "30,10,4", "0,10,4,4", "30,101,4,4", "a,b,c,d"]
-)
+@pytest.mark.parametrize("text", ["", "30,10,4,4,", "0,10,4,4", "30,101,4,4", "a,b,c,d"])
 def test_no_past(text: str) -> None:
-    with pytest.raises(ValueError, match="give two qualities"):
+    with pytest.raises(ValueError, match="is no step of a chain"):
         chains.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "earlier"),
+    [
+        ("30,10,4,2", (30, (4, 2))),
+        ("30,png,4,2", (30, (4, 2))),
+        ("30,+4:2,10", (30, (4, 2))),
+        ("10,30,+1:2,+2:0,90", (30, (3, 2))),
+        ("30", None),
+        ("20,x0.75,85", None),
+        ("clean", None),
+        ("40,blur0.5", None),
+    ],
+)
+def test_what_can_be_had_back(text: str, earlier: object) -> None:
+    chain = chains.parse(text)
+    assert str(chain) == text
+    assert chain.earlier == earlier
+
+
+def test_a_resized_past() -> None:
+    given, plain, original = chains.made(PHOTO, chains.parse("20,x0.5,85"))
+    small = (104, 80)
+    np.testing.assert_array_equal(original, Image.fromarray(PHOTO).resize(small, Image.BICUBIC))
+    once = Image.fromarray(chains.decompressed(chains.compressed(PHOTO, 20)))
+    twice = chains.compressed(np.asarray(once.resize(small, Image.BICUBIC)), 85)
+    np.testing.assert_array_equal(plain, chains.decompressed(twice))
+    assert isinstance(given, reader.JpegFile)
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,7 +119,7 @@ def test_settings_of_the_first_version() -> None:
             assert values["pictures" if name == "data" else name] == value
 
 
-@pytest.mark.parametrize("name", [*cards.names(), *cards.names(kind="chroma")])
+@pytest.mark.parametrize("name", cards.all_names())
 def test_the_settings_of_released_networks_can_be_trained_with(name: str) -> None:
     card = cards.released(name)
     made = Settings.from_dict(card.training, name)

@@ -21,7 +21,7 @@ def saved(image: Image.Image, kind: str, **options: object) -> Image.Image:
 
 
 def test_a_chain_step_by_step() -> None:
-    text = "20/444,x0.75/lanczos,blur0.5,+3:5,w40,sharpen80,70"
+    text = "20/444,x0.75/lanczos,blur0.5,+3:5,w40,sharpen80,png,70"
     chain = chains.parse(text)
     assert chains.text_of(chain) == text
     damaged, intact = chains.played(chain, PHOTO)
