@@ -20,11 +20,14 @@ from hrcnn_jax.hardware import hardware
 from hrcnn_jax.networks import cards
 from hrcnn_jax.networks.cards import Card
 from hrcnn_jax.restoration.compilation import keep_programs
-from hrcnn_jax.scores.protocol import Protocol, means
+from hrcnn_jax.scores.protocol import COLOUR, Protocol, means
 from hrcnn_jax.training.export import release
 from hrcnn_jax.training.loop import DivergedError, fit
 from hrcnn_jax.training.presets import from_preset
 from hrcnn_jax.training.settings import Settings
+
+NO_CHROMA = "none"
+"""What `evaluate` is told to restore chroma with: no network that is not being measured."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,13 @@ class Recipe:
       preset: where its settings begin.
       changes: of the preset: what a GPU does better with.
       qualities: to measure it at; a network of one quality is measured at that.
+      planes: to measure it on, as `evaluate` knows them.
     """
 
     preset: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     qualities: tuple[int, ...] = (10, 30, 50)
+    planes: str = "green"
 
 
 RECIPES = {
@@ -49,6 +54,7 @@ RECIPES = {
     },
     # Ten times a CPU's batch: the GPU would idle, and averages over more patches need fewer steps.
     "large": Recipe("large", {"batch": 64, "eval_every": 1000, "save_every": 500, "warmup": 500}),
+    "wild": Recipe("wild", {"batch": 64, "save_every": 500}, (10, 20, 30, 40), COLOUR),
 }
 """The networks by name, in the order in which they are trained."""
 
@@ -88,7 +94,9 @@ def is_done(path: Path, given: argparse.Namespace) -> bool:
     if not path.is_file():
         return False
     card = cards.read(path)
-    return card.training["run"]["minutes"] == given.minutes and bool(_scores(card, given))
+    return card.training["run"]["minutes"] == given.minutes and bool(
+        _scores(path.stem, card, given)
+    )
 
 
 def run(name: str, given: argparse.Namespace) -> int:
@@ -105,6 +113,7 @@ def run(name: str, given: argparse.Namespace) -> int:
     output = Path(given.output)
     weights = release(settings.run.workdir, name, output / "weights")
     flags = ["--model", str(weights), "--data", given.live1, "--card"]
+    flags += ["--planes", RECIPES[name].planes, "--chroma", NO_CHROMA]
     flags += ["--quality", *map(str, RECIPES[name].qualities)]
     if evaluate.main([*flags, "--output-dir", str(output / "scores" / name)]):
         raise ValueError(f"{weights}: could not be measured")
@@ -114,26 +123,28 @@ def run(name: str, given: argparse.Namespace) -> int:
 def table(given: argparse.Namespace) -> str:
     """What the networks that are done gain in dB, beside what they did when they began."""
     lines = [
-        f"PSNR gain in dB on {Path(given.live1).resolve().name}, green; each trained on for "
+        f"PSNR gain in dB on {Path(given.live1).resolve().name}; each trained on for "
         f"{given.minutes:g} minutes on {hardware()}.",
         "",
-        "| network | quality | before | after | steps |",
-        "| --- | ---: | ---: | ---: | ---: |",
+        "| network | planes | quality | before | after | steps |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
     for name in given.networks:
         path = Path(given.output) / "weights" / f"{name}.json"
         if not is_done(path, given):
             continue
         card = cards.read(path)
-        before = _scores(cards.released(name), given) if cards.is_released(name) else {}
-        for quality, scores in _scores(card, given).items():
+        before = _scores(name, cards.released(name), given) if cards.is_released(name) else {}
+        for quality, scores in _scores(name, card, given).items():
             was = f"{before[quality]['gain']:+.2f}" if quality in before else ""
-            lines.append(f"| {name} | {quality} | {was} | {scores['gain']:+.2f} | {card.steps} |")
+            cells = (name, RECIPES[name].planes, quality, was, f"{scores['gain']:+.2f}", card.steps)
+            lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 
 
-def _scores(card: Card, given: argparse.Namespace) -> dict[int, dict[str, float]]:
-    return means(card, Protocol(evaluate.folder_names([given.live1])[0]))
+def _scores(name: str, card: Card, given: argparse.Namespace) -> dict[int, dict[str, float]]:
+    (data,), planes = evaluate.folder_names([given.live1]), RECIPES[name].planes
+    return means(card, Protocol(data, planes, chroma=NO_CHROMA if planes == COLOUR else None))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
