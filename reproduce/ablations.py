@@ -32,8 +32,9 @@ from hrcnn_jax.training.settings import Settings
 MEASURED = Path(__file__).parent / "measured"
 
 BASE: dict[str, Any] = {"crops": 2000, "validation_crops": 40, "patch": 48, "ema": 0.98}
+BASE |= {"teacher": ()}
 """What the base changes of the preset: a short run needs fewer crops, smaller patches to get
-somewhere, and a younger average."""
+somewhere, and a younger average; and it learns from originals, as the paper does."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "base": {},

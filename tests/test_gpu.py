@@ -20,7 +20,14 @@ from reproduce import gpu
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 TINY: dict[str, Any] = {"crops": 8, "validation_crops": 2, "crop": 32, "patch": 16, "batch": 4}
-TINY |= {"width": 8, "blocks": 0, "kernels": 0, "orientations": 1, "scales": (1.0,)}
+TINY |= {
+    "optimiser": "sgd",
+    "width": 8,
+    "blocks": 0,
+    "kernels": 0,
+    "orientations": 1,
+    "scales": (1.0,),
+}
 
 
 @pytest.fixture
