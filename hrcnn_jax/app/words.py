@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hrcnn_jax.restoration.blind import Verdict
+
 _DAMAGE = (
     (20, "very strongly compressed: blocks and ripples are plain to see"),
     (50, "strongly compressed: ripples around edges, blocks where it is smooth"),
@@ -13,21 +15,26 @@ _DAMAGE = (
 """What a quality means for the eye, for qualities below a bound."""
 
 
-def sentences(facts: Mapping[str, Any], *, model: str, gain: float | None) -> list[str]:
+def sentences(
+    facts: Mapping[str, Any], *, model: str, gain: float | None, verdict: Verdict | None = None
+) -> list[str]:
     """What there is to say about a file.
 
     Args:
       facts: by `hrcnn_jax.history.inspection.inspect`.
       model: the network that is to restore it.
       gain: that the network is expected to have, in dB; None if that is not known.
+      verdict: how bad the picture is, if the network is one of pictures.
     """
     told = [_picture(facts)]
     if facts["kind"] == "JPEG":
         told.append(_quality(facts))
-    elif not facts["history"]:
+    elif not facts["history"] and verdict is None:
         told.append("No JPEG compression can be proved that it came from: it is left as it is.")
     if facts["history"]:
         told.append(_history(facts["history"]))
+    if verdict is not None:
+        told.append(f"It {verdict}.")
     if gain is not None:
         told.append(
             f"At this quality {model} gains {gain:+.1f} dB on average: "

@@ -156,10 +156,12 @@ class Workshop:
     def _inspect(self, job: Job, content: bytes, name: str, model: str) -> dict[str, Any]:
         del job
         file = self._read(content, name)
+        restorer = self._restorer(model)
         facts = inspection.inspect(file, history.find(file))
-        card, quality = self._restorer(model).network.card, words.quality_of_damage(facts)
-        gain = None if quality is None else expected_gain(card, quality)
-        told = words.sentences(facts, model=model, gain=gain)
+        verdict = restorer.judge(file)
+        quality = words.quality_of_damage(facts) if verdict is None else round(verdict.quality)
+        gain = None if quality is None else expected_gain(restorer.network.card, quality)
+        told = words.sentences(facts, model=model, gain=gain, verdict=verdict)
         return facts | {"expected_gain": gain, "words": told}
 
     def _restore(self, job: Job, content: bytes, name: str, wish: Wish) -> bytes:

@@ -306,13 +306,18 @@ def _restore(job: Job, file: Stored, *, network: Restorer, flags: argparse.Names
             told.append(f"{file.name}: inks become RGB, without colour management")
     elif source.history is not None:
         told.append(f"{file.name}: {inspection.told(inspection.history(source.history))}")
+    if source.verdict is not None:
+        told.append(f"{file.name}: {source.verdict}")
     back: Tally | None = None
     if isinstance(source.file, Picture):
-        picture = pictures.pixels(source.file, kind.depth)
-        if network.history != "off":
-            told.append(f"{file.name}: no compression that can be proved: left as it is")
-        else:
-            told.append(f"{file.name}: is no JPEG, and its history is not asked for: left as it is")
+        picture = network.picture(file, source, kind.depth)
+        if source.verdict is None:
+            why = (
+                "is no JPEG, and its history is not asked for"
+                if network.history == "off"
+                else "no compression that can be proved"
+            )
+            told.append(f"{file.name}: {why}: left as it is")
     else:
         picture, lines, back = _restored(file, source, source.file, network, kind, flags)
         told += lines

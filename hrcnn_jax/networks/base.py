@@ -29,13 +29,15 @@ class Architecture:
 
     A module of kind `planes` is called as `module.apply({"params": params}, codes, table)`:
     codes `(B, H, W, 1)` and tables `(B, 8, 8)` in, pixels `(B, H, W, 1)` out. One of kind
-    `chroma` is called as `hrcnn_jax.networks.chroma.Chroma` is. Its property `halo`
+    `chroma` is called as `hrcnn_jax.networks.chroma.Chroma` is, one of kind `pictures` as
+    `hrcnn_jax.networks.wild.Wild`. Its property `halo`
     says how many blocks on every side a block's pixels depend on; called with `inside=True` it
     leaves as many blocks out of the result, and need not compute what only those would need.
 
     Attributes:
       module: the Flax module class; its fields are the options, `dtype` is what it computes in.
-      kind: whether it restores single planes of codes, or 4:2:0 chroma beside restored luma.
+      kind: whether it restores single planes of codes, 4:2:0 chroma beside restored luma, or pixels
+        of whole pictures.
       is_faithful: whether its result quantises to the codes it was made from, whatever the
         parameters. Others are projected onto them.
       serves_one_quality: whether a network serves the luminance table of one quality only, the one

@@ -19,7 +19,7 @@ gray pictures Cb and Cr are neutral.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from hrcnn_jax.jpeg import damage
-from hrcnn_jax.jpeg.tables import BLOCK
+from hrcnn_jax.jpeg.tables import BLOCK, LUMINANCE
 from hrcnn_jax.jpeg.transform import without_border
 from hrcnn_jax.networks import trunk
 from hrcnn_jax.networks.cards import Kind
@@ -214,6 +214,10 @@ def _steps(pixels: Array) -> Array:
     return jnp.arcsinh(_FINE * jnp.concatenate(steps, axis=-1))
 
 
+_LOGARITHM = 1
+"""Where the error's logarithm stands in the conditioning."""
+
+
 def _describe(error: Array, traits: Array) -> Array:
     """Conditioning `(B, 2 + T)`: the error, its logarithm and the traits, well scaled."""
     scaled = jnp.stack([error - 1.0, damage.logarithm(error)], axis=-1)
@@ -231,3 +235,43 @@ class WildArchitecture(trunk.TrunkArchitecture):
     def inputs(self, side: int) -> tuple[Array, ...]:
         """A blank picture of side by side pixels."""
         return (jnp.zeros((1, side, side, PLANES)),)
+
+    def grow(self, params: Any, fresh: Any) -> Any:
+        """Parameters that begin as a smaller network, or as a compact one for planes.
+
+        The latter then restores luma as it did codes of Annex K's tables, but for its bound.
+        """
+        if "estimator" in params:
+            return super().grow(params, fresh)
+        began = {"trunk": _of_planes(params, fresh["trunk"])}
+        return super().grow(began | {"estimator": fresh["estimator"]}, fresh)
+
+
+def _of_planes(params: Any, fresh: Any) -> Any:
+    """A compact network's parameters as those of a trunk that reads and corrects luma only.
+
+    Its conditioning is of tables (`trunk.describe_table`). Those of libjpeg's qualities are one
+    table times a scale, the square of the error: so what it makes of their logarithms is linear in
+    the error's, which this conditioning has.
+    """
+    table = jnp.asarray(LUMINANCE)[None]  # of quality 50, whose error is 1
+    at_one, at_two = trunk.describe_table(table)[0], trunk.describe_table(4 * table)[0]
+    per_logarithm = (at_two - at_one) / jnp.log(2.0)
+    known = at_one - per_logarithm * damage.logarithm(jnp.ones(()))
+
+    def conditioned(dense: Any, like: Any) -> Any:
+        kernel = jnp.zeros((like["kernel"].shape[0], dense["kernel"].shape[1]))
+        kernel = kernel.at[_LOGARITHM].set(per_logarithm @ dense["kernel"])
+        return {"kernel": kernel, "bias": dense["bias"] + known @ dense["kernel"]}
+
+    adapted = dict(params)
+    if "kernel_weights" in params:
+        like = fresh["kernel_weights"]["dense"]
+        adapted["kernel_weights"] = {"dense": conditioned(params["kernel_weights"]["dense"], like)}
+    for name in params:
+        if name.startswith("residual"):
+            block, like = params[name], fresh[name]["film"]
+            adapted[name] = {**block, "film": conditioned(block["film"], like)}
+    # Cells of luma come first, and go out first: in units of the usual error.
+    adapted["tail"] = {name: leaf / _USUAL for name, leaf in params["tail"].items()}
+    return adapted

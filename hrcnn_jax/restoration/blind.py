@@ -39,6 +39,10 @@ times coarser."""
 _WINDOW, _WINDOWS = 16, 6
 """Side in blocks of the windows that the estimate looks at, and how many, down and across."""
 
+INTACT = 92
+"""What is found as good as JPEG of this quality counts as intact: an estimate cannot tell it from
+what never was compressed, and there is a fifth of a decibel to gain at most."""
+
 Corner = tuple[int, int]
 Square = Any
 """Samples `(S, S)` or `(S, S, 3)` uint8; or codes `(s, s, 8, 8)` of each component, and tables."""
@@ -61,6 +65,14 @@ class Verdict(NamedTuple):
     told: bool
     intact: bool
     prepared: Any
+
+    def __str__(self) -> str:
+        """What there is to say of a picture."""
+        if self.told:
+            return f"restored as if JPEG of quality {self.quality:.0f} had done the damage, as told"
+        if self.intact:
+            return "looks intact"
+        return f"looks as bad as JPEG of quality {self.quality:.0f} would make it"
 
 
 @dataclass(frozen=True)

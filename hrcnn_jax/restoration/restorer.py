@@ -90,7 +90,8 @@ class Restorer:
           history: `auto` looks for an earlier compression that did the damage, and restores from
             its codes where it can be proved; `off` believes the file's own; `quality=20` or
             `quality=20,grid=3:5` says which there was, and where its blocks begin if that is
-            known (rows down and columns across, 0-7).
+            known (rows down and columns across, 0-7). A network of pictures looks for none: it
+            estimates how bad a picture is, or is told by `quality=20`.
 
         Raises:
           ModelError: if there is no such network, or one is of the other's kind.
@@ -217,7 +218,7 @@ class Restorer:
         """All components, from pixels; inks, and everything at strength 0, are plainly decoded."""
         assert self._blind is not None
         if verdict is None and self.strength > 0.0:
-            verdict = self._blind.judge(file)
+            verdict = self.judge(file)
         if verdict is None or self.strength == 0.0:
             planes = [Plane.of(part, _plain(part.codes, part.table)) for part in file.components]
         else:
@@ -342,11 +343,20 @@ class Restorer:
         of pictures believes pixels alone, and says how bad they are.
         """
         if self._blind is not None:
-            told = self.history.quality if isinstance(self.history, Said) else None
-            return Damaged(given, verdict=self._blind.judge(given, told))
+            return Damaged(given, verdict=self.judge(given))
         if isinstance(given, JpegFile):
             self._begin(given)
         return damaged(given, self.history)
+
+    def judge(self, given: Stored) -> Verdict | None:
+        """How bad a picture is, as a network of pictures estimates or was told.
+
+        None if the network is of another kind, or the picture has inks.
+        """
+        if self._blind is None:
+            return None
+        told = self.history.quality if isinstance(self.history, Said) else None
+        return self._blind.judge(given, told)
 
     def _begin(self, file: JpegFile) -> None:
         if self.strength == 0.0 or not self.serves(file.components[0].table):

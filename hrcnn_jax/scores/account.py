@@ -22,6 +22,7 @@ COLUMNS = {
     "height": "int32",
     "colour": "string",
     "quality": "int32",
+    "estimated_quality": "double",
     "network": "string",
     "network_sha256": "string",
     **inspection.COLUMNS,
@@ -32,6 +33,8 @@ COLUMNS = {
 """What an account tells, by Arrow's names of types.
 
 - `quality`: libjpeg's, whose tables are the file's own or nearest to them.
+- `estimated_quality`: the JPEG quality that would do as much damage as the picture has suffered, as
+  a network of pictures estimates or was told.
 - `history`: whether it was restored from an earlier compression, which the next columns tell;
   `history_proof` is, of each component, the share of the file's codes that comes back when the
   chain is played again.
@@ -63,6 +66,8 @@ def account(
         "network_sha256": sha256,
         "expected_gain": expected(source, network),
     }
+    if source.verdict is not None:
+        row["estimated_quality"] = source.verdict.quality
     if isinstance(given, JpegFile):
         row["quality"] = inspection.libjpeg_quality(given)[0]
     if isinstance(source.file, JpegFile):
@@ -76,6 +81,9 @@ def account(
 
 def expected(source: Damaged, network: Network) -> float | None:
     """The gain in dB to expect of restoring luma; None if it is not known."""
+    if source.verdict is not None:
+        quality = round(source.verdict.quality)
+        return 0.0 if source.verdict.intact else expected_gain(network.card, quality)
     if not isinstance(source.file, JpegFile):
         return 0.0
     part = source.luma or source.file.components[0]

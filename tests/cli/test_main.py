@@ -13,14 +13,14 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from conftest import jpeg_bytes, make_photo
+from conftest import jpeg_bytes, make_photo, random_params, write_network
 from PIL import Image, ImageCms
 
 import hrcnn_jax
 from hrcnn_jax.cli.common import dashed
 from hrcnn_jax.cli.main import main
 from hrcnn_jax.files import report
-from hrcnn_jax.networks import cards, zoo
+from hrcnn_jax.networks import cards, registry, zoo
 from hrcnn_jax.signals import Ended
 
 
@@ -52,6 +52,28 @@ def test_restoring_brings_the_picture_nearer_the_original(tmp_path: Path) -> Non
         for name in ("a.png", "a.jpg")
     ]
     assert errors[0] < errors[1]
+
+
+def test_a_network_of_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It takes files and pixels alike, and tells how bad it finds them."""
+    options = {"width": 8, "blocks": 0, "kernels": 0, "traits": 2}
+    params = random_params(registry.get("wild").build(options))
+    write_network(tmp_path, "pixels", "wild", params, **options)
+    photo = make_photo(64, 80)
+    (tmp_path / "a.jpg").write_bytes(jpeg_bytes(photo, quality=20))
+    Image.fromarray(photo).save(tmp_path / "b.png")
+    flags = ["--model", str(tmp_path / "pixels.safetensors"), "--verify", "--history", "quality=20"]
+    files = [str(tmp_path / "a.jpg"), str(tmp_path / "b.png")]
+    out, table = tmp_path / "out", tmp_path / "report.json"
+    assert main(["restore", *files, "-o", str(out), "--report", str(table), *flags]) == 0
+    told = capsys.readouterr().out
+    for name in ("a.jpg", "b.png"):
+        assert f"{name}: restored as if JPEG of quality 20 had done the damage" in told
+    assert "codes that come back: Y 100 %, Cb 100 %, Cr 100 %" in told
+    rows = json.loads(table.read_text())
+    assert [round(row["estimated_quality"]) for row in rows] == [20, 20]
+    with Image.open(out / "b.png") as restored:
+        assert (np.asarray(restored) != photo).any()
 
 
 def test_gray_and_comparison(tmp_path: Path) -> None:

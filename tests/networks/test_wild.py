@@ -6,9 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from conftest import architecture_of, fresh_params, make_photo, random_params
 
-from hrcnn_jax.jpeg import color, damage
+from hrcnn_jax.jpeg import color, damage, transform
+from hrcnn_jax.jpeg.tables import LUMINANCE
+from hrcnn_jax.networks import base
+from hrcnn_jax.networks.compact import Compact
 from hrcnn_jax.networks.wild import Wild
 
 MODULE = Wild(width=8, blocks=1, kernels=2, traits=3)
@@ -63,6 +67,35 @@ def test_inside_is_the_middle_of_all() -> None:
     np.testing.assert_allclose(inside, whole[:, middle, middle], atol=ROUNDING)
     part = np.asarray(apply(params, wide[:, 48:-48], prepared=prepared, inside=True))
     np.testing.assert_allclose(part, inside[:, 48:-48], atol=ROUNDING)
+
+
+def test_it_begins_as_a_network_of_planes() -> None:
+    """Luma is corrected as codes of quality 50 are, where the bound of those is far away."""
+    compact = Compact(width=8, blocks=1, kernels=2)
+    params = random_params(compact)
+    params["tail"] = jax.tree.map(lambda leaf: 0.01 * leaf, params["tail"])
+    table = jnp.asarray(LUMINANCE)[None]
+    codes = transform.encode(PIXELS[:1, ..., 0], table)
+    plane = transform.decode(codes, table, clip=False)
+    restored = base.restore(compact, params, codes, table)
+
+    architecture = architecture_of(MODULE)
+    grown = architecture.grow(params, fresh_params(MODULE))
+    neutral = jnp.full_like(plane, 128 / 255)
+    given = jnp.stack([plane, neutral, neutral], axis=-1)
+    _, traits = apply(grown, given[:, None], method="estimate")
+    error = damage.usual_error(table).reshape(1)
+    prepared = apply(grown, error, traits, method="prepare")
+    ours = apply(grown, given, prepared=prepared)
+    correction = np.asarray(restored - plane)
+    assert np.abs(correction).max() > 1e-3
+    # A correction of a fifth of its bound is lessened by a hundredth of itself.
+    np.testing.assert_allclose(
+        ours[..., 0] - plane, correction, atol=0.02 * np.abs(correction).max()
+    )
+    np.testing.assert_allclose(ours[..., 1:], given[..., 1:], atol=ROUNDING)
+    with pytest.raises(ValueError, match="larger ones"):
+        architecture.grow(params, fresh_params(Wild(width=4, blocks=1, kernels=2, traits=3)))
 
 
 def test_what_it_costs() -> None:
