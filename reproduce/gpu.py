@@ -2,7 +2,7 @@
 
   python -m reproduce.gpu --data PICTURES --validation OTHERS --live1 LIVE1 --minutes 60
 
-Each network goes on from its released weights in bfloat16 for so many minutes on whatever device
+Each network goes on from released weights in bfloat16 for so many minutes on whatever device
 JAX finds, is released to `OUT/weights`, measured, and told in `OUT/table.md` beside what it was. A
 run that was interrupted goes on where it stopped; what is done is not done again.
 """
@@ -39,12 +39,14 @@ class Recipe:
       changes: of the preset: what a GPU does better with.
       qualities: to measure it at; a network of one quality is measured at that.
       planes: to measure it on, as `evaluate` knows them.
+      begins_with: the released network that it begins with while it is not released itself.
     """
 
     preset: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     qualities: tuple[int, ...] = (10, 30, 50)
     planes: str = "green"
+    begins_with: str = ""
 
 
 RECIPES = {
@@ -54,7 +56,7 @@ RECIPES = {
     },
     # Ten times a CPU's batch: the GPU would idle, and averages over more patches need fewer steps.
     "large": Recipe("large", {"batch": 64, "eval_every": 1000, "save_every": 500, "warmup": 500}),
-    "wild": Recipe("wild", {"batch": 64, "save_every": 500}, (10, 20, 30, 40), COLOUR),
+    "wild": Recipe("wild", {"batch": 64, "save_every": 500}, (10, 20, 30, 40), COLOUR, "large"),
 }
 """The networks by name, in the order in which they are trained."""
 
@@ -85,7 +87,7 @@ def settings_of(name: str, given: argparse.Namespace) -> Settings:
         workdir=str(output / "runs" / name),
         minutes=given.minutes,
         dtype="bfloat16",
-        **{"warm_start": name if cards.is_released(name) else "", **recipe.changes},
+        **{"warm_start": name if cards.is_released(name) else recipe.begins_with, **recipe.changes},
     )
 
 

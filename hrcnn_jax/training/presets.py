@@ -188,7 +188,7 @@ PRESETS = {
 
         Command: python train.py --preset wild --warm-start large --crops 14000 --data PICTURES
         --workdir runs/wild: it begins with what large does to luma. It takes 45 minutes of one CPU
-        core (EPYC), and is still rising then.""",
+        core (EPYC), and is still rising then: docs/wild.md tells what it reached.""",
         _WILD,
     ),
 }
