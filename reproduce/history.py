@@ -1,7 +1,11 @@
 """Measures pictures with a past and writes docs/history.md and its picture; see `--help`.
 
-  python -m benchmarks.history --data PICTURES --count 30 --once 454 --kind gray \\
+  python -m benchmarks.history --data PICTURES --count 24 --once 410 --kind gray \\
       --output reproduce/measured/detection.json
+  python -m benchmarks.history --data PICTURES --count 12 --once 48 --kind colour \\
+      --output reproduce/measured/detection-colour.json
+  python -m benchmarks.history --data PICTURES --count 24 --once 48 --kind gray --side 128 \\
+      --output reproduce/measured/detection-128.json      # and so for 256
   python -m reproduce.history --live1 LIVE1
 
 Without `--live1` the page is written anew from what was measured before.
@@ -40,6 +44,9 @@ PUBLISHED: dict[str, Mapping[str, float]] = {
 """Gains in dB on LIVE1, shift (4, 4), as published with FBCNN (Jiang, Zhang and Timofte, 2021)."""
 
 MODES = ("off", "auto")
+
+SIDES = (128, 256)
+"""Of the middles of pictures that histories are looked for in, too."""
 
 SHOWN, CHAIN = "parrots", "10,90,0,0"
 
@@ -124,6 +131,27 @@ def detection_tables(found: Mapping[str, Any]) -> tuple[str, str]:
     )
 
 
+def by_size(detected: Mapping[str, Any]) -> tuple[str, str]:
+    """How often histories are found right in middles of pictures, and the false alarms there."""
+    small = {side: _kept(f"detection-{side}.json") for side in SIDES}
+    rows = []
+    for name, score in detected["found"].items():
+        every = [found["found"][name] for found in small.values()] + [score]
+        rows.append([name, *(f"{each['right'] / each['looked']:.0%}" for each in every)])
+    alarms = []
+    for found in (*small.values(), detected):
+        times, looked = (sum(each[place] for each in found["alarms"].values()) for place in (0, 1))
+        alarms.append(f"{times} of {looked}")
+    rows.append(["false alarms", *alarms])
+    head = ["found right", *(f"{side}×{side}" for side in SIDES), "whole"]
+    return table(head, rows), small[SIDES[0]]["command"]
+
+
+def _kept(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((MEASURED / name).read_text(encoding="utf-8"))
+    return found
+
+
 def draw(live1: str, path: Path) -> None:
     """The picture that makes it plain: saved twice, restored from the file, from its history."""
     source = open_source([live1])
@@ -163,9 +191,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         with written_whole(kept) as partial:
             partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         draw(given.live1, ROOT / "docs" / "history.png")
-    found = json.loads(kept.read_text(encoding="utf-8"))
-    detected = json.loads((MEASURED / "detection.json").read_text(encoding="utf-8"))
+    found = _kept(kept.name)
+    detected, colour = _kept("detection.json"), _kept("detection-colour.json")
     right, wrong = detection_tables(detected)
+    colour_right, colour_wrong = detection_tables(colour)
+    sizes, sizes_command = by_size(detected)
     page = (Path(__file__).parent / "history.template.md").read_text(encoding="utf-8")
     page = page.format(
         hardware=found["hardware"],
@@ -178,6 +208,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         colour=gain_table(found, "rgb", COLOUR, once=True),
         right=right,
         wrong=wrong,
+        colour_right=colour_right,
+        colour_wrong=colour_wrong,
+        colour_command=colour["command"],
+        sizes=sizes,
+        sizes_command=sizes_command,
         detection_command=detected["command"],
         detection_date=detected["date"],
     )
