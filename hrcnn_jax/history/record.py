@@ -29,6 +29,7 @@ class History:
         over none.
       coarseness: mean ratio of the earlier to the last steps of luma: above 1, the damage is
         the earlier compression's; about 1, both did as much.
+      telling: of how many codes, or samples, of luma the proof is a share; 0 before there is one.
     """
 
     grid: tuple[int, int]
@@ -39,6 +40,7 @@ class History:
     proof: tuple[float, ...]
     evidence: float
     coarseness: float
+    telling: int = 0
 
     @property
     def certainty(self) -> float:

@@ -120,7 +120,7 @@ def played(views: Sequence[Observed], history: History) -> History:
     for view in views:
         for total, part in zip(shares, _recovered(view, history, 0)[1], strict=True):
             total.add(part)
-    return replace(history, proof=tuple(each.share for each in shares))
+    return replace(history, proof=tuple(each.share for each in shares), telling=shares[0].total)
 
 
 def layout_of(size: tuple[int, int], history: History, factor: Factor) -> Layout:

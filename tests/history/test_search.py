@@ -12,6 +12,8 @@ from PIL.JpegPresets import presets
 from hrcnn_jax import history
 from hrcnn_jax.files import reader
 from hrcnn_jax.files.reader import Component, JpegFile
+from hrcnn_jax.history import search, table
+from hrcnn_jax.history.record import History
 
 SAMPLE = Path(reader.__file__).parents[1] / "sample" / "parrots.webp"
 PHOTO = np.asarray(Image.open(SAMPLE).convert("RGB"))
@@ -197,3 +199,23 @@ def test_a_large_picture_is_looked_at_in_parts() -> None:
     found = history.find(saved(shown(large, 10)[4:, 4:].copy(), 30))
     assert found is not None
     assert (found.grid, found.quality) == ((4, 4), 10)
+
+
+@pytest.mark.parametrize(
+    ("share", "telling", "is_enough"), [(0.8, 341, False), (0.99, 341, True), (0.8, 5000, True)]
+)
+def test_of_few_codes_more_has_to_come_back(share: float, telling: int, is_enough: bool) -> None:
+    """As it did of a screenshot's middle, 128x128, that had been compressed once."""
+    known = table.known()[-14]
+    suspected = History(
+        grid=(0, 0),
+        factors=((1, 1),),
+        tables=(known.steps,),
+        encoder=known.encoder,
+        quality=known.quality,
+        proof=(share,),
+        evidence=225.0,
+        coarseness=2.3,
+        telling=telling,
+    )
+    assert (search._margin(suspected, is_file=True) > 0) == is_enough
