@@ -26,7 +26,7 @@ from hrcnn_jax.scores import chains, figures
 from hrcnn_jax.scores.evaluation import compare, samples_of, to_pixels
 from hrcnn_jax.scores.figures import Panel
 from hrcnn_jax.scores.gallery import detail_size
-from reproduce.results import MEASURED, ROOT, measure, table
+from reproduce.results import MEASURED, ROOT, kept, measure, table
 
 SHIFTED = ("10,10,4,4", "30,30,4,4", "30,10,4,4", "10,30,4,4", "10,50,4,4", "30,50,4,4")
 SAME = ("10,30,0,0", "10,75,0,0", "10,90,0,0", "30,75,0,0", "30,90,0,0")
@@ -64,8 +64,8 @@ def measured(live1: str, models: Sequence[str], folder: Path) -> dict[str, Any]:
             told = measure(asked, folder / f"{planes}-{mode}", *flags)
             for result in told["results"]:
                 key = f"{result['model']} {planes} {mode} {result['past']}"
-                kept = ("jpeg_psnr", "gain", "gain_ssim", "found", "right")
-                found["gains"][key] = {name: result["mean"][name] for name in kept}
+                names = ("jpeg_psnr", "gain", "gain_ssim", "found", "right")
+                found["gains"][key] = {name: result["mean"][name] for name in names}
     for planes, qualities in ONCE.items():
         flags = ["--data", live1, "--planes", planes, "--quality", *qualities]
         for result in measure(models[:1], folder / f"{planes}-once", *flags)["results"]:
@@ -133,7 +133,7 @@ def detection_tables(found: Mapping[str, Any]) -> tuple[str, str]:
 
 def by_size(detected: Mapping[str, Any]) -> tuple[str, str]:
     """How often histories are found right in middles of pictures, and the false alarms there."""
-    small = {side: _kept(f"detection-{side}.json") for side in SIDES}
+    small = {side: kept(f"detection-{side}") for side in SIDES}
     rows = []
     for name, score in detected["found"].items():
         every = [found["found"][name] for found in small.values()] + [score]
@@ -145,11 +145,6 @@ def by_size(detected: Mapping[str, Any]) -> tuple[str, str]:
     rows.append(["false alarms", *alarms])
     head = ["found right", *(f"{side}×{side}" for side in SIDES), "whole"]
     return table(head, rows), small[SIDES[0]]["command"]
-
-
-def _kept(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((MEASURED / name).read_text(encoding="utf-8"))
-    return found
 
 
 def draw(live1: str, path: Path) -> None:
@@ -185,14 +180,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", nargs="+", default=["small", "large"], help="networks")
     parser.add_argument("--output-dir", default="results/history", help="evaluations go here")
     given = parser.parse_args(argv)
-    kept = MEASURED / "history.json"
     if given.live1:
         found = measured(given.live1, given.model, Path(given.output_dir))
-        with written_whole(kept) as partial:
+        with written_whole(MEASURED / "history.json") as partial:
             partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         draw(given.live1, ROOT / "docs" / "history.png")
-    found = _kept(kept.name)
-    detected, colour = _kept("detection.json"), _kept("detection-colour.json")
+    found = kept("history")
+    detected, colour = kept("detection"), kept("detection-colour")
     right, wrong = detection_tables(detected)
     colour_right, colour_wrong = detection_tables(colour)
     sizes, sizes_command = by_size(detected)

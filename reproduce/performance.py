@@ -7,7 +7,6 @@ python -m reproduce.performance
 """
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from hrcnn_jax.networks import cards
 from hrcnn_jax.scores import figures
 from hrcnn_jax.scores.figures import Point
 from hrcnn_jax.scores.protocol import Protocol, means
-from reproduce.results import MEASURED, ROOT, table
+from reproduce.results import ROOT, kept, table
 
 DNCNN_GAIN = 1.42
 """Of DnCNN-3 on LIVE1, luma, quality 10, as published; the speed of its layers is measured."""
@@ -115,10 +114,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     argparse.ArgumentParser(prog="python -m reproduce.performance", description=__doc__).parse_args(
         argv
     )
-    speed, training, start = (
-        json.loads((MEASURED / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("speed", "training", "start")
-    )
+    speed, training, start = map(kept, ("speed", "training", "start"))
     template = Path(__file__).parent / "performance.template.md"
     rates = (f"{rate / 1e9:.0f} in {name}" for name, rate in speed["yardstick"].items())
     text = template.read_text(encoding="utf-8").format(

@@ -32,6 +32,11 @@ Scores = dict[int, dict[str, Any]]
 """Mean scores and the network's name by quality."""
 
 
+def kept(name: str) -> Any:
+    """What was measured before, of `measured/NAME.json`."""
+    return json.loads((MEASURED / f"{name}.json").read_text(encoding="utf-8"))
+
+
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Flags."""
     parser = argparse.ArgumentParser(
@@ -276,9 +281,9 @@ def memory_rows(found: Mapping[str, Any]) -> list[list[str]]:
 def page(crops: Mapping[str, Any], live1: Mapping[str, Any]) -> str:
     """RESULTS.md, of both evaluations."""
     scores = means(live1)
-    times = json.loads((MEASURED / "times.json").read_text(encoding="utf-8"))
-    ablations = json.loads((MEASURED / "ablations.json").read_text(encoding="utf-8"))
-    memory = json.loads((MEASURED / "memory.json").read_text(encoding="utf-8"))
+    times = kept("times")
+    ablations = kept("ablations")
+    memory = kept("memory")
     template = (Path(__file__).parent / "RESULTS.template.md").read_text(encoding="utf-8")
     steps = next(iter(ablations["variants"].values()))["steps"]
     return template.format(
@@ -332,7 +337,7 @@ def draw_curves(docs: Path) -> None:
     title = "Training the paper's network"
     hours = figures.curves(lines, across="hours", up=GAIN, title=title, bottom=lowest - 0.1)
     figures.save(hours, docs / "training.png")
-    variants = json.loads((MEASURED / "ablations.json").read_text(encoding="utf-8"))["variants"]
+    variants = kept("ablations")["variants"]
     lines = {name: points_of(found["curve"], "step") for name, found in variants.items()}
     steps = figures.curves(lines, across="steps", up=GAIN, title="Ablations")
     figures.save(steps, docs / "ablations.png")

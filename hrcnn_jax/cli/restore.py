@@ -6,8 +6,8 @@ import io
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -150,38 +150,47 @@ def run(flags: argparse.Namespace) -> int:
 
     failures, pixels, rows = known.failures, known.pixels, known.rows
     hidden = None if len(jobs) > 1 else True  # None: shown on a terminal
-    try:
-        with tqdm(
+    with (
+        _reported(rows, flags.report),
+        tqdm(
             total=len(jobs), initial=len(before), unit="file", file=sys.stderr, disable=hidden
-        ) as bar:
-            left = [job for job in jobs if job not in before]
-            pipeline = _outcomes(left, network, flags, ended=partial(_count, bar))
-            with closing(pipeline) as outcomes:  # ended by a signal, it finishes what it is writing
-                for job, error, result in outcomes:
-                    area, row = 0, {}
-                    if error is not None:
-                        failures += 1
-                        complain(line := batch.in_a_line(job, error))
-                        row = {"path": str(job.source), "error": line}
-                    else:
-                        area, row = result.file.width * result.file.height, result.row
-                        for line in result.told:
-                            tell(line, sys.stderr if flags.output == STANDARD else sys.stdout)
-                    pixels += area
-                    rows.append(row)
-                    journal.end(key(job), failed=error is not None, pixels=area, row=row)
-                    bar.set_postfix_str(_rate(pixels, time.monotonic() - journal.start))
-    finally:  # after a signal, too: of what has been done
-        if flags.report is not None:
-            with report.opened(flags.report, COLUMNS) as add:
-                for row in rows:
-                    add(row)
+        ) as bar,
+    ):
+        left = [job for job in jobs if job not in before]
+        pipeline = _outcomes(left, network, flags, ended=partial(_count, bar))
+        with closing(pipeline) as outcomes:  # ended by a signal, it finishes what it is writing
+            for job, error, result in outcomes:
+                area, row = 0, {}
+                if error is not None:
+                    failures += 1
+                    complain(line := batch.in_a_line(job, error))
+                    row = {"path": str(job.source), "error": line}
+                else:
+                    area, row = result.file.width * result.file.height, result.row
+                    for line in result.told:
+                        tell(line, sys.stderr if flags.output == STANDARD else sys.stdout)
+                pixels += area
+                rows.append(row)
+                journal.end(key(job), failed=error is not None, pixels=area, row=row)
+                bar.set_postfix_str(_rate(pixels, time.monotonic() - journal.start))
     if len(jobs) + len(skipped) > 1:
         complain(
             f"{len(jobs) - failures} of {len(jobs)} files restored, {failures} failed, "
             f"{len(skipped)} skipped: {_rate(pixels, time.monotonic() - journal.start)}"
         )
     return FAILED if failures else 0
+
+
+@contextmanager
+def _reported(rows: list[dict[str, Any]], path: Path | None) -> Iterator[None]:
+    """Writes a report at the end, if one is asked for; after a signal, too, of what was done."""
+    try:
+        yield
+    finally:
+        if path is not None:
+            with report.opened(path, COLUMNS) as add:
+                for row in rows:
+                    add(row)
 
 
 def _outcomes(

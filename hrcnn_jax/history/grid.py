@@ -87,13 +87,18 @@ def of_place(
     counted = np.zeros((BLOCK * BLOCK, LARGEST), np.float32)
     for plane in planes:
         samples = plane[top:, left:].astype(np.float32) - np.float32(LEVEL_SHIFT)
-        by_rows = _rows(samples, BLOCK)
-        height, width = (side // BLOCK * BLOCK for side in samples.shape)
-        cut = to_blocks(samples[:height, :width])
-        is_clipped = (np.abs(cut + np.float32(0.5)) >= LEVEL_SHIFT - 1).any((2, 3))
-        is_clear = ~is_clipped & (np.ptp(cut, (2, 3)) > _FLAT)
-        counted += _counted(by_rows, BLOCK, is_clear if clear else None)
+        which = _clear(samples) if clear else None
+        counted += _counted(_rows(samples, BLOCK), BLOCK, which)
     return counted
+
+
+def _clear(samples: Floats) -> NDArray[np.bool_]:
+    """Which whole blocks `(down, across)` are neither flat nor may have been clipped."""
+    height, width = (side // BLOCK * BLOCK for side in samples.shape)
+    cut = to_blocks(samples[:height, :width])
+    is_clipped = (np.abs(cut + np.float32(0.5)) >= LEVEL_SHIFT - 1).any((2, 3))
+    clear: NDArray[np.bool_] = ~is_clipped & (np.ptp(cut, (2, 3)) > _FLAT)
+    return clear
 
 
 def of_codes(codes: NDArray[np.int16], corner: int = BLOCK) -> NDArray[np.int64]:

@@ -254,19 +254,11 @@ def _hypotheses(
 
 def _neighbours(history: History, lumas: Sequence[Observed]) -> list[History]:
     """The same with tables of qualities near by: evidence may miss by one or two."""
+    last, used = last_table(lumas), used_frequencies(lumas)
     found = []
     for quality in range(max(1, history.quality - 2), min(100, history.quality + 2) + 1):
         if quality != history.quality:
-            known = table.Known(
-                history.encoder, quality, table.of_quality(history.encoder, quality)
-            )
-            found.append(
-                hypothesis(
-                    history.grid,
-                    known,
-                    history.evidence,
-                    last_table(lumas),
-                    used_frequencies(lumas),
-                )
-            )
+            steps = table.of_quality(history.encoder, quality)
+            known = table.Known(history.encoder, quality, steps)
+            found.append(hypothesis(history.grid, known, history.evidence, last, used))
     return [each for each in found if each.coarseness > COARSER]

@@ -12,7 +12,6 @@ other networks' planes are.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import tee
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -192,7 +191,7 @@ class Blind:
           verdict: by `judge`.
           strength: from 0, the plain decode, to 1.
         """
-        strips = tee(self._strips(file, verdict, strength), len(file.components))
+        strips = tiles.shared(self._strips(file, verdict, strength), len(file.components))
         size = file.height, file.width
         return [Plane(_channel(each, i), size, (1, 1)) for i, each in enumerate(strips)]
 
