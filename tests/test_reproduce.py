@@ -141,7 +141,6 @@ def test_the_page_of_the_compact_networks(folder: Path, monkeypatch: pytest.Monk
 
 def test_the_page_of_speeds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(performance, "ROOT", folder)
-    monkeypatch.setattr(results, "MEASURED", folder / "measured")
     rates = {"megapixels_per_second": 2.5, "share": 0.5, "computed_share": 0.25}
     found = {
         "hardware": "an abacus",
