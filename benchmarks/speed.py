@@ -32,7 +32,7 @@ from hrcnn_jax.networks import cards, zoo
 from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.restoration import compilation, restorer, tiles
 from hrcnn_jax.restoration.restorer import Restorer
-from hrcnn_jax.restoration.tiles import THREADS
+from hrcnn_jax.threads import THREADS
 
 QUALITY = 10
 """Of the files: one that every network serves."""
@@ -125,7 +125,7 @@ def network_alone(given: Alone, threads: int, repeats: int) -> tuple[float, floa
 
     Args:
       given: the network.
-      threads: tiles at once; `restore` has one on each of `tiles.THREADS`.
+      threads: tiles at once; `restore` has one on each of `threads.THREADS`.
       repeats: measurements.
     """
     tile = partial(restorer.restore_tile, given.module, faithful=True)

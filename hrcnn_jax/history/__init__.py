@@ -8,7 +8,7 @@ NumPy alone: nothing here loads a compiler.
 """
 
 from hrcnn_jax.history.record import History
-from hrcnn_jax.history.replay import Earlier, recover
+from hrcnn_jax.history.recovery import Earlier, recover
 from hrcnn_jax.history.said import Mode, Said, parse
 from hrcnn_jax.history.search import can_have, find, told, visible
 

@@ -10,7 +10,7 @@ Source: libjpeg and libjpeg-turbo, `jidctint.c`, `jfdctint.c`, `jcdctmgr.c`, `jd
 1-D DCT algorithms with 11 multiplications", 1989.
 """
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,10 @@ _3_072 = 25172
 
 _AT_ONCE = 4096
 """Blocks that are transformed together: their intermediate results stay in the cache."""
+
+
+_COLOURS_AT_ONCE = 1 << 15
+"""Colours that are converted together."""
 
 
 def decode(codes: NDArray[np.int16], table: NDArray[np.int32]) -> Samples:
@@ -193,14 +197,16 @@ def shrink(samples: Samples, factor: Factor, blocks: tuple[int, int]) -> Samples
     if factor != (1, 1):
         wider = ((0, -samples.shape[0] % down), (0, width * across - samples.shape[1]))
         filled = np.pad(samples, wider, mode="edge")
-        boxes = filled.reshape(-1, down, width, across)
-        sums = boxes.sum((1, 3), dtype=np.int32)
+        corners = [
+            filled[row::down, column::across] for row in range(down) for column in range(across)
+        ]
+        sums = np.sum(corners, axis=0, dtype=np.int32)
         area = down * across
         if factor in ((1, 2), (2, 2)):  # halves go down and up in turn
             sums += np.arange(width, dtype=np.int32) % 2 + (down == 2)
         else:
             sums += area // 2
-        samples = (sums // area).astype(np.uint8)
+        samples = np.asarray(sums // area, np.uint8)
     missing = (0, height - samples.shape[0]), (0, width - samples.shape[1])
     return np.pad(samples, missing, mode="edge")
 
@@ -211,22 +217,44 @@ def _fixed(weight: float) -> int:
 
 def to_rgb(ycc: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """RGB of YCbCr samples `(..., 3)`, as libjpeg's decoder converts them."""
-    y, cb, cr = np.moveaxis(ycc.astype(np.int32), -1, 0)
-    cb, cr = cb - 128, cr - 128
-    half = 1 << 15
-    red = y + ((_fixed(1.402) * cr + half) >> 16)
-    green = y + ((-_fixed(0.344136286) * cb - _fixed(0.714136286) * cr + half) >> 16)
-    blue = y + ((_fixed(1.772) * cb + half) >> 16)
-    return np.clip(np.stack([red, green, blue], axis=-1), 0, 255).astype(np.uint8)
+    return _in_parts(_rgb_of, ycc)
 
 
 def to_ycc(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """YCbCr of RGB samples `(..., 3)`, as libjpeg's encoder converts them."""
-    red, green, blue = np.moveaxis(rgb.astype(np.int32), -1, 0)
-    half = 1 << 15
-    offset = (128 << 16) + half - 1
-    y = _fixed(0.299) * red + _fixed(0.587) * green + _fixed(0.114) * blue + half
+    return _in_parts(_ycc_of, rgb)
+
+
+_Three = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
+
+_HALF = 1 << 15
+
+
+def _in_parts(
+    convert: Callable[[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]], _Three],
+    colours: NDArray[np.uint8],
+) -> NDArray[np.uint8]:
+    """Colours converted, so many at once that they stay in the cache."""
+    given = colours.reshape(-1, 3)
+    made = np.empty_like(given)
+    for start in range(0, len(given), _COLOURS_AT_ONCE):
+        part = slice(start, start + _COLOURS_AT_ONCE)
+        for channel, values in enumerate(convert(*given[part].T.astype(np.int32))):
+            np.clip(values, 0, 255, out=made[part, channel], casting="unsafe")
+    return made.reshape(colours.shape)
+
+
+def _rgb_of(y: NDArray[np.int32], cb: NDArray[np.int32], cr: NDArray[np.int32]) -> _Three:
+    cb, cr = cb - 128, cr - 128
+    red = y + ((_fixed(1.402) * cr + _HALF) >> 16)
+    green = y + ((-_fixed(0.344136286) * cb - _fixed(0.714136286) * cr + _HALF) >> 16)
+    blue = y + ((_fixed(1.772) * cb + _HALF) >> 16)
+    return red, green, blue
+
+
+def _ycc_of(red: NDArray[np.int32], green: NDArray[np.int32], blue: NDArray[np.int32]) -> _Three:
+    offset = (128 << 16) + _HALF - 1
+    y = _fixed(0.299) * red + _fixed(0.587) * green + _fixed(0.114) * blue + _HALF
     cb = -_fixed(0.168735892) * red - _fixed(0.331264108) * green + _fixed(0.5) * blue + offset
     cr = _fixed(0.5) * red - _fixed(0.418687589) * green - _fixed(0.081312411) * blue + offset
-    planes: list[Any] = [y >> 16, cb >> 16, cr >> 16]
-    return np.stack(planes, axis=-1).astype(np.uint8)
+    return y >> 16, cb >> 16, cr >> 16

@@ -28,6 +28,9 @@ Mask = NDArray[np.bool_]
 _TURNS = 6
 """How often unknown samples and codes are told from one another."""
 
+_AT_ONCE = 1024
+"""Blocks, about, that are worked on together: they stay in the cache."""
+
 _CLIPPED = 3.0
 """How far from black or white a sample can be that had been clipped to it."""
 
@@ -71,11 +74,15 @@ class Layout:
         ]
         return np.pad(plane, margins, mode="edge")
 
+    def is_inside(self) -> Mask:
+        """Which samples of its blocks are the plane's, `(8*hb, 8*wb)`."""
+        inside = np.zeros([BLOCK * count for count in self.blocks], bool)
+        inside[self.inside] = True
+        return inside
+
     def cut(self) -> Mask:
         """Which blocks reach beyond the plane, `(hb, wb)`."""
-        outside = np.ones([BLOCK * count for count in self.blocks], bool)
-        outside[self.inside] = False
-        return np.asarray(blocks.to_blocks(outside).any((2, 3)))
+        return np.asarray(~blocks.to_blocks(self.is_inside()).all((2, 3)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,22 +111,31 @@ def recover(plane: Floats, table: NDArray[np.int32], layout: Layout) -> Recovere
       layout: where the earlier blocks lie.
     """
     steps = table.astype(np.float32)
-    samples = blocks.to_blocks(layout.filled(plane.astype(np.float32)))
-    scaled = blocks.dct(samples) / steps
-    codes = np.rint(scaled)
+    samples = blocks.to_blocks(layout.filled(plane.astype(np.float32, copy=False)))
+    is_inside = blocks.to_blocks(layout.is_inside())
+    codes, distance = np.empty(samples.shape, np.int16), np.empty(samples.shape, np.float32)
+    rows = -(-_AT_ONCE // layout.blocks[1])
+    for top in range(0, len(samples), rows):
+        part = slice(top, top + rows)
+        scaled = _scaled(samples[part], steps, is_inside[part])
+        whole = np.rint(scaled)
+        codes[part], distance[part] = whole, scaled - whole
+    return Recovered(codes, distance)
+
+
+def _scaled(samples: Floats, steps: Floats, is_inside: Mask) -> Floats:
+    """Coefficients in steps, `(hb, wb, 8, 8)`, of blocks of samples that may not all be known."""
+    scaled: Floats = blocks.dct(samples) / steps
     extreme = (samples > MAX_SAMPLE - 1) | (samples < 1)
-    cut = layout.cut()
-    which = extreme.any((2, 3)) | cut
-    if which.any():
-        is_inside = np.zeros([BLOCK * count for count in layout.blocks], bool)
-        is_inside[layout.inside] = True
-        told, known = samples[which], blocks.to_blocks(is_inside)[which]
-        ours = codes[which]
-        for _ in range(_TURNS):
-            guess = blocks.idct(ours * steps)
-            white = (guess > MAX_SAMPLE) & (told > MAX_SAMPLE - _CLIPPED)
-            black = (guess < 0) & (told < _CLIPPED)
-            coefficients = blocks.dct(np.where(white | black | ~known, guess, told)) / steps
-            ours = np.rint(coefficients)
-        codes[which], scaled[which] = ours, coefficients
-    return Recovered(codes.astype(np.int16), scaled - codes)
+    which = (extreme | ~is_inside).any((2, 3))
+    if not which.any():
+        return scaled
+    told, known = samples[which], is_inside[which]
+    ours = scaled[which]
+    for _ in range(_TURNS):
+        guess = blocks.idct(np.rint(ours) * steps)
+        white = (guess > MAX_SAMPLE) & (told > MAX_SAMPLE - _CLIPPED)
+        black = (guess < 0) & (told < _CLIPPED)
+        ours = blocks.dct(np.where(white | black | ~known, guess, told)) / steps
+    scaled[which] = ours
+    return scaled

@@ -18,6 +18,10 @@ from hrcnn_jax.jpeg.tables import BLOCK
 
 Factor = tuple[int, int]
 Samples = NDArray[np.uint8]
+Margins = tuple[tuple[int, int], tuple[int, int]]
+"""Rows above and below, and columns left and right."""
+
+NO_MARGINS: Margins = ((0, 0), (0, 0))
 
 _FLAT = 2
 """Blocks whose samples differ by no more tell nothing: any table can make them."""
@@ -105,18 +109,18 @@ class Observed:
             )
         return replace(self, planes=self.planes[:1], factors=((1, 1),))
 
-    def compare(self, played: Samples, border: int) -> tuple[list[Shares], list[Floats]]:
+    def compare(self, played: Samples, margins: Margins) -> tuple[list[Shares], list[Floats]]:
         """How far a played picture is what is there.
 
         Args:
           played: `(H, W)` or `(H, W, 3)`, before the last compression.
-          border: pixels from each edge that do not count.
+          margins: pixels at the edges that do not count.
 
         Returns:
           For each component what came back, and the planes that are observed less those played.
         """
         if self.codes is None or self.tables is None:
-            return self._compare_pixels(played, border)
+            return self._compare_pixels(played, margins)
         components = (
             [played] if played.ndim == 2 else list(np.moveaxis(chain.to_ycc(played), -1, 0))
         )
@@ -126,13 +130,7 @@ class Observed:
         ):
             down, across = codes.shape[:2]
             ours = chain.encode(chain.shrink(component, factor, (down, across)), table)
-            inner = tuple(
-                slice(margin, count - margin)
-                for margin, count in (
-                    (-(-border // (BLOCK * each)), count)
-                    for each, count in zip(factor, (down, across), strict=True)
-                )
-            )
+            inner = _inner((down, across), (BLOCK * factor[0], BLOCK * factor[1]), margins)
             a, b = ours[inner], codes[inner]
             tells = (a != 0) | (b != 0)
             shares.append(Shares(int(((a == b) & tells).sum()), int(tells.sum())))
@@ -140,7 +138,9 @@ class Observed:
             rest.append(missed[: plane.shape[0], : plane.shape[1]])
         return shares, rest
 
-    def _compare_pixels(self, played: Samples, border: int) -> tuple[list[Shares], list[Floats]]:
+    def _compare_pixels(
+        self, played: Samples, margins: Margins
+    ) -> tuple[list[Shares], list[Floats]]:
         ours = _components(played)
         height, width = (side // BLOCK * BLOCK for side in self.size)
         shares, rest = [], []
@@ -148,16 +148,39 @@ class Observed:
             cut = blocks.to_blocks(plane[:height, :width])
             tells = np.broadcast_to(np.ptp(cut, (2, 3))[..., None, None] > _FLAT, cut.shape)
             equal = blocks.to_blocks(np.abs(mine - plane)[:height, :width] <= self.tolerance)
-            margin = -(-border // BLOCK)
-            inner = (slice(margin, len(cut) - margin), slice(margin, cut.shape[1] - margin))
+            inner = _inner(cut.shape[:2], (BLOCK, BLOCK), margins)
             shares.append(Shares(int((equal & tells)[inner].sum()), int(tells[inner].sum())))
             rest.append(plane - mine)
         return shares, rest
 
 
-def of_file(file: JpegFile, rows: slice, columns: slice) -> Observed:
-    """A part of a file that begins and ends at whole MCUs, or at the picture's edge."""
-    count = 3 if file.colour in ("ycbcr", "ycck") else 1
+def extent(source: JpegFile | Samples) -> tuple[tuple[int, int], int]:
+    """A picture's height and width, and how many components are looked at.
+
+    Raises:
+      ValueError: unless pixels are `(H, W)` or `(H, W, 3)`, uint8.
+    """
+    if isinstance(source, JpegFile):
+        return (source.height, source.width), _looked_at(source)
+    fits = source.ndim == 2 or (source.ndim == 3 and source.shape[2] == 3)
+    if source.dtype != np.uint8 or not fits:
+        raise ValueError(f"expected (H, W) or (H, W, 3) uint8, got {source.shape} {source.dtype}")
+    return (source.shape[0], source.shape[1]), 1 if source.ndim == 2 else 3
+
+
+def part_of(source: JpegFile | Samples, rows: slice, columns: slice) -> Observed:
+    """A part of a picture; of a file it begins and ends at whole MCUs, or at the edge."""
+    if isinstance(source, JpegFile):
+        return _of_file(source, rows, columns)
+    return Observed.of_pixels(source[rows, columns])
+
+
+def _looked_at(file: JpegFile) -> int:
+    return 3 if file.colour in ("ycbcr", "ycck") else 1
+
+
+def _of_file(file: JpegFile, rows: slice, columns: slice) -> Observed:
+    count = _looked_at(file)
     size = rows.stop - rows.start, columns.stop - columns.start
     codes = []
     for part in file.components[:count]:
@@ -172,6 +195,15 @@ def of_file(file: JpegFile, rows: slice, columns: slice) -> Observed:
     return Observed.of_codes(
         size, codes, [part.table for part in parts], [part.factor for part in parts]
     )
+
+
+def _inner(count: tuple[int, ...], block: tuple[int, int], margins: Margins) -> tuple[slice, slice]:
+    """Blocks, of so many pixels each, that no margin reaches into."""
+    rows, columns = (
+        slice(-(-before // side), all_of_them - -(-after // side))
+        for all_of_them, side, (before, after) in zip(count, block, margins, strict=True)
+    )
+    return rows, columns
 
 
 def _shrunk(size: tuple[int, int], factor: Factor) -> tuple[int, int]:

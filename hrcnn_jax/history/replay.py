@@ -8,23 +8,16 @@ what is missing and recovered anew.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hrcnn_jax.files.reader import Component, JpegFile
-from hrcnn_jax.history import chain, codes, observed, resampling
+from hrcnn_jax.history import chain, codes, resampling
 from hrcnn_jax.history.blocks import Floats
 from hrcnn_jax.history.codes import Layout, Recovered
 from hrcnn_jax.history.observed import Factor, Observed, Samples, Shares
 from hrcnn_jax.history.record import History
 from hrcnn_jax.jpeg.tables import BLOCK
-
-_ROUNDS = 6
-"""Corrections of the picture by what the chain leaves over, at most."""
-
 
 _ENOUGH = 0.99
 """Share that has come back, beyond which nothing is corrected any more."""
@@ -33,92 +26,11 @@ _RELAXATION = 0.15
 """How much of it is put back at once: more overshoots."""
 
 
-@dataclass(frozen=True, eq=False)
-class Earlier:
-    """The earlier compression as far as it can be had back.
-
-    Attributes:
-      height: rows of the earlier picture, down to the last that is left.
-      width: its columns likewise.
-      components: with the recovered codes and the earlier tables; None for chroma whose history
-        is not told.
-      unsure: which codes may well be others, `(hb, wb, 8, 8)` a component.
-      offset: rows and columns to cut away above and left: the picture is the rest.
-      history: what was done, its proof being that of the whole picture.
-    """
-
-    height: int
-    width: int
-    components: tuple[Component | None, ...]
-    unsure: tuple[NDArray[np.bool_] | None, ...]
-    offset: tuple[int, int]
-    history: History
-
-
-def recover(source: JpegFile | Samples, history: History) -> Earlier:
-    """The codes of an earlier compression.
-
-    Args:
-      source: the file, or the pixels, in which the history was found.
-      history: as found, or said by hand (its proof and evidence do not matter).
-
-    Raises:
-      ValueError: if pixels are of another shape or type, or of other components.
-    """
-    if isinstance(source, JpegFile):
-        whole = observed.of_file(source, slice(0, source.height), slice(0, source.width))
-    else:
-        check(source)
-        whole = Observed.of_pixels(source)
-    if len(whole.planes) != len(history.tables):
-        raise ValueError(
-            f"a history of {len(history.tables)} components does not fit {len(whole.planes)}"
-        )
-    found, shares = _recovered(whole, history, _ROUNDS)
-    height, width = (side + cut for side, cut in zip(whole.size, history.offset, strict=True))
-    return Earlier(
-        height=height,
-        width=width,
-        components=tuple(
-            None if each is None else _component((height, width), history, index, each)
-            for index, each in enumerate(found)
-        ),
-        unsure=tuple(
-            None
-            if each is None
-            else each.unsure() | layout_of(whole.size, history, factor).cut()[..., None, None]
-            for each, factor in zip(found, history.factors, strict=True)
-        ),
-        offset=history.offset,
-        history=replace(history, proof=tuple(each.share for each in shares)),
-    )
-
-
-def _component(size: tuple[int, int], history: History, index: int, found: Recovered) -> Component:
-    down, across = history.factors[index]
-    steps = history.tables[index]
-    assert steps is not None
-    return Component(
-        codes=found.codes,
-        table=steps,
-        sampling=(history.mcu[1] // BLOCK // across, history.mcu[0] // BLOCK // down),
-        factor=(down, across),
-        size=(-(-size[0] // down), -(-size[1] // across)),
-    )
-
-
-def check(picture: Any) -> None:
-    """Raises ValueError unless a picture is `(H, W)` or `(H, W, 3)`, uint8."""
-    fits = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)
-    if picture.dtype != np.uint8 or not fits:
-        raise ValueError(f"expected (H, W) or (H, W, 3) uint8, got {picture.shape} {picture.dtype}")
-
-
 def played(views: Sequence[Observed], history: History) -> History:
     """A hypothesis with the shares that come back over all views."""
     shares = [Shares() for _ in views[0].planes]
     for view in views:
-        for total, part in zip(shares, _recovered(view, history, 0)[1], strict=True):
+        for total, part in zip(shares, recovered(view, history, 0)[1], strict=True):
             total.add(part)
     return replace(history, proof=tuple(each.share for each in shares), telling=shares[0].total)
 
@@ -166,13 +78,25 @@ def picture(found: Sequence[Recovered | None], history: History, view: Observed)
     return full[0] if len(full) == 1 else chain.to_rgb(np.stack(full, axis=-1))
 
 
-def _recovered(
-    view: Observed, history: History, rounds: int
+def reaches_over(history: History) -> bool:
+    """Whether a block of the earlier compression, or of the last, is more than one of the other."""
+    return history.grid != (0, 0) or history.mcu != (BLOCK, BLOCK)
+
+
+def recovered(
+    view: Observed, history: History, rounds: int, context: tuple[int, int] = (0, 0)
 ) -> tuple[list[Recovered | None], list[Shares]]:
-    """Codes, and what comes back of a view when the chain is played again with them."""
+    """Codes, and what comes back of a view when the chain is played again with them.
+
+    Args:
+      view: of the picture, or of some rows of it.
+      history: that is tried.
+      rounds: corrections of the view by what the chain leaves over, at most.
+      context: rows above and below that do not count.
+    """
     planes = list(view.planes)
-    by_block = history.grid == (0, 0) and history.mcu == (BLOCK, BLOCK)
-    border = 0 if by_block else max(history.mcu)
+    border = max(history.mcu) if reaches_over(history) else 0
+    margins = (max(border, context[0]), max(border, context[1])), (border, border)
     best: tuple[list[Recovered | None], list[Shares]] | None = None
     for _ in range(rounds + 1):
         found = [
@@ -185,7 +109,7 @@ def _recovered(
             )
             for index, steps in enumerate(history.tables)
         ]
-        shares, rest = view.compare(picture(found, history, view), border)
+        shares, rest = view.compare(picture(found, history, view), margins)
         if best is not None and _total(shares) <= _total(best[1]):
             break
         best = found, shares

@@ -47,21 +47,26 @@ def restored(
       `size`; beyond the plane its edges count as repeated.
     """
     for axis in (0, 1):
-        plane = _along(
-            np.moveaxis(plane, axis, 0), earlier[axis], last[axis], offset[axis], size[axis]
-        )
-        plane = np.moveaxis(plane, 0, axis)
-    return np.ascontiguousarray(plane)
+        plane = _along(plane, axis, earlier[axis], last[axis], offset[axis], size[axis])
+    return plane
 
 
-def _along(plane: Floats, earlier: int, last: int, offset: int, length: int) -> Floats:
-    """The same along the first axis."""
+def _along(plane: Floats, axis: int, earlier: int, last: int, offset: int, length: int) -> Floats:
+    """The same along rows or columns."""
     first, weights = _weights(earlier, last, offset % (earlier * last))
     first -= offset // (earlier * last) * earlier
-    result = np.zeros((length, *plane.shape[1:]), np.float32)
-    starts = np.arange(length) * earlier // last + first
-    for place, weight in enumerate(weights):
-        result += weight * plane[np.clip(starts + place, 0, len(plane) - 1)]
+    ratio = earlier // last
+    beyond = first + ratio * (length - 1) + len(weights) - plane.shape[axis]
+    margins = [(0, 0), (0, 0)]
+    margins[axis] = max(0, -first), max(0, beyond)
+    padded = np.pad(plane, margins, mode="edge")
+    start = max(0, first)
+    result: Floats | None = None
+    for place, weight in enumerate(weights, start):
+        span = slice(place, place + ratio * (length - 1) + 1, ratio)
+        part = padded[span] if axis == 0 else padded[:, span]
+        result = weight * part if result is None else result + weight * part
+    assert result is not None
     return result
 
 

@@ -27,7 +27,7 @@ from hrcnn_jax.history.hypothesis import (
 )
 from hrcnn_jax.history.observed import Observed, Samples
 from hrcnn_jax.history.record import OWN, History
-from hrcnn_jax.history.replay import check, played
+from hrcnn_jax.history.replay import played
 from hrcnn_jax.jpeg.tables import BLOCK
 
 SMALLEST = 64
@@ -149,14 +149,12 @@ def can_have(file: JpegFile) -> bool:
 
 def _views(source: JpegFile | Samples) -> list[Observed]:
     """The parts of a picture that are looked at."""
+    size, _ = observed.extent(source)
+    mcu = BLOCK, BLOCK
     if isinstance(source, JpegFile):
         factors = [part.factor for part in source.components]
         mcu = BLOCK * max(each[0] for each in factors), BLOCK * max(each[1] for each in factors)
-        parts = grid.parts((source.height, source.width), mcu)
-        return [observed.of_file(source, *spans) for spans in parts]
-    check(source)
-    parts = grid.parts((source.shape[0], source.shape[1]))
-    return [Observed.of_pixels(source[spans]) for spans in parts]
+    return [observed.part_of(source, *spans) for spans in grid.parts(size, mcu)]
 
 
 def _likely(lumas: Sequence[Observed], known: table.Known) -> list[tuple[int, int]]:

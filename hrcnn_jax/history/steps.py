@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrcnn_jax.history import blocks, codes, replay
-from hrcnn_jax.history.observed import Observed
+from hrcnn_jax.history.observed import NO_MARGINS, Observed
 from hrcnn_jax.history.record import History
 from hrcnn_jax.history.table import STEPS, smoothed
 from hrcnn_jax.jpeg.tables import BLOCK, LEVEL_SHIFT
@@ -163,7 +163,7 @@ def corrected(views: Sequence[Observed], history: History) -> History:
         for view in views:
             layout = replay.layout_of(view.size, history, (1, 1))
             found = codes.recover(view.planes[0], steps, layout)
-            _, (missed,) = view.compare(replay.picture([found], history, view), border=0)
+            _, (missed,) = view.compare(replay.picture([found], history, view), NO_MARGINS)
             multiples = np.where(layout.cut()[..., None, None], 0, found.codes)
             seen = found.codes + found.distance
             rest = blocks.to_blocks(layout.filled(missed))

@@ -9,16 +9,15 @@ the plane's borders these are its mirror image, which in the codes is a change o
 a strip of pixels and a few tiles exist at a time: a plane's size costs no memory but its codes'.
 """
 
-import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from hrcnn_jax import threads
 from hrcnn_jax.jpeg.tables import BLOCK
 
 _Cut = TypeVar("_Cut")
@@ -37,16 +36,6 @@ def side_for(halo: int) -> int:
     a tile needs should stay in a core's cache.
     """
     return TILE * max(halo, 3) // 3
-
-
-def _threads() -> int:
-    """As many as there are cores, or as the environment leaves to this process."""
-    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return int(told) if told.isdecimal() and int(told) > 0 else min(os.cpu_count() or 1, 16)
-
-
-THREADS = _threads()
-"""Tiles that are decoded at once."""
 
 
 def strips(
@@ -102,24 +91,11 @@ def cover(
     """
     down, across = size
     tops, lefts = range(0, down, side), range(0, across, side)
-    tiles = _on_threads(decode, (cut((y, x)) for y in tops for x in lefts))
+    cuts = (cut((y, x)) for y in tops for x in lefts)
+    tiles = threads.in_order(lambda tile: np.asarray(decode(tile)), cuts)
     for top in tops:
         strip = np.concatenate([next(tiles) for _ in lefts], axis=1)
         yield strip[: block * (down - top), : block * across]
-
-
-def _on_threads(
-    decode: Callable[[_Cut], Array], tiles: Iterable[_Cut]
-) -> Iterator[NDArray[np.float32]]:
-    """Decodes tiles, their results in order; one more is begun than there are threads."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        begun: deque[Future[NDArray[np.float32]]] = deque()
-        for tile in tiles:
-            begun.append(pool.submit(lambda tile: np.asarray(decode(tile)), tile))
-            if len(begun) > THREADS:  # else a thread would wait for whom these go to
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
 
 
 def shared(strips: Iterator[_Strip], readers: int) -> list[Iterator[_Strip]]:

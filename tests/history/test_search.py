@@ -12,7 +12,7 @@ from PIL.JpegPresets import presets
 from hrcnn_jax import history
 from hrcnn_jax.files import reader
 from hrcnn_jax.files.reader import Component, JpegFile
-from hrcnn_jax.history import search, table
+from hrcnn_jax.history import recovery, search, table
 from hrcnn_jax.history.record import History
 
 SAMPLE = Path(reader.__file__).parents[1] / "sample" / "parrots.webp"
@@ -169,6 +169,30 @@ def test_colour(cut: tuple[int, int], subsampling: int, second: int | None) -> N
             theirs.codes[top:, left:], theirs.table, theirs.sampling, theirs.factor, theirs.size
         )
         assert share(ours, first, inside=2) > 0.98
+
+
+@pytest.mark.parametrize("cut", [0, 3])
+@pytest.mark.parametrize("second", [None, 90])
+def test_bands_are_recovered_as_the_whole_is(
+    monkeypatch: pytest.MonkeyPatch, cut: int, second: int | None
+) -> None:
+    before = saved(PHOTO, 20, subsampling=2)
+    picture = np.ascontiguousarray(shown(PHOTO, 20, subsampling=2)[cut:, cut:])
+    source = picture if second is None else saved(picture, second, subsampling=2)
+    found = history.find(source)
+    assert found is not None
+    whole = history.recover(source, found)
+    monkeypatch.setattr(recovery, "_AREA", PHOTO.shape[1])
+    monkeypatch.setattr(recovery, "_LEAST", 48)
+    parts = history.recover(source, found)
+    assert (parts.height, parts.width, parts.offset) == (whole.height, whole.width, whole.offset)
+    for a, b, theirs in zip(parts.components, whole.components, before.components, strict=True):
+        assert a is not None
+        assert b is not None
+        assert (a.size, a.sampling) == (b.size, b.sampling)
+        # Each band stops by itself once enough has come back.
+        assert share(a, theirs, inside=2) > share(b, theirs, inside=2) - 0.001
+    assert parts.history.proof == pytest.approx(whole.history.proof, abs=0.01)
 
 
 def test_chroma_that_was_shrunk_since_has_no_history() -> None:
