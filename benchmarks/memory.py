@@ -1,20 +1,25 @@
 """Peak memory and time of `restore` by picture size: `python -m benchmarks.memory`.
 
-Makes colour 4:2:0 files out of the bundled photograph, restores each in a process of its own, and
-prints what the operating system says of that process (Linux and macOS).
+Makes colour 4:2:0 files out of the bundled photograph, compressed once, and twice, at a worse
+quality before, whose codes have to be recovered. Restores each in a process of its own, and prints
+what the operating system says of that process (Linux and macOS).
 """
 
 import argparse
+import json
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 
 from benchmarks import results
 
 MAKE = (
-    "import sys, pathlib, benchmarks.pictures as p; "
-    "pathlib.Path(sys.argv[1]).write_bytes(p.file(float(sys.argv[2]), quality=75))"
+    "import sys, json, pathlib, benchmarks.pictures as p; "
+    "pathlib.Path(sys.argv[1]).write_bytes(p.file(float(sys.argv[2]), **json.loads(sys.argv[3])))"
 )
+
+COMPRESSED = {"once": {"quality": 75}, "twice": {"before": 20, "quality": 90}}
 
 
 def main() -> None:
@@ -25,20 +30,21 @@ def main() -> None:
     parser.add_argument("--output", help="write all figures to this JSON file")
     given, flags = parser.parse_known_args()  # the rest goes to restore: --format tiff16
     rows = []
-    print(" megapixels   seconds   CPU-s    MP/s   peak MiB")
+    print(" megapixels  compressed   seconds   CPU-s    MP/s   peak MiB")
     with tempfile.TemporaryDirectory() as folder:
         nothing = results.run([sys.executable, "-c", "import jax; jax.numpy.zeros(1)"])
-        print(f"{'Python, JAX':>11}{nothing.seconds:10.1f}{nothing.cpu_seconds:8.1f}{'':8}", end="")
+        print(f"{'Python, JAX':>23}{nothing.seconds:10.1f}{nothing.cpu_seconds:8.1f}{'':8}", end="")
         print(f"{nothing.peak_bytes / 2**20:11.0f}")
-        for megapixels in given.megapixels:
+        for megapixels, times in product(given.megapixels, COMPRESSED):
             file = Path(folder, f"{megapixels:g}.jpg")
             # In another process: what the parent holds is counted as its child's peak.
-            results.run([sys.executable, "-c", MAKE, str(file), str(megapixels)])
+            what = json.dumps(COMPRESSED[times])
+            results.run([sys.executable, "-c", MAKE, str(file), str(megapixels), what])
             command = [sys.executable, "-m", "hrcnn_jax", "restore", str(file), "-o", folder]
             used = results.run([*command, *flags])
-            shown = f"{megapixels:11g}{used.seconds:10.1f}{used.cpu_seconds:8.1f}"
+            shown = f"{megapixels:11g}{times:>12}{used.seconds:10.1f}{used.cpu_seconds:8.1f}"
             print(f"{shown}{megapixels / used.seconds:8.2f}{used.peak_bytes / 2**20:11.0f}")
-            rows.append({"megapixels": megapixels} | used._asdict())
+            rows.append({"megapixels": megapixels, "compressed": times} | used._asdict())
     results.write(given.output, {"nothing": nothing._asdict(), "rows": rows})
 
 

@@ -20,10 +20,15 @@ def picture(megapixels: float) -> NDArray[np.uint8]:
     return np.tile(sample, (down, across, 1))[:height, :width]
 
 
-def file(megapixels: float, *, quality: int, gray: bool = False) -> bytes:
-    """The same as a JPEG file, 4:2:0 if not gray."""
+def file(
+    megapixels: float, *, quality: int, before: int | None = None, gray: bool = False
+) -> bytes:
+    """The same as a JPEG file, 4:2:0 if not gray, perhaps of another quality before."""
     image = Image.fromarray(picture(megapixels))
-    buffer = io.BytesIO()
     image = image.convert("L") if gray else image
+    buffer = io.BytesIO()
+    if before is not None:
+        image.save(buffer, "JPEG", quality=before, subsampling="4:2:0")
+        image, buffer = Image.open(buffer), io.BytesIO()
     image.save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
     return buffer.getvalue()

@@ -3,6 +3,7 @@
 python -m benchmarks.speed --output reproduce/measured/speed.json
 python -m benchmarks.training --output reproduce/measured/training.json
 python -m benchmarks.start --output reproduce/measured/start.json
+python -m benchmarks.folder --many 500 --output reproduce/measured/folder.json
 python -m reproduce.performance
 """
 
@@ -23,6 +24,8 @@ DNCNN_GAIN = 1.42
 
 ALONE_HEAD = ["", "at once", "MP/s", "share, tap by tap", "computed", "first call (s)"]
 TRAINING_HEAD = ["preset", "patches a step", "patches/s", "share, tap by tap", "computed"]
+FOLDER_HEAD = ["", "seconds", "CPU-s", "peak memory (MiB)"]
+HELD_HEAD = ["pictures", "memory maps", "peak memory (MiB)"]
 FILE_HEAD = [
     "",
     "MP",
@@ -86,6 +89,27 @@ def training_rows(found: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
+def folder_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    """A folder of unlike sizes, by one command."""
+    return [
+        [
+            name,
+            f"{row['seconds']:.1f}",
+            f"{row['cpu_seconds']:.1f}",
+            f"{row['peak_bytes'] / 2**20:,.0f}",
+        ]
+        for name, row in found["rows"].items()
+    ]
+
+
+def held_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    """One process that restores pictures of many sizes."""
+    return [
+        [f"{row['pictures']:,}", f"{row['maps']:,}", f"{row['peak_mib']:,.0f}"]
+        for row in found["held"]
+    ]
+
+
 def draw_speeds(found: Mapping[str, Any], path: Path) -> None:
     """Gain at quality 10 over megapixels a second, as fast as a network was alone."""
     points = []
@@ -114,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     argparse.ArgumentParser(prog="python -m reproduce.performance", description=__doc__).parse_args(
         argv
     )
-    speed, training, start = map(kept, ("speed", "training", "start"))
+    speed, training, start, folder = map(kept, ("speed", "training", "start", "folder"))
     template = Path(__file__).parent / "performance.template.md"
     rates = (f"{rate / 1e9:.0f} in {name}" for name, rate in speed["yardstick"].items())
     text = template.read_text(encoding="utf-8").format(
@@ -127,6 +151,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         training=table(TRAINING_HEAD, training_rows(training)),
         training_date=training["date"],
         start=start,
+        folder=table(FOLDER_HEAD, folder_rows(folder)),
+        folder_about=folder,
+        held=table(HELD_HEAD, held_rows(folder)),
     )
     draw_speeds(speed, ROOT / "docs" / "speed.png")
     with written_whole(ROOT / "docs" / "performance.md") as partial:

@@ -262,7 +262,7 @@ def training_rows() -> list[list[str]]:
 TRAINING_HEAD = ["", "optimiser", "steps", "time", "on", "started from", "validation gain (dB)"]
 
 
-MEMORY_HEAD = ["megapixels", "seconds", "MP/s", "peak memory (MiB)"]
+MEMORY_HEAD = ["megapixels", "compressed", "seconds", "CPU-s", "MP/s", "peak memory (MiB)"]
 
 
 def memory_rows(found: Mapping[str, Any]) -> list[list[str]]:
@@ -270,7 +270,9 @@ def memory_rows(found: Mapping[str, Any]) -> list[list[str]]:
     return [
         [
             f"{row['megapixels']:g}",
+            row["compressed"],
             f"{row['seconds']:.1f}",
+            f"{row['cpu_seconds']:.1f}",
             f"{row['megapixels'] / row['seconds']:.2f}",
             f"{row['peak_bytes'] / 2**20:,.0f}",
         ]
