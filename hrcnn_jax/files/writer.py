@@ -212,9 +212,16 @@ def _exif_of(resolution: tuple[float, float]) -> bytes:
 def _jpeg(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: int) -> None:
     if len(metadata.exif or b"") > _JPEG_SEGMENT:
         raise ValueError("its EXIF block is too large for a JPEG; choose another --format")
+    if metadata.exif and metadata.resolution is None:
+        # What EXIF means where it tells none: Pillow looks for it there, and stumbles over damage.
+        metadata = replace(metadata, resolution=(_EXIFS_OWN, _EXIFS_OWN))
     options = _for_pillow(metadata, "dpi", "xmp")
     image = _image(picture, metadata)
     image.save(stream, "JPEG", quality=quality, subsampling="4:4:4", **options)
+
+
+_EXIFS_OWN = 72.0
+"""Pixels per inch of a picture whose resolution is not known (CIPA DC-008, clause 4.6.4)."""
 
 
 def _image(picture: NDArray[Any], metadata: Metadata) -> Image.Image:

@@ -281,3 +281,16 @@ def test_resolution_that_cannot_be_is_left_out(kind: str, density: float, tmp_pa
     writer.write(path, picture(1, FORMATS[kind].depth), FORMATS[kind], file=odd)
     with Image.open(path) as written:
         assert "dpi" not in written.info or written.info["dpi"] == (1, 1)  # Pillow's "not told"
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_resolution_of_damaged_exif_does_not_make_a_file_unreadable(kind: str) -> None:
+    """Its number of pixels to the centimetre is a byte, where Pillow wants a fraction."""
+    entries = b"\x01\x1a\0\x01\0\0\0\x01\0\0\0\0" + b"\x01\x28\0\x03\0\0\0\x01\0\x03\0\0"
+    damaged = b"Exif\0\0MM\0*\0\0\0\x08\0\x02" + entries + bytes(4)
+    file, stream = reader.read(jpeg_bytes(PHOTO, exif=damaged)), io.BytesIO()
+    samples = 1 if kind == "tiff32f" else 3  # as Pillow reads them
+    writer.save(stream, picture(samples, FORMATS[kind].depth), FORMATS[kind], file=file)
+    with Image.open(stream) as written:
+        assert written.size == (31, 23)
+        written.load()
