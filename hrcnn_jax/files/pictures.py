@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ExifTags import IFD
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
@@ -264,6 +265,9 @@ def _samples(name: str, image: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8
     raise JpegError(f"{name}: has samples of a rare kind ({mode}); save it as an 8-bit RGB picture")
 
 
+_DIRECTORIES = (IFD.Exif, IFD.GPSInfo)
+
+
 def _metadata(image: Any) -> dict[str, Any]:
     info = image.info
     told = info.get("exif")
@@ -285,6 +289,17 @@ def _exif_of_tiff(image: TiffImageFile) -> bytes | None:
     """A TIFF file's tags but for those that tell how its picture is stored."""
     tags = image.getexif()
     for tag in list(tags):
-        if not exif.tells_of_the_picture(tag):
+        if not exif.tells_of_the_picture(tag) or not _can_be_written(tags, tag):
             del tags[tag]
     return tags.tobytes() if len(tags) else None
+
+
+def _can_be_written(tags: Image.Exif, tag: int) -> bool:
+    """Whether Pillow can write what it read: not if it is of a type that such a tag never has."""
+    alone = Image.Exif()
+    try:
+        alone[tag] = tags.get_ifd(tag) if tag in _DIRECTORIES else tags[tag]
+        alone.tobytes()
+    except Exception:  # of any kind: it trusts what it is given
+        return False
+    return True

@@ -82,6 +82,18 @@ def test_jpeg_files_are_read_as_codes() -> None:
         np.testing.assert_array_equal(one.codes, other.codes)
 
 
+def test_a_damaged_tag_of_tiff_is_left_out() -> None:
+    """A maker's name that is a fraction: Pillow reads it, and cannot write it."""
+    make, model, file = 271, 272, io.BytesIO()
+    tags = [(make, 5, 1, (1, 3), False), (model, 2, 0, "a camera", False)]
+    tifffile.imwrite(file, PHOTO, extratags=tags, metadata=None)
+    picture = picture_of(file.getvalue())
+    told = Image.Exif()
+    told.load(picture.exif or b"")
+    assert (told.get(make), told.get(model)) == (None, "a camera")
+    np.testing.assert_array_equal(picture.samples, PHOTO)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
 def test_metadata(kind: str) -> None:
     tags = Image.Exif()
