@@ -20,7 +20,8 @@ from hrcnn_jax.networks import cards, zoo
 from hrcnn_jax.restoration import compilation, restorer, tiles
 
 REPEATS = 3
-OPERATIONS = re.compile(r".*(fusion|dot|convolution|stack|copy|concatenate|broadcast)[._\d]*$")
+_KINDS = "fusion|dot|dot_general|convolution|stack|copy|concatenate|broadcast"
+OPERATIONS = re.compile(rf".*({_KINDS})[._\d]*$")
 
 
 def main() -> None:

@@ -147,6 +147,24 @@ def by_size(detected: Mapping[str, Any]) -> tuple[str, str]:
     return table(head, rows), small[SIDES[0]]["command"]
 
 
+def cost_table(found: Mapping[str, Any]) -> str:
+    """CPU-seconds of looking and recovering beside those of restoring."""
+    rows = [
+        [
+            row["colour"],
+            row["compressed"],
+            f"{row['looking']:.2f}",
+            f"{row['recovering']:.2f}" if "recovering" in row else "–",
+            f"{row['restoring']:.2f}",
+            f"{row['looking'] / row['restoring']:.0%}",
+        ]
+        for row in found["rows"]
+    ]
+    return table(
+        ["", "compressed", "looking", "recovering", "restoring", "looking / restoring"], rows
+    )
+
+
 def draw(live1: str, path: Path) -> None:
     """The picture that makes it plain: saved twice, restored from the file, from its history."""
     source = open_source([live1])
@@ -190,6 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     right, wrong = detection_tables(detected)
     colour_right, colour_wrong = detection_tables(colour)
     sizes, sizes_command = by_size(detected)
+    looking = kept("looking")
     page = (Path(__file__).parent / "history.template.md").read_text(encoding="utf-8")
     page = page.format(
         hardware=found["hardware"],
@@ -209,6 +228,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sizes_command=sizes_command,
         detection_command=detected["command"],
         detection_date=detected["date"],
+        cost=cost_table(looking),
+        cost_about=looking,
     )
     with written_whole(ROOT / "docs" / "history.md") as partial:
         partial.write_text(page, encoding="utf-8")
