@@ -47,7 +47,7 @@ def main() -> None:
             data = pictures.file(given.megapixels, gray=colour == "gray", **qualities)
             file = reader.read(data)
             found = history.find(file)
-            row = {"colour": colour, "compressed": times}
+            row: dict[str, Any] = {"colour": colour, "compressed": times}
             row["looking"] = cpu_seconds(lambda: history.find(file), given.repeats)  # noqa: B023
             if found is not None:
                 row["recovering"] = cpu_seconds(

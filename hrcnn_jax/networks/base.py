@@ -42,6 +42,9 @@ class Architecture:
         parameters. Others are projected onto them.
       serves_one_quality: whether a network serves the luminance table of one quality only, the one
         that its option `quality` names; any other serves every table.
+      trains_singly: whether a training step on a CPU computes a batch's pictures one after another,
+        so that what is kept of one stays in the cache. Not for networks of convolutions: XLA's CPU
+        back end computes these well outside loops only.
       stages: names under which the module sows what each of its segments hands on, in order.
     """
 
@@ -49,6 +52,7 @@ class Architecture:
     kind: Kind = "planes"
     is_faithful: bool = False
     serves_one_quality: bool = False
+    trains_singly: bool = False
     stages: tuple[str, ...] = ()
 
     @property

@@ -77,6 +77,7 @@ class TrunkArchitecture(Architecture):
     """
 
     is_faithful: bool = True
+    trains_singly: bool = True
     pixels: int = PIXELS
 
     def direct_multiply_adds(self, module: nn.Module) -> int:

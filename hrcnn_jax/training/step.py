@@ -22,6 +22,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 from optax.contrib import MuonDimensionNumbers
 
+from hrcnn_jax.networks import registry
 from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.training import losses
 from hrcnn_jax.training.settings import Settings
@@ -110,7 +111,12 @@ def create_state(
 
 
 def make_update(
-    task: Task, settings: Settings, *, resident: bool, axis: str | None = None
+    task: Task,
+    settings: Settings,
+    *,
+    resident: bool,
+    axis: str | None = None,
+    together: int | None = None,
 ) -> Update:
     """One training step on some of a batch: `update(state, keys, crops, done)`.
 
@@ -122,6 +128,8 @@ def make_update(
       settings: of the run.
       resident: `crops` are all there are, each key draws its own; otherwise one crop a key.
       axis: the mapped axis to average over, under pmap.
+      together: examples whose gradients are computed at once, a divisor of the batch, which is
+        divided among as many devices; all of them if not given.
     """
     loss_function = losses.get(settings.optimisation.loss)
     aim = make_target(settings)
@@ -143,13 +151,32 @@ def make_update(
             per_patch *= BALANCE_SCALE / outcome.steps
         return jnp.mean(per_patch + outcome.penalty)
 
+    def gradient_of(params: Params, drawn: Any, done: Array) -> tuple[Array, Params]:
+        """The loss and its gradient, means over the batch."""
+        batch = len(jax.tree.leaves(drawn)[0])
+        if together is None or together == batch:
+            return jax.value_and_grad(loss_of)(params, drawn, done)
+        count = batch // together
+
+        def in_turn(leaf: Array) -> Array:  # the first of every device's share, then the second
+            return jnp.moveaxis(leaf.reshape(together, count, *leaf.shape[1:]), 1, 0)
+
+        def add(total: Any, part: Any) -> tuple[Any, None]:
+            return jax.tree.map(
+                jnp.add, total, jax.value_and_grad(loss_of)(params, part, done)
+            ), None
+
+        nothing = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
+        total, _ = jax.lax.scan(add, nothing, jax.tree.map(in_turn, drawn))
+        return jax.tree.map(lambda leaf: leaf / count, total)
+
     def update(
         state: TrainState, keys: Array, crops: Array, done: Array | None = None
     ) -> tuple[TrainState, Metrics]:
         if done is None:
             done = state.step.astype(jnp.float32) / settings.run.steps
         drawn = jax.vmap(example, in_axes=(0, None if resident else 0))(keys, crops)
-        loss, gradient = jax.value_and_grad(loss_of)(state.params, drawn, done)
+        loss, gradient = gradient_of(state.params, drawn, done)
         if axis is not None:
             loss, gradient = jax.lax.pmean((loss, gradient), axis)
         optimiser = make_optimiser(settings, done)
@@ -216,12 +243,14 @@ def make_step(task: Task, settings: Settings, *, resident: bool = True) -> Paral
     if settings.run.parallel == "pmap":
         return _pmap_step(task, settings, resident, devices, keys_of)
 
-    update = make_update(task, settings, resident=resident)
+    used = len(devices) if settings.run.parallel == "sharded" else 1
+    together = used if _one_by_one(settings) else None
+    update = make_update(task, settings, resident=resident, together=together)
     mesh = jax.make_mesh(
-        (len(devices) if settings.run.parallel == "sharded" else 1,),
+        (used,),
         (AXIS,),
         axis_types=(AxisType.Auto,),
-        devices=devices if settings.run.parallel == "sharded" else devices[:1],
+        devices=devices[:used],
     )
     everywhere = NamedSharding(mesh, PartitionSpec())
     divided = NamedSharding(mesh, PartitionSpec(AXIS))
@@ -237,6 +266,12 @@ def make_step(task: Task, settings: Settings, *, resident: bool = True) -> Paral
     return Parallel(step, lambda state: jax.device_put(state, everywhere), place_crops)
 
 
+def _one_by_one(settings: Settings) -> bool:
+    """Whether each device takes the examples of its share one after another."""
+    is_cpu = jax.default_backend() == "cpu"
+    return is_cpu and registry.get(settings.architecture).trains_singly
+
+
 def _pmap_step(
     task: Task,
     settings: Settings,
@@ -244,7 +279,8 @@ def _pmap_step(
     devices: list[jax.Device],
     keys_of: Callable[[Array], Array],
 ) -> Parallel:
-    update = make_update(task, settings, resident=resident, axis=AXIS)
+    together = 1 if _one_by_one(settings) else None
+    update = make_update(task, settings, resident=resident, axis=AXIS, together=together)
     share = settings.optimisation.batch // len(devices)
 
     def one_device(
