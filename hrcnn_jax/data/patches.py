@@ -64,20 +64,20 @@ def colour_patch(key: Array, crop: Array, patch: int) -> Array:
 
 
 def damaged_patch(key: Array, crop: Array, patch: int) -> tuple[Array, Array]:
-    """One random patch of a crop `(S, S, 6)` uint8, damaged and intact.
+    """One random patch of a crop `(S, S, 6)` uint8, damaged and intact, and all of the crop.
 
     Its place is a multiple of 8 pixels, so that it lies as the crop does on the grid of the last
     compression, and turned so it still does.
 
     Returns:
-      Two of `(patch, patch, 3)` float32 in [0, 1].
+      The patch `(patch, patch, 6)` and the crop `(S, S, 6)` it was cut from, both turned, float32
+      in [0, 1].
     """
     place_key, turn_key = jax.random.split(key)
+    whole = _turn(turn_key, crop).astype(jnp.float32) / 255.0
     places = (crop.shape[0] - patch) // BLOCK + 1
     top, left = BLOCK * jax.random.randint(place_key, (2,), 0, places)
-    window = jax.lax.dynamic_slice(crop, (top, left, 0), (patch, patch, 6))
-    damaged, intact = jnp.split(_turn(turn_key, window.astype(jnp.float32) / 255.0), 2, axis=-1)
-    return damaged, intact
+    return jax.lax.dynamic_slice(whole, (top, left, 0), (patch, patch, 6)), whole
 
 
 def _turn(key: Array, plane: Array) -> Array:

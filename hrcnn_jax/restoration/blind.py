@@ -11,7 +11,7 @@ other networks' planes are.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -30,6 +30,7 @@ from hrcnn_jax.jpeg.tables import BLOCK, LEVEL_SHIFT, MAX_SAMPLE
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration import compilation, tiles
 from hrcnn_jax.restoration.assembly import Plane
+from hrcnn_jax.restoration.programs import Program
 
 _UNIT = 4
 """Blocks of the picture that squares are multiples of: whole blocks of components that are up to 4
@@ -155,11 +156,15 @@ class Blind:
         self._name, self._faithful = network.name, faithful
         self._reach = _reach(module.halo)
         self._side = tiles.side_for(module.halo) // _UNIT * _UNIT
-        how: Any = {"compiler_options": compilation.lean()}
-        self._params = params
-        self._estimate = jax.jit(partial(_estimate, module), static_argnums=1, **how)
-        self._prepare = jax.jit(partial(_prepare, module), **how)
-        self._tile = jax.jit(partial(_restored, module), static_argnums=(0, 1), **how)
+        self._module, self._params = module, params
+        self._prepare = Program(partial(_prepare, module), compilation.hasty)
+        self._programs_of = cache(self._made_for)
+
+    def _made_for(self, opening: Opening) -> tuple[Program, Program]:
+        """What estimates, and what restores, squares that are opened so."""
+        of_squares = partial(_estimate, self._module, opening)
+        of_tiles = partial(_restored, self._module, opening, self._faithful)
+        return Program(of_squares), Program(of_tiles)
 
     def judge(self, given: Stored, quality: int | None = None) -> Verdict | None:
         """How bad a picture is; None if it has inks, which are left alone.
@@ -174,7 +179,7 @@ class Blind:
         down, across = map(_spread, _blocks(given))
         windows = [cut((top, left), _WINDOW + 2 * _UNIT) for top in down for left in across]
         squares = jax.tree.map(lambda *each: np.stack(each), *windows)
-        error, traits = self._estimate(self._params, opening, squares)
+        error, traits = self._programs_of(opening)[0](self._params, squares)
         if quality is not None:
             error = jnp.asarray([damage.of_quality(jnp.float32(quality))])
         found = float(error[0])
@@ -215,10 +220,11 @@ class Blind:
         """From the top down, rows of components `(8*n, 8*wb, C)`."""
         cut, opening = self._seen(given)
         reach, side = self._reach, self._side
+        _, restore_tile = self._programs_of(opening)
         mix = np.float32(strength)
 
         def restored(square: Square) -> Array:
-            return self._tile(opening, self._faithful, verdict.prepared, square, mix)
+            return restore_tile(verdict.prepared, square, mix)
 
         return tiles.cover(
             _blocks(given),
@@ -286,7 +292,7 @@ def _inside(pixels: Array, border: int) -> Array:
 
 
 def _estimate(
-    module: nn.Module, params: Any, opening: Opening, squares: Square
+    module: nn.Module, opening: Opening, params: Any, squares: Square
 ) -> tuple[Array, Array]:
     """What a picture suffered, from its windows with a unit around each."""
     windows = _inside(jax.vmap(opening)(squares), BLOCK * _UNIT)

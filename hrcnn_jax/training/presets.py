@@ -114,11 +114,12 @@ _WILD = replace(
     eval_every=500,
     planes="damaged",
     validation_crops=200,
-    crop=128,
-    patch=96,
+    # The estimate is made from all of a crop, and needs many of them at once.
+    crop=160,
+    patch=64,
     scales=(1.0, 0.7),
     quality=(5, 98),
-    batch=8,
+    batch=24,
     learning_rate=7e-4,
 )
 

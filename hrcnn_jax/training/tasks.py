@@ -41,11 +41,16 @@ class Pair(NamedTuple):
     Attributes:
       intact: `(B, H, W, 3)` RGB float32 in [0, 1].
       damaged: the same.
+      seen: `(B, S, S, 3)` likewise, damaged: what the network sees of a picture to estimate how
+        bad it is, more than it restores of it.
+      error: `(B,)` how bad that is (`hrcnn_jax.jpeg.damage`).
       told: `(B,)` bool, whether the network is told how bad they are.
     """
 
     intact: Array
     damaged: Array
+    seen: Array
+    error: Array
     told: Array
 
 
@@ -207,18 +212,21 @@ class Pictures:
     def draw(self, key: Array, crop: Array) -> Pair:
         """A patch as it came out of its chain, and as it would have without loss."""
         patch_key, told_key = jax.random.split(key)
-        damaged, intact = damaged_patch(patch_key, crop, self._patch)
-        return Pair(intact, damaged, jax.random.bernoulli(told_key, self.TOLD))
+        patch, whole = damaged_patch(patch_key, crop, self._patch)
+        damaged, intact = jnp.split(patch, 2, axis=-1)
+        seen, error = _judged(whole[None])
+        told = jax.random.bernoulli(told_key, self.TOLD)
+        return Pair(intact, damaged, seen[0], error[0], told)
 
     def cases(self, pixels: Array) -> dict[str, Pair]:
         """Pairs `(B, H, W, 6)` from the most to the least damaged, by their middle quality."""
         damaged, intact = jnp.split(pixels, 2, axis=-1)
-        errors = damage.measured(color.luma(intact), color.luma(damaged))
+        _, errors = _judged(pixels)
         order = np.argsort(-np.asarray(errors))
         parts = np.array_split(order[: len(order) // self.LEVELS * self.LEVELS], self.LEVELS)
         return {
             f"{damage.quality_of(jnp.median(errors[part])):.0f}": Pair(
-                intact[part], damaged[part], jnp.zeros(len(part), bool)
+                intact[part], damaged[part], damaged[part], errors[part], jnp.zeros(len(part), bool)
             )
             for part in parts
         }
@@ -226,9 +234,9 @@ class Pictures:
     def outcome(self, params: Any, drawn: Pair) -> Outcome:
         """YCbCr as it was damaged and as it is restored."""
         target, given = (color.rgb_to_ycbcr(each) for each in (drawn.intact, drawn.damaged))
-        true = damage.measured(target[..., 0], given[..., 0])
-        call = partial(self._module.apply, {"params": params})
-        error, traits = call(given[:, None], method="estimate")
+        call, true = partial(self._module.apply, {"params": params}), drawn.error
+        seen = color.rgb_to_ycbcr(drawn.seen)
+        error, traits = call(seen[:, None], method="estimate")
         # Its own loss teaches the estimate, so that it stays one.
         believed = jnp.where(drawn.told, true, jax.lax.stop_gradient(error))
         restored: Any = call(given, prepared=call(believed, traits, method="prepare"))
@@ -240,6 +248,12 @@ class Pictures:
         )
         steps = jnp.maximum(damage.MEAN_STEP * jnp.square(true), 1.0)
         return Outcome(of_target, of_given, of_restored, steps, penalty)
+
+
+def _judged(pairs: Array) -> tuple[Array, Array]:
+    """The damaged of `(B, H, W, 6)`, and how bad each is."""
+    damaged, intact = jnp.split(pairs, 2, axis=-1)
+    return damaged, damage.measured(color.luma(intact), color.luma(damaged))
 
 
 TASKS: dict[Kind, Callable[[Any, Settings], Task]] = {

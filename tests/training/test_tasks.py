@@ -11,7 +11,7 @@ from conftest import architecture_of, fresh_params, jpeg_bytes, make_photo, rand
 from jax import Array
 from PIL import Image
 
-from hrcnn_jax.jpeg import color, transform
+from hrcnn_jax.jpeg import color, damage, transform
 from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE
 from hrcnn_jax.networks.chroma import Chroma
 from hrcnn_jax.networks.wild import Wild
@@ -174,6 +174,13 @@ def test_pictures_are_drawn_as_they_lie() -> None:
     drawn = jax.jit(jax.vmap(task.draw, in_axes=(0, None)))(keys, crop)
     assert drawn.intact.shape == drawn.damaged.shape == (40, 32, 32, 3)
     assert 0.2 < np.mean(drawn.told) < 0.8
+    # The estimate is made from all of the crop, turned alike.
+    assert drawn.seen.shape == (40, 48, 48, 3)
+    wholes = np.rint(255 * np.asarray(drawn.seen)).astype(int)
+    assert {tuple(each.sum((0, 1)).tolist()) for each in wholes} == {
+        tuple(np.asarray(crop, int)[..., :3].sum((0, 1)).tolist())
+    }
+    np.testing.assert_allclose(damage.quality_of(drawn.error), 5, atol=1)
     places = {
         tuple(np.asarray(crop)[y : y + 32, x : x + 32].sum((0, 1)).tolist())
         for y in (0, 8, 16)
@@ -203,7 +210,9 @@ def test_pictures_are_blamed_for_pixels_and_for_the_estimate() -> None:
     task = TASKS["pictures"](WILD, settings)
     params = random_params(WILD)
     damaged, intact = np.split(pairs(3).astype(np.float32) / 255, 2, axis=-1)
-    pair = tasks.Pair(jnp.asarray(intact), jnp.asarray(damaged), jnp.asarray([True, True, False]))
+    true = np.asarray([0.0, 1.5, 0.5], np.float32)
+    told = jnp.asarray([True, True, False])
+    pair = tasks.Pair(*map(jnp.asarray, (intact, damaged, damaged, true)), told)
     outcome = jax.jit(task.outcome)(params, pair)
     matrix = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5]])
     luma = intact @ matrix[0]
@@ -211,8 +220,7 @@ def test_pictures_are_blamed_for_pixels_and_for_the_estimate() -> None:
     np.testing.assert_allclose(outcome.plain[:, 1], damaged @ matrix[1] + 128 / 255, atol=1e-5)
     # An intact picture that is told to be so stays as it is, and counts as a table of ones does.
     np.testing.assert_array_equal(outcome.restored[0], outcome.target[0])
-    assert outcome.steps[0] == 1
-    true = np.sqrt(np.maximum(np.asarray(outcome.steps, float) / 57.6, 0)) * [0, 1, 1]
+    np.testing.assert_allclose(outcome.steps, np.maximum(57.6 * true**2, 1), rtol=1e-6)
     estimate = WILD.apply(
         {"params": params}, color.rgb_to_ycbcr(pair.damaged)[:, None], method="estimate"
     )
