@@ -116,10 +116,10 @@ _WILD = replace(
     validation_crops=200,
     # The estimate is made from all of a crop, and needs many of them at once.
     crop=160,
-    patch=64,
+    patch=96,
     scales=(1.0, 0.7),
     quality=(5, 98),
-    batch=24,
+    batch=16,
     learning_rate=7e-4,
 )
 
