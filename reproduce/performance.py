@@ -4,6 +4,7 @@ python -m benchmarks.speed --output reproduce/measured/speed.json
 python -m benchmarks.training --output reproduce/measured/training.json
 python -m benchmarks.start --output reproduce/measured/start.json
 python -m benchmarks.folder --many 500 --output reproduce/measured/folder.json
+python -m benchmarks.memory --output reproduce/measured/memory.json
 python -m reproduce.performance
 """
 
@@ -25,6 +26,7 @@ DNCNN_GAIN = 1.42
 ALONE_HEAD = ["", "at once", "MP/s", "share, tap by tap", "computed", "first call (s)"]
 TRAINING_HEAD = ["preset", "patches a step", "patches/s", "share, tap by tap", "computed"]
 FOLDER_HEAD = ["", "seconds", "CPU-s", "peak memory (MiB)"]
+MEMORY_HEAD = ["megapixels", "compressed", "seconds", "CPU-s", "MP/s", "peak memory (MiB)"]
 HELD_HEAD = ["pictures", "memory maps", "peak memory (MiB)"]
 FILE_HEAD = [
     "",
@@ -102,6 +104,21 @@ def folder_rows(found: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
+def memory_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    """The command line tool by size of picture."""
+    return [
+        [
+            f"{row['megapixels']:g}",
+            row["compressed"],
+            f"{row['seconds']:.1f}",
+            f"{row['cpu_seconds']:.1f}",
+            f"{row['megapixels'] / row['seconds']:.2f}",
+            f"{row['peak_bytes'] / 2**20:,.0f}",
+        ]
+        for row in found["rows"]
+    ]
+
+
 def held_rows(found: Mapping[str, Any]) -> list[list[str]]:
     """One process that restores pictures of many sizes."""
     return [
@@ -138,7 +155,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     argparse.ArgumentParser(prog="python -m reproduce.performance", description=__doc__).parse_args(
         argv
     )
-    speed, training, start, folder = map(kept, ("speed", "training", "start", "folder"))
+    speed, training, start, folder, memory = map(
+        kept, ("speed", "training", "start", "folder", "memory")
+    )
     template = Path(__file__).parent / "performance.template.md"
     rates = (f"{rate / 1e9:.0f} in {name}" for name, rate in speed["yardstick"].items())
     text = template.read_text(encoding="utf-8").format(
@@ -153,6 +172,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         start=start,
         folder=table(FOLDER_HEAD, folder_rows(folder)),
         folder_about=folder,
+        memory=table(MEMORY_HEAD, memory_rows(memory)),
+        memory_date=memory["date"],
         held=table(HELD_HEAD, held_rows(folder)),
     )
     draw_speeds(speed, ROOT / "docs" / "speed.png")

@@ -262,30 +262,11 @@ def training_rows() -> list[list[str]]:
 TRAINING_HEAD = ["", "optimiser", "steps", "time", "on", "started from", "validation gain (dB)"]
 
 
-MEMORY_HEAD = ["megapixels", "compressed", "seconds", "CPU-s", "MP/s", "peak memory (MiB)"]
-
-
-def memory_rows(found: Mapping[str, Any]) -> list[list[str]]:
-    """The command line tool by size of picture."""
-    return [
-        [
-            f"{row['megapixels']:g}",
-            row["compressed"],
-            f"{row['seconds']:.1f}",
-            f"{row['cpu_seconds']:.1f}",
-            f"{row['megapixels'] / row['seconds']:.2f}",
-            f"{row['peak_bytes'] / 2**20:,.0f}",
-        ]
-        for row in found["rows"]
-    ]
-
-
 def page(crops: Mapping[str, Any], live1: Mapping[str, Any]) -> str:
     """RESULTS.md, of both evaluations."""
     scores = means(live1)
     times = kept("times")
     ablations = kept("ablations")
-    memory = kept("memory")
     template = (Path(__file__).parent / "RESULTS.template.md").read_text(encoding="utf-8")
     steps = next(iter(ablations["variants"].values()))["steps"]
     return template.format(
@@ -300,9 +281,6 @@ def page(crops: Mapping[str, Any], live1: Mapping[str, Any]) -> str:
         table_3=table(COMPARISON_HEAD, comparison_rows(scores)),
         pictures=table(PICTURE_HEAD, picture_rows(live1)),
         training=table(TRAINING_HEAD, training_rows()),
-        memory=table(MEMORY_HEAD, memory_rows(memory)),
-        memory_hardware=memory["hardware"],
-        memory_date=memory["date"],
         ablations=table(ABLATION_HEAD, ablation_rows(ablations["variants"])),
         ablation_steps=steps,
         folded=9 * 64 + 4 * 17**2,

@@ -109,6 +109,14 @@ class Observed:
             )
         return replace(self, planes=self.planes[:1], factors=((1, 1),))
 
+    def telling(self) -> int:
+        """How many of luma's codes are not zero, or samples are in blocks that are not flat."""
+        if self.codes is not None:
+            return int(np.count_nonzero(self.codes[0]))
+        height, width = (side // BLOCK * BLOCK for side in self.size)
+        cut = blocks.to_blocks(self.planes[0][:height, :width])
+        return BLOCK * BLOCK * int((np.ptp(cut, (2, 3)) > _FLAT).sum())
+
     def compare(self, played: Samples, margins: Margins) -> tuple[list[Shares], list[Floats]]:
         """How far a played picture is what is there.
 

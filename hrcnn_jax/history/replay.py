@@ -35,6 +35,11 @@ def played(views: Sequence[Observed], history: History) -> History:
     return replace(history, proof=tuple(each.share for each in shares), telling=shares[0].total)
 
 
+def most_telling(views: Sequence[Observed]) -> Sequence[Observed]:
+    """The one view in which luma has most codes, or samples, that tell something."""
+    return [max(views, key=lambda view: view.telling())] if len(views) > 1 else views
+
+
 def layout_of(size: tuple[int, int], history: History, factor: Factor) -> Layout:
     """Where a component's blocks lie around its samples that are left of the picture."""
     top, left = history.offset

@@ -207,8 +207,10 @@ def best_known(
     sums = np.where(enough, sums, -np.inf)
     chosen: list[int] = []
     for place in np.argsort(-sums, kind="stable")[: int(enough.sum())]:
+        if len(chosen) == count:
+            break
         ratios = np.abs(np.log(steps[chosen] / steps[place])).mean(-1)
-        if len(chosen) < count and not (ratios < apart).any():
+        if not (ratios < apart).any():
             chosen.append(int(place))
     return [(float(sums[place]), tables[place]) for place in chosen]
 
