@@ -93,7 +93,9 @@ def held(process: int, files: int) -> Held | None:
 def watched(command: list[str], out: Path, count: int, lines: int) -> Iterator[Held]:
     """Runs a command, and looks at it as its results come."""
     variables = with_programs_in(str(out.parent))
-    process = subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True)
+    said = out.with_suffix(".txt")  # a pipe that nobody reads would fill up, and hold all up
+    with said.open("w", encoding="utf-8") as stream:
+        process = subprocess.Popen(command, env=variables, stderr=stream)
     with tqdm(total=count, unit="file", disable=None) as bar:
         next_look = count // lines
         while process.poll() is None:
@@ -106,8 +108,7 @@ def watched(command: list[str], out: Path, count: int, lines: int) -> Iterator[H
                     yield look
                 next_look += count // lines
             time.sleep(0.2)
-    assert process.stderr is not None
-    *complaints, summary = process.stderr.read().splitlines()
+    *complaints, summary = said.read_text(encoding="utf-8").splitlines()
     if process.returncode != 1 or "files restored" not in summary:
         raise SystemExit(f"ended with status {process.returncode}: {summary}")
     print(summary)
