@@ -178,7 +178,7 @@ PRESETS = {
 
         Command: python train.py --preset chroma --data PICTURES --workdir runs/chroma, here with
         --warm-start from an earlier release of 28,000 steps, idle channels drawn anew. It takes an
-        hour of one CPU core (EPYC). Expect +1.55 / +1.41 / +1.38 / +1.33 dB over RGB on LIVE1,
+        hour of one CPU core (EPYC). Expect +1.56 / +1.43 / +1.40 / +1.35 dB over RGB on LIVE1,
         4:2:0, at quality 10 / 20 / 30 / 40, of the released one, which went on for 18,000 steps at
         7e-4.""",
         _CHROMA,
