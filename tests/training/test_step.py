@@ -62,11 +62,12 @@ def assert_close(first: Any, second: Any, tolerance: float) -> None:
 # --- one step ------------------------------------------------------------------------------------
 
 
-def test_one_step_by_hand() -> None:
+@pytest.mark.parametrize("together", [None, 1])
+def test_one_step_by_hand(together: int | None) -> None:
     """SGD with Nesterov momentum from rest moves by `rate * (1 + momentum) * gradient`."""
     settings = configured(batch=3, clip=0.0, momentum=0.9, quality=(30,), ema=0.5)
     crops = jnp.asarray(CROPS[:3, :16, :16])  # patches of the whole crop: only turned
-    update = step.make_update(task_of(settings), settings, resident=False)
+    update = step.make_update(task_of(settings), settings, resident=False, together=together)
     keys = jax.random.split(jax.random.key(3), 3)
     state = start(settings)
     after, values = jax.jit(update)(state, keys, crops)
