@@ -109,8 +109,8 @@ class Layer(NamedTuple):
     """A convolution's parameters as they are used, for each of B pictures.
 
     Attributes:
-      factors: `(B, 36, C, D)`, as `to_factors` makes them.
-      bias: `(B, D)`.
+      factors: `(B, 36, C, D)` float32 or bfloat16, as `to_factors` makes them.
+      bias: `(B, D)` float32.
     """
 
     factors: Array
@@ -126,7 +126,7 @@ class MirroredConv(nn.Module):
       inputs: channels of the cells, C.
       features: output channels, D.
       kernel_init: of `kernel`, `(3, 3, C, D)`: outer, self, inner, down and across.
-      dtype: computed in; parameters are float32.
+      dtype: of what is multiplied; parameters and sums are float32.
     """
 
     inputs: int
@@ -165,7 +165,7 @@ class MirroredConv(nn.Module):
             bias *= scale
         if shift is not None:
             bias += shift
-        return Layer(to_factors(kernel).astype(self.dtype), bias.astype(self.dtype))
+        return Layer(to_factors(kernel).astype(self.dtype), bias)
 
 
 def apply(
@@ -179,17 +179,15 @@ def apply(
     """Leaky ReLU and 3x3 convolution of cells, of planes continued by their mirror images.
 
     Args:
-      layer: the parameters, in whose dtype it is computed.
+      layer: the parameters; what is multiplied is brought to the dtype of its factors.
       groups: `(B, 4, 4, h, w, C)`.
       residual: added to the result: anything that broadcasts to it.
       slope: of the ReLU below zero; 1, and there is none.
       inside: leave out the blocks at the border, instead of continuing them.
 
     Returns:
-      `(B, 4, 4, h, w, D)`, or one less than h and w.
+      `(B, 4, 4, h, w, D)` float32, or one less than h and w.
     """
-    dtype = layer.bias.dtype
-    groups, residual = (jnp.asarray(each, dtype) for each in (groups, residual))
     convolved = convolve(groups, layer.factors, slope, inside)
     return convolved + (residual + layer.bias[:, None, None, None, None])
 
@@ -206,17 +204,28 @@ def convolve(groups: Array, factors: Array, slope: float, inside: bool = False) 
     """Leaky ReLU, then mirrored convolution.
 
     Args:
-      groups: `(B, 4, 4, h, w, C)`; their mirror images are taken to surround them.
-      factors: `(B, 36, C, D)`, as `to_factors` makes them.
+      groups: `(B, 4, 4, h, w, C)` float32; their mirror images are taken to surround them.
+      factors: `(B, 36, C, D)`, as `to_factors` makes them; terms are brought to their dtype.
       slope: of the ReLU below zero, at most 1.
       inside: leave out the blocks at the border.
 
     Returns:
       `(B, 4, 4, h, w, D)`, or `(B, 4, 4, h - 1, w - 1, D)` inside.
     """
-    terms = _terms(_rectified(groups, slope), inside)
-    products = jnp.einsum("btnc,btcd->btnd", _as_matrices(terms), factors)
+    return _convolved("btnc,btcd->btnd", _rectified(groups, slope), factors, inside)
+
+
+def _convolved(matrices: str, groups: Array, factors: Array, inside: bool) -> Array:
+    """Of groups, by factors that are multiplied by as `matrices` says."""
+    terms = _terms(groups, inside)
+    products = _products(matrices, _as_matrices(terms), factors, factors.dtype)
     return _collect(products.reshape(*terms.shape[:-1], -1))
+
+
+def _products(matrices: str, left: Array, right: Array, dtype: DTypeLike) -> Array:
+    """Products of matrices of a dtype, summed in float32."""
+    left, right = left.astype(dtype), right.astype(dtype)
+    return jnp.einsum(matrices, left, right, preferred_element_type=jnp.float32)
 
 
 def _rectified(groups: Array, slope: float) -> Array:
@@ -240,11 +249,16 @@ def _backward(
         gradient = to_groups(jnp.pad(from_groups(gradient), border))
     # If one cell is another's inner (or outer) neighbour, so is that one its own, at borders too:
     # the transposed operator is the mirrored convolution with each tap's matrix transposed.
-    of_groups = convolve(gradient, factors.swapaxes(2, 3), 1.0)
+    of_groups = _convolved("btnd,btcd->btnc", gradient, factors, inside=False)
     of_groups = jnp.where(groups > 0, of_groups, slope * of_groups)
     terms = _as_matrices(_terms(_rectified(groups, slope), inside))
     of_products = _as_matrices(_spread(of_result))
-    return of_groups, jnp.einsum("btnc,btnd->btcd", terms, of_products)
+    to_factors = partial(_products, "btnc,btnd->btcd", dtype=factors.dtype)
+    # XLA's CPU back end multiplies transposed matrices in float32 only.
+    of_factors = jax.lax.platform_dependent(
+        terms, of_products, cpu=partial(to_factors, dtype=jnp.float32), default=to_factors
+    )
+    return of_groups, of_factors.astype(factors.dtype)
 
 
 convolve.defvjp(_forward, _backward)
