@@ -27,7 +27,7 @@ def main() -> None:
         f"{'network':12}{'tile':>9}{'MB':>7}{'nodes':>7}{'XLA':>9}{'ONNX':>9}   CPU-s a megapixel"
     )
     for name in given.networks:
-        network = zoo.load(name)
+        network = zoo.load(name, dtype="float32")
         model = to_onnx.export(network)
         side = int({each.key: each.value for each in model.metadata_props}["side"])
         arguments = to_onnx.example(network, side)

@@ -74,16 +74,16 @@ class Alone:
 
 
 def versions_of(name: str) -> list[Alone]:
-    """A network as `restore` runs it; the paper's in half precision and to the letter, too."""
+    """A network as `restore` runs it, then in the other dtype; the paper's to the letter, too."""
     network = zoo.load(name)
     whole = cost_of(network.architecture, network.module)
-    if "hidden_relu" not in network.architecture.options:
-        return [Alone(name, network.module, network.params, whole)]
+    other = "float32" if network.module.dtype == jnp.bfloat16 else "bfloat16"
     modules = {
         name: network.module,
-        f"{name} in bfloat16": network.module.clone(dtype=jnp.bfloat16),
-        f"{name} without hidden ReLUs": network.module.clone(hidden_relu=False),
+        f"{name} in {other}": network.module.clone(dtype=jnp.dtype(other)),
     }
+    if "hidden_relu" in network.architecture.options:
+        modules[f"{name} without hidden ReLUs"] = network.module.clone(hidden_relu=False)
     versions = []
     for label, module in modules.items():
         folded, params = network.architecture.fold(module, network.params)
@@ -115,9 +115,10 @@ def first_and_median(
 
 
 def yardstick(dtype: str, repeats: int) -> float:
-    """Multiply-adds a second of a large matrix product."""
+    """Multiply-adds a second of a large matrix product that is summed in float32."""
     matrix = jax.random.normal(jax.random.key(0), (SIDE, SIDE), jnp.dtype(dtype))
-    return SIDE**3 / first_and_median(jax.jit(jnp.matmul), matrix, matrix, repeats=repeats)[1]
+    product = jax.jit(partial(jnp.matmul, preferred_element_type=jnp.float32))
+    return SIDE**3 / first_and_median(product, matrix, matrix, repeats=repeats)[1]
 
 
 def network_alone(given: Alone, threads: int, repeats: int) -> tuple[float, float]:

@@ -6,6 +6,7 @@ weights. The yardstick is that of `benchmarks.speed`.
 """
 
 import argparse
+import itertools
 from typing import Any
 
 import jax
@@ -24,7 +25,7 @@ PASSES = 3
 
 
 def measure(preset: str, repeats: int, limit: float, **options: Any) -> dict[str, Any]:
-    """Figures of one preset's step."""
+    """Figures of one preset's step, with some of its settings changed."""
     settings = from_preset(preset).changed(pictures=("noise",), **options)
     data, batch = settings.data, settings.optimisation.batch
     architecture = registry.get(settings.architecture)
@@ -43,7 +44,7 @@ def measure(preset: str, repeats: int, limit: float, **options: Any) -> dict[str
 
     first, seconds = first_and_median(step, repeats=repeats)
     pixels = batch * data.patch**2
-    found = {"preset": preset, "batch": batch, "patch": data.patch}
+    found = {"preset": preset, "dtype": settings.run.dtype, "batch": batch, "patch": data.patch}
     found |= {"first_seconds": first, "patches_per_second": batch / seconds}
     return found | shares(cost, seconds / (PASSES * pixels), limit)
 
@@ -51,19 +52,20 @@ def measure(preset: str, repeats: int, limit: float, **options: Any) -> dict[str
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
     parser.add_argument("--presets", nargs="+", default=["small", "large", "chroma", "hrcnn"])
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--output", help="write all figures to this JSON file")
     given = parser.parse_args()
     limit = yardstick("float32", given.repeats)
     rows = []
-    print(f"{'':12}{'patches':>16}{'patches/s':>12}{'share':>8}{'computed':>10}")
-    for preset in given.presets:
-        row = measure(preset, given.repeats, limit)
+    print(f"{'':22}{'patches':>16}{'patches/s':>12}{'share':>8}{'computed':>10}")
+    for preset, dtype in itertools.product(given.presets, given.dtypes):
+        row = measure(preset, given.repeats, limit, dtype=dtype)
         rows.append(row)
         patches = f"{row['batch']} of {row['patch']}²"
         print(
-            f"{preset:12}{patches:>16}{row['patches_per_second']:12.1f}{row['share']:8.0%}"
-            f"{row['computed_share']:10.0%}",
+            f"{preset:12}{dtype:10}{patches:>16}{row['patches_per_second']:12.1f}"
+            f"{row['share']:8.0%}{row['computed_share']:10.0%}",
             flush=True,
         )
     results.write(given.output, {"yardstick": limit, "rows": rows})

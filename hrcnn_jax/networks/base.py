@@ -42,6 +42,8 @@ class Architecture:
         parameters. Others are projected onto them.
       serves_one_quality: whether a network serves the luminance table of one quality only, the one
         that its option `quality` names; any other serves every table.
+      sums_in_float32: whether in bfloat16 only factors are rounded, while sums and all between them
+        stay float32: what differs is too little to be seen.
       trains_singly: whether a training step on a CPU computes a batch's pictures one after another,
         so that what is kept of one stays in the cache. Not for networks of convolutions: XLA's CPU
         back end computes these well outside loops only.
@@ -52,6 +54,7 @@ class Architecture:
     kind: Kind = "planes"
     is_faithful: bool = False
     serves_one_quality: bool = False
+    sums_in_float32: bool = False
     trains_singly: bool = False
     stages: tuple[str, ...] = ()
 

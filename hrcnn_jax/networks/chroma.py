@@ -47,7 +47,7 @@ class Chroma(nn.Module):
       blocks: residual blocks.
       kernels: deltas of every residual convolution, weighted by what the tables ask for.
       largest_step: the largest quantisation step it is trained on. Larger ones are taken for it.
-      dtype: what convolutions compute in, float32 or bfloat16.
+      dtype: what is multiplied, float32 or bfloat16; sums are float32.
     """
 
     width: int = 64

@@ -33,7 +33,7 @@ class Compact(nn.Module):
       orientations: 1, or 2: pictures are read transposed as well, and both corrections' mean taken.
       largest_step: the largest quantisation step it is trained on. Larger ones are taken for it: no
         more is corrected then than training taught.
-      dtype: what convolutions compute in, float32 or bfloat16.
+      dtype: what is multiplied, float32 or bfloat16; sums are float32.
     """
 
     width: int = 48

@@ -77,6 +77,7 @@ class TrunkArchitecture(Architecture):
     """
 
     is_faithful: bool = True
+    sums_in_float32: bool = True
     trains_singly: bool = True
     pixels: int = PIXELS
 
@@ -152,7 +153,7 @@ def prepare(
       kernels: deltas of every residual convolution; 0 for none.
       inputs: channels of the cells that go in.
       outputs: channels that come out, zero at first.
-      dtype: what convolutions compute in.
+      dtype: what is multiplied; sums are float32.
     """
     lecun, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
     pictures = len(conditioning)

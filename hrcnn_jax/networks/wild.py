@@ -109,7 +109,7 @@ class Wild(nn.Module):
       blocks: residual blocks.
       kernels: deltas of every residual convolution, weighted by what the estimate asks for.
       traits: how many traits the residual blocks are told besides the error.
-      dtype: what convolutions compute in, float32 or bfloat16; the estimate is in float32.
+      dtype: what the residual blocks multiply, float32 or bfloat16; all else is float32.
     """
 
     width: int = 96
@@ -171,7 +171,7 @@ class Trunk(nn.Module):
       width: channels of the residual blocks.
       blocks: residual blocks.
       kernels: deltas of every residual convolution.
-      dtype: what convolutions compute in.
+      dtype: what is multiplied.
     """
 
     width: int

@@ -15,6 +15,7 @@ from safetensors.flax import save
 from safetensors.numpy import load_file
 
 from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.hardware import multiplies_bfloat16
 from hrcnn_jax.networks import cards, legacy, registry
 from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.networks.cards import DEFAULT, Card, ModelError
@@ -52,13 +53,14 @@ class Network:
         return self.architecture.table(self.card.options)
 
 
-def load(model: str | os.PathLike[str] = DEFAULT, *, dtype: str = "float32") -> Network:
+def load(model: str | os.PathLike[str] = DEFAULT, *, dtype: str | None = None) -> Network:
     """Loads a network.
 
     Args:
       model: a released network's name, a weights file (`.safetensors`), or the folder of a
         training run, whose best weights are taken.
-      dtype: what convolutions compute in, `float32` or `bfloat16`.
+      dtype: what is multiplied, `float32` or `bfloat16`. By default it is bfloat16 where this CPU
+        has instructions for it and the network's sums are float32 anyway, else float32.
 
     Raises:
       ModelError: if there is no such network, or its file cannot be used.
@@ -67,6 +69,9 @@ def load(model: str | os.PathLike[str] = DEFAULT, *, dtype: str = "float32") -> 
     card = cards.of_weights(path)
     try:
         architecture = registry.of_card(card.architecture)
+        if dtype is None:
+            half = architecture.sums_in_float32 and multiplies_bfloat16()
+            dtype = "bfloat16" if half else "float32"
         module = architecture.build(card.options, dtype=dtype)
     except ValueError as error:
         raise ModelError(f"{path}: {error}") from error

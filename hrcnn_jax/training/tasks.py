@@ -133,7 +133,7 @@ class Colour:
     def __init__(self, module: Any, settings: Settings) -> None:
         """For architectures of kind `chroma`; `settings.codes.luma` is the other network."""
         self._module, self._settings = module, settings
-        self._luma = zoo.load(settings.codes.luma)
+        self._luma = zoo.load(settings.codes.luma, dtype=settings.run.dtype)
 
     def draw(self, key: Array, crop: Array) -> Drawn:
         """A colour patch, with a table of luma and one of both chroma planes."""

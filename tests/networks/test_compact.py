@@ -110,9 +110,9 @@ def test_the_released_network_in_bfloat16() -> None:
     plain = transform.decode(codes, TABLES["quality 10"][None], clip=False)
     error, correction = (np.sqrt(np.mean(np.square(x - full))) for x in (half, plain))
     assert 0 < error < 0.1 * correction
-    assert 255 * error < 0.5
+    assert 255 * np.abs(half - full).max() < 1
     gains = [peak_signal_noise_ratio(PLANE, each[0], data_range=1) for each in (full, half)]
-    assert abs(gains[0] - gains[1]) < 0.02
+    assert abs(gains[0] - gains[1]) < 0.005
 
 
 def test_pictures_read_transposed_as_well() -> None:

@@ -96,14 +96,14 @@ def test_convolution(shape: tuple[int, ...], inside: bool, slope: float) -> None
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_gradients_inside(dtype: Any) -> None:
     """What was left out has none."""
-    groups = jax.random.normal(KEY, (1, 4, 4, 2, 3, 3), dtype)
-    kernel = jax.random.normal(KEY, (1, 3, 3, 3, 4), dtype)
+    groups = jax.random.normal(KEY, (1, 4, 4, 2, 3, 3))
+    kernel = jax.random.normal(KEY, (1, 3, 3, 3, 4))
 
     def whole(groups: jax.Array, kernel: jax.Array) -> jax.Array:
-        return mirrored.trimmed(mirrored.convolve(groups, to_factors(kernel), 0.1))
+        return mirrored.trimmed(mirrored.convolve(groups, to_factors(kernel).astype(dtype), 0.1))
 
     def inside(groups: jax.Array, kernel: jax.Array) -> jax.Array:
-        return mirrored.convolve(groups, to_factors(kernel), 0.1, True)
+        return mirrored.convolve(groups, to_factors(kernel).astype(dtype), 0.1, True)
 
     # Of the kernel, not of its 36 matrices: what one of these does, others can do for it, and how
     # they share a gradient depends on where groups begin.
@@ -112,11 +112,10 @@ def test_gradients_inside(dtype: Any) -> None:
         for each in (whole, inside)
     )
     for ours, theirs in zip(found, expected, strict=True):
-        assert ours.dtype == dtype
-        exact = np.asarray(theirs, np.float32)
+        assert ours.dtype == jnp.float32
         # Groups begin half a group further on, so that other sums are rounded.
-        bound = 40 * jnp.finfo(dtype).eps * np.abs(exact).max()
-        np.testing.assert_allclose(np.asarray(ours, np.float32), exact, atol=bound)
+        bound = 40 * float(jnp.finfo(dtype).eps) * np.abs(theirs).max()
+        np.testing.assert_allclose(ours, theirs, atol=bound)
 
 
 @pytest.mark.parametrize("inside", [False, True])
@@ -149,12 +148,21 @@ def test_mirroring(axis: int) -> None:
 
 
 def test_16_bit_floats() -> None:
-    """Computed in them; parameters stay float32."""
-    conv = mirrored.MirroredConv(3, 4, dtype=jnp.bfloat16)
-    groups = jnp.ones((1, 4, 4, 1, 2, 3))
+    """Factors are rounded to them; sums and parameters are not."""
+    conv = mirrored.MirroredConv(64, 4, dtype=jnp.bfloat16)
+    groups = jax.random.randint(KEY, (1, 4, 4, 1, 2, 64), -9, 10).astype(jnp.float32)
     params = initial(conv, 1)
-    assert convolved(conv, params, groups).dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.float32)}
+    found = convolved(conv, params, groups)
+    assert found.dtype == jnp.float32
+    layer: mirrored.Layer = conv.apply(params, 1)
+    exact = to_factors(jnp.asarray(params["params"]["kernel"])[None])
+    rounded = exact.astype(jnp.bfloat16).astype(jnp.float32)
+    np.testing.assert_array_equal(layer.factors.astype(jnp.float32), rounded)
+    # Integers of sums and differences have few digits: nothing else is rounded.
+    in_float32 = mirrored.convolve(groups, rounded, 1.0)
+    np.testing.assert_allclose(found, in_float32, atol=1e-4)
+    assert np.abs(found - mirrored.convolve(groups, exact, 1.0)).max() > 1e-2
 
 
 def test_every_picture_has_its_own_mixture() -> None:

@@ -435,7 +435,7 @@ def test_the_function_keeps_its_restorers(
     kept: list[None] = []
     monkeypatch.setattr(restorer_module.compilation, "keep_programs", lambda: kept.append(None))
     first = hrcnn_jax.restore(data, model=weights)
-    np.testing.assert_array_equal(first, Restorer(compact).restore(data))
+    np.testing.assert_array_equal(first, Restorer(weights).restore(data))
     again = hrcnn_jax.restore([data, data], model=str(weights))
     np.testing.assert_array_equal(again, [first, first])
     assert len(kept) == 1, "programs are kept on disk, and the restorer is made once"

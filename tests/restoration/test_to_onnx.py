@@ -58,8 +58,9 @@ def test_tiles_by_onnx_make_the_plane_that_jax_makes(
         return jnp.asarray(session.run(["pixels"], given)[0])
 
     ours = np.concatenate(list(tiles.strips(part.codes, decode, halo=halo, side=4)))
-    expected = Restorer(path, chroma=None).restore_codes(part.codes, part.table)
-    plain = Restorer(path, chroma=None, strength=0.0).restore_codes(part.codes, part.table)
+    restorer = Restorer(zoo.load(path, dtype="float32"), chroma=None)
+    expected = restorer.restore_codes(part.codes, part.table)
+    plain = restorer.at(0.0).restore_codes(part.codes, part.table)
     np.testing.assert_allclose(ours, expected, atol=to_onnx.TOLERANCE)
     assert np.abs(expected - plain).max() > 100 * to_onnx.TOLERANCE
 
