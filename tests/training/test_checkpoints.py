@@ -167,7 +167,7 @@ def test_a_run_can_be_loaded_and_released(tmp_path: Path) -> None:
     )
     with Checkpoints(tmp_path / "run") as checkpoints:
         checkpoints.save_if_best(state.ema, elsewhere)
-    network = zoo.load(tmp_path / "run")
+    network = zoo.load(tmp_path / "run", dtype="float32")
     assert network.name == "run"
     assert network.module == registry.get("compact").build(settings.options)
     assert network.table is None
