@@ -24,7 +24,7 @@ DNCNN_GAIN = 1.42
 """Of DnCNN-3 on LIVE1, luma, quality 10, as published; the speed of its layers is measured."""
 
 ALONE_HEAD = ["", "at once", "MP/s", "share, tap by tap", "computed", "first call (s)"]
-TRAINING_HEAD = ["preset", "patches a step", "patches/s", "share, tap by tap", "computed"]
+TRAINING_HEAD = ["preset", "dtype", "patches a step", "patches/s", "share, tap by tap", "computed"]
 FOLDER_HEAD = ["", "seconds", "CPU-s", "peak memory (MiB)"]
 MEMORY_HEAD = ["megapixels", "compressed", "seconds", "CPU-s", "MP/s", "peak memory (MiB)"]
 HELD_HEAD = ["pictures", "memory maps", "peak memory (MiB)"]
@@ -82,6 +82,7 @@ def training_rows(found: Mapping[str, Any]) -> list[list[str]]:
     return [
         [
             f"`{row['preset']}`",
+            row["dtype"],
             f"{row['batch']} of {row['patch']}²",
             f"{row['patches_per_second']:.1f}",
             f"{row['share']:.0%}",
