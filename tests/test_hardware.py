@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -41,10 +42,12 @@ def test_products_of_bfloat16(
 def test_networks_multiply_what_the_machine_does(
     can: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unless they would sum in bfloat16, too, or somebody says what."""
+    """Unless they would sum in bfloat16, too, or somebody says what, to JAX or to us."""
     monkeypatch.setattr(zoo, "multiplies_bfloat16", lambda: can)
     fast = jnp.bfloat16 if can else jnp.float32
     dtypes = {name: zoo.load(name).module.dtype for name in ("small", "chroma", "hrcnn-q10")}
     assert dtypes == {"small": fast, "chroma": fast, "hrcnn-q10": jnp.float32}
+    with jax.default_matmul_precision("float32"):
+        assert zoo.load("small").module.dtype == jnp.float32
     assert zoo.load("small", dtype="float32").module.dtype == jnp.float32
     assert zoo.load("small", dtype="bfloat16").module.dtype == jnp.bfloat16

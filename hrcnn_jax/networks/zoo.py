@@ -60,7 +60,8 @@ def load(model: str | os.PathLike[str] = DEFAULT, *, dtype: str | None = None) -
       model: a released network's name, a weights file (`.safetensors`), or the folder of a
         training run, whose best weights are taken.
       dtype: what is multiplied, `float32` or `bfloat16`. By default it is bfloat16 where this CPU
-        has instructions for it and the network's sums are float32 anyway, else float32.
+        has instructions for it and the network's sums are float32 anyway, unless JAX is asked for
+        more (`JAX_DEFAULT_MATMUL_PRECISION=float32`); else it is float32.
 
     Raises:
       ModelError: if there is no such network, or its file cannot be used.
@@ -70,12 +71,17 @@ def load(model: str | os.PathLike[str] = DEFAULT, *, dtype: str | None = None) -
     try:
         architecture = registry.of_card(card.architecture)
         if dtype is None:
-            half = architecture.sums_in_float32 and multiplies_bfloat16()
-            dtype = "bfloat16" if half else "float32"
+            dtype = "bfloat16" if architecture.sums_in_float32 and _may_round() else "float32"
         module = architecture.build(card.options, dtype=dtype)
     except ValueError as error:
         raise ModelError(f"{path}: {error}") from error
     return Network(name, architecture, module, read_params(path), card)
+
+
+def _may_round() -> bool:
+    """Whether products of bfloat16 are faster here, and JAX is not asked for more precision."""
+    asked = jax.config.jax_default_matmul_precision
+    return multiplies_bfloat16() and asked in (None, "default", "fastest", "bfloat16")
 
 
 def find(model: str) -> tuple[str, Path]:
