@@ -80,7 +80,7 @@ def load(model: str | os.PathLike[str] = DEFAULT, *, dtype: str | None = None) -
 
 def _may_round() -> bool:
     """Whether products of bfloat16 are faster here, and JAX is not asked for more precision."""
-    asked = jax.config.jax_default_matmul_precision
+    asked = jax.config.values["jax_default_matmul_precision"]
     return multiplies_bfloat16() and asked in (None, "default", "fastest", "bfloat16")
 
 
