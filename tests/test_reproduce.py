@@ -169,7 +169,8 @@ def test_the_page_of_speeds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ],
     }
     (folder / "measured" / "speed.json").write_text(json.dumps(found))
-    row = {"preset": "small", "batch": 16, "patch": 96, "patches_per_second": 40.04}
+    row = {"preset": "small", "dtype": "bfloat16", "batch": 16, "patch": 96}
+    row |= {"patches_per_second": 40.04}
     trained = {"date": "2026-11-23", "rows": [row | {"share": 0.6, "computed_share": 0.3}]}
     (folder / "measured" / "training.json").write_text(json.dumps(trained))
     started = {"date": "2026-11-23", "megapixels": 0.1, "first_seconds": 9.04, "seconds": 2.96}
@@ -189,7 +190,7 @@ def test_the_page_of_speeds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert "| DnCNN-3's layers | 1 | 2.50 | 50% | 25% | – |" in page
     assert "| `hrcnn-q10` | 12 | gray | 2.50 | 9.2 | 50% | 33 | 3.7 | 2.5 |" in page
     assert "| jpeg-quantsmooth | 12 | gray | 8.00 | 2.5 | – | 10 | – | – |" in page
-    assert "| `small` | 16 of 96² | 40.0 | 60% | 30% |" in page
+    assert "| `small` | bfloat16 | 16 of 96² | 40.0 | 60% | 30% |" in page
     assert "0.1 megapixels" in page
     assert "9.0 s the first time on a machine, 3.0 s" in page
     assert "80 in float32" in page
