@@ -69,7 +69,8 @@ class Architecture:
 
         Args:
           options: values for some of `options`.
-          dtype: what convolutions compute in, `float32` or `bfloat16`.
+          dtype: what convolutions compute in, `float32` or `bfloat16`; or only what they multiply,
+            if the architecture `sums_in_float32`.
 
         Raises:
           ValueError: for an unknown option.

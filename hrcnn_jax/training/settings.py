@@ -153,7 +153,7 @@ class Run:
     """Begin from a released network, a weights file or another run; smaller ones are grown."""
 
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """What convolutions compute in; what makes a picture or reads one stays float32."""
+    """What convolutions compute in, or only multiply; what makes or reads a picture is float32."""
 
 
 @dataclass(frozen=True)
