@@ -14,8 +14,9 @@ from typing import Any
 import jax
 from jax import Array
 
+from hrcnn_jax.compiler import lean
 from hrcnn_jax.networks import cards, zoo
-from hrcnn_jax.restoration import compilation, to_onnx
+from hrcnn_jax.restoration import to_onnx
 
 
 def main() -> None:
@@ -32,7 +33,7 @@ def main() -> None:
         side = int({each.key: each.value for each in model.metadata_props}["side"])
         arguments = to_onnx.example(network, side)
         function, params, _ = to_onnx.tile_of(network)
-        compiled = jax.jit(function, compiler_options=compilation.lean())
+        compiled = jax.jit(function, compiler_options=lean())
         session = to_onnx.session(model, threads=1)
         megapixels = (8 * side) ** 2 / 1e6
         xla = least(partial(_ready, compiled, params), arguments, given.repeats)

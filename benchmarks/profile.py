@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hrcnn_jax.compiler import lean
 from hrcnn_jax.networks import cards, zoo
-from hrcnn_jax.restoration import compilation, restorer, tiles
+from hrcnn_jax.restoration import restorer, tiles
 
 REPEATS = 3
 _KINDS = "fusion|dot|dot_general|convolution|stack|copy|concatenate|broadcast"
@@ -31,7 +32,7 @@ def main() -> None:
     network = zoo.load(given.network)
     module, params = network.architecture.fold(network.module, network.params)
     tile = partial(restorer.restore_tile, module, faithful=True)
-    apply = jax.jit(tile, compiler_options=compilation.lean())
+    apply = jax.jit(tile, compiler_options=lean())
     random = np.random.default_rng(0)
     side = tiles.side_for(module.halo) + 2 * module.halo
     codes = jnp.asarray(random.integers(-2, 3, (side, side, 8, 8)), jnp.int16)

@@ -27,10 +27,11 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import pictures, results
+from hrcnn_jax.compiler import lean
 from hrcnn_jax.files import reader
 from hrcnn_jax.networks import cards, zoo
 from hrcnn_jax.networks.base import Architecture
-from hrcnn_jax.restoration import compilation, restorer, tiles
+from hrcnn_jax.restoration import restorer, tiles
 from hrcnn_jax.restoration.restorer import Restorer
 from hrcnn_jax.threads import THREADS
 
@@ -130,7 +131,7 @@ def network_alone(given: Alone, threads: int, repeats: int) -> tuple[float, floa
       repeats: measurements.
     """
     tile = partial(restorer.restore_tile, given.module, faithful=True)
-    compiled = jax.jit(tile, compiler_options=compilation.lean())
+    compiled = jax.jit(tile, compiler_options=lean())
     random = np.random.default_rng(0)
     halo = given.module.halo
     inside = tiles.side_for(halo)

@@ -40,7 +40,6 @@ from hrcnn_jax.files.writer import FORMATS, Format, OutputError
 from hrcnn_jax.history import inspection
 from hrcnn_jax.networks import zoo
 from hrcnn_jax.restoration import batch, restorer, verification
-from hrcnn_jax.restoration.assembly import assemble
 from hrcnn_jax.restoration.batch import Job, Outcome
 from hrcnn_jax.restoration.comparison import side_by_side
 from hrcnn_jax.restoration.compilation import keep_programs
@@ -352,12 +351,12 @@ def _restored(
     """The picture, uncropped, what is told of its codes, and how many come back of all."""
     if not flags.verify and not flags.report:
         planes = network.planes(source)
-        return assemble(codes, planes, kind.depth, guidance=network.strength), [], None
+        return network.assembled(source, planes, kind.depth), [], None
     tallies = [Tally() for _ in codes.components]
     planes = network.planes(
         source, lambda index, plane, part: verification.watched(plane, part, tallies[index])
     )
-    picture = assemble(codes, planes, kind.depth, guidance=network.strength)
+    picture = network.assembled(source, planes, kind.depth)
     written = verification.of_picture(codes, picture)
     line = verification.report(codes, tallies, written, kind.depth)
     if source.share < 1.0:

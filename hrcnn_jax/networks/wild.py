@@ -5,9 +5,9 @@ no codes that would tell what its pixels were. This network reads the pixels the
 Cr at once, and is told nothing: it estimates from a few windows of the picture how bad it is, as
 the JPEG quality that does as much damage (`hrcnn_jax.jpeg.damage`), and some traits that have no
 names. Both condition its residual blocks as tables do those of the other networks (`trunk.py`).
-The correction is proportional to the estimated error: a picture that looks intact comes out as it
-went in. A person who knows better gives the quality instead, as with FBCNN (Jiang et al., "Towards
-flexible blind JPEG artifacts removal", 2021).
+The correction is proportional to the estimated error: what is less bad is changed less. A person
+who knows better gives the quality instead, as with FBCNN (Jiang et al., "Towards flexible blind
+JPEG artifacts removal", 2021).
 
 The residual blocks work on mirrored cells (`mirrored.py`), although no grid is known. What a
 picture should have been is the mirror image of what its mirror image should have been: of all

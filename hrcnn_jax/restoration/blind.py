@@ -1,7 +1,8 @@
 """Pictures restored by a network of pixels, whatever their history: estimated once, then by tiles.
 
 How bad a picture is is estimated from windows spread evenly over it, before any tile is restored:
-results do not depend on where tiles are cut. What somebody says takes the estimate's place.
+results do not depend on where tiles are cut. What somebody says takes the estimate's place. What is
+found intact is not touched.
 
 Pixels and codes go the same way: squares are cut out of a picture that is continued by its mirror
 image, and *opened* as Y, Cb and Cr. Those of a JPEG file are decoded as libjpeg does, but not
@@ -21,6 +22,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from hrcnn_jax.compiler import hasty
 from hrcnn_jax.files import pictures
 from hrcnn_jax.files.depths import LARGEST, Depth
 from hrcnn_jax.files.pictures import Picture, Stored
@@ -28,7 +30,7 @@ from hrcnn_jax.files.reader import Component, JpegError, JpegFile
 from hrcnn_jax.jpeg import color, damage, transform
 from hrcnn_jax.jpeg.tables import BLOCK, LEVEL_SHIFT, MAX_SAMPLE
 from hrcnn_jax.networks.zoo import Network
-from hrcnn_jax.restoration import compilation, tiles
+from hrcnn_jax.restoration import tiles
 from hrcnn_jax.restoration.assembly import Plane
 from hrcnn_jax.restoration.programs import Program
 
@@ -157,7 +159,7 @@ class Blind:
         self._reach = _reach(module.halo)
         self._side = tiles.side_for(module.halo) // _UNIT * _UNIT
         self._module, self._params = module, params
-        self._prepare = Program(partial(_prepare, module), compilation.hasty)
+        self._prepare = Program(partial(_prepare, module), hasty)
         self._programs_of = cache(self._made_for)
 
     def _made_for(self, opening: Opening) -> tuple[Program, Program]:
@@ -168,6 +170,8 @@ class Blind:
 
     def judge(self, given: Stored, quality: int | None = None) -> Verdict | None:
         """How bad a picture is; None if it has inks, which are left alone.
+
+        A JPEG file is at least as bad as its own table makes pictures.
 
         Args:
           given: a file or a picture.
@@ -180,13 +184,15 @@ class Blind:
         windows = [cut((top, left), _WINDOW + 2 * _UNIT) for top in down for left in across]
         squares = jax.tree.map(lambda *each: np.stack(each), *windows)
         error, traits = self._programs_of(opening)[0](self._params, squares)
-        if quality is not None:
+        told = quality is not None
+        if told:
             error = jnp.asarray([damage.of_quality(jnp.float32(quality))])
-        found = float(error[0])
+        elif isinstance(given, JpegFile):
+            table = jnp.asarray(given.components[0].table[None])
+            error = jnp.maximum(error, damage.usual_error(table)[0, 0])
+        looks_like = float(damage.quality_of(error[0]))
         prepared = self._prepare(self._params, error, traits)
-        return Verdict(
-            float(damage.quality_of(error[0])), quality is not None, found <= 0, prepared
-        )
+        return Verdict(looks_like, told, not told and looks_like >= INTACT, prepared)
 
     def planes(self, file: JpegFile, verdict: Verdict, strength: float) -> list[Plane]:
         """The components of a file at its own size, neither clipped nor rounded.

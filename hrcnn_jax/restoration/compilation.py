@@ -1,4 +1,4 @@
-"""How programs are compiled; and kept on disk, once for a machine, not every time a tool starts."""
+"""Where compiled programs are kept on disk: once for a machine, not every time a tool starts."""
 
 import hashlib
 import importlib
@@ -12,12 +12,7 @@ from pathlib import Path
 
 import jax
 
-from hrcnn_jax.hardware import multiplies_bfloat16
-
 FOLDER = "hrcnn_jax"
-
-Options = dict[str, str]
-"""Of XLA, as `jit` takes them."""
 
 _LOOKED = "looked-at"  # its time is when programs were last looked at
 _ZSTD = b"\x28\xb5\x2f\xfd"  # the first bytes of Zstandard's frames (RFC 8878, 3.1.1)
@@ -26,37 +21,6 @@ _CHUNK = 1 << 16
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS_ENTER = stat.S_IXGRP | stat.S_IXOTH
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-
-
-def lean() -> Options | None:
-    """`jit`'s compiler options for programs that run on every core at once, a tile on each.
-
-    On a CPU, XLA's back end orders operations so that some can run beside others, for which it
-    keeps twice as much memory; a tile's should stay in its core's cache. LLVM's first level of
-    optimisation takes two thirds of the time of its last, and what it makes of a tile's loops
-    runs no slower (measured: 0.515 and 0.531 microseconds a pixel; without any, 3.3). YNNPACK's
-    fusions miscompute some programs in jax 0.10.2 without a word (jax issue 39103): they are
-    switched off, but for single products where the processor multiplies bfloat16, which nothing
-    else in XLA makes use of.
-    """
-    if jax.default_backend() != "cpu":
-        return None
-    products = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT" if multiplies_bfloat16() else ""
-    return {
-        "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
-        "xla_backend_optimization_level": "1",
-        "xla_cpu_experimental_ynn_fusion_type": products,
-    }
-
-
-def hasty() -> Options | None:
-    """`jit`'s compiler options for programs that run once for a table, not for every tile.
-
-    Without LLVM's optimisations they take ten milliseconds instead of two, and a third of the time
-    to compile (0.25 and 0.7 CPU-seconds).
-    """
-    options = lean()
-    return None if options is None else options | {"xla_backend_optimization_level": "0"}
 
 
 _kept_in: Path | None = None

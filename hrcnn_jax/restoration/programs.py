@@ -24,8 +24,9 @@ import jaxlib
 from jax.api_util import shaped_abstractify
 from jax.experimental import serialize_executable
 
+from hrcnn_jax.compiler import Options, lean
 from hrcnn_jax.files.atomic import written_whole
-from hrcnn_jax.restoration.compilation import Options, kept_in, lean, machine
+from hrcnn_jax.restoration.compilation import kept_in, machine
 
 SUFFIX = ".program"
 """Of the files of programs, which are native code, pickled and compressed."""

@@ -19,6 +19,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from hrcnn_jax import history as past
+from hrcnn_jax.compiler import hasty
 from hrcnn_jax.files import pictures, reader
 from hrcnn_jax.files.depths import Depth, check_depth
 from hrcnn_jax.files.pictures import Picture, Stored
@@ -215,11 +216,14 @@ class Restorer:
         return [planes[0], *(watch(*each) for each in seen)]
 
     def _blind_planes(self, file: JpegFile, verdict: Verdict | None, watch: Watch) -> list[Plane]:
-        """All components, from pixels; inks, and everything at strength 0, are plainly decoded."""
+        """All components, from pixels.
+
+        Inks, what is found intact, and everything at strength 0 are plainly decoded.
+        """
         assert self._blind is not None
         if verdict is None and self.strength > 0.0:
             verdict = self.judge(file)
-        if verdict is None or self.strength == 0.0:
+        if verdict is None or verdict.intact or self.strength == 0.0:
             planes = [Plane.of(part, _plain(part.codes, part.table)) for part in file.components]
         else:
             planes = self._blind.planes(file, verdict, self.strength)
@@ -384,9 +388,18 @@ class Restorer:
             if self._blind is None or source.verdict is None:
                 return pictures.pixels(source.file, depth)
             return self._blind.picture(source.file, source.verdict, self.strength, depth)
-        planes = self.planes(source, watch)
-        whole = assemble(source.file, planes, depth, guidance=self.strength)
+        whole = self.assembled(source, self.planes(source, watch), depth)
         return pictures.with_alpha(source.cropped(whole), pictures.alpha_of(given))
+
+    def assembled(self, source: Damaged, planes: list[Plane], depth: Depth) -> NDArray[Any]:
+        """The picture `(H, W)` or `(H, W, C)` of what `planes` gave, not cropped, without opacity.
+
+        Coarser chroma is enlarged along the edges of luma as far as the picture is restored.
+        """
+        assert isinstance(source.file, JpegFile)
+        is_intact = source.verdict is not None and source.verdict.intact
+        guidance = 0.0 if is_intact else self.strength
+        return assemble(source.file, planes, depth, guidance=guidance)
 
     def _check_serves(self, name: str, table: NDArray[np.int32]) -> None:
         if not self.serves(table):
@@ -425,7 +438,7 @@ class _Programs:
         module, self._params = network.architecture.fold(network.module, network.params)
         self.halo: int = module.halo
         self.side = tiles.side_for(self.halo)
-        self._prepare = Program(partial(prepare, module), compilation.hasty)
+        self._prepare = Program(partial(prepare, module), hasty)
         self._tile = Program(partial(restore_tile, module, faithful=faithful))
         self._blank = tile(self.side + 2 * self.halo)
         self._begun = False

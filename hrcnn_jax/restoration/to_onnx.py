@@ -17,11 +17,11 @@ import onnxruntime
 from jax import Array
 from numpy.typing import NDArray
 
+from hrcnn_jax.compiler import lean
 from hrcnn_jax.jpeg.tables import BLOCK, quality_table
 from hrcnn_jax.networks.cards import ModelError
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration import tiles
-from hrcnn_jax.restoration.compilation import lean
 from hrcnn_jax.restoration.restorer import prepare, restore_tile
 
 OPSET = 18

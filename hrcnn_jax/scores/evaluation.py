@@ -11,9 +11,9 @@ import io
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from hrcnn_jax.compiler import sound
 from hrcnn_jax.data.planes import MEASURED
 from hrcnn_jax.jpeg import transform
 from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, MAX_SAMPLE, ROBIDOUX, quality_table
+from hrcnn_jax.restoration.programs import Program
 from hrcnn_jax.restoration.restorer import Restorer
 from hrcnn_jax.scores import chains, metrics
 from hrcnn_jax.scores.chains import Chain
@@ -120,8 +122,8 @@ UNIT = 256
 """Pictures are padded to multiples of this before they are coded and compared, so that pictures of
 many sizes share a few compiled programs."""
 
-_encode = jax.jit(transform.encode)
-_decode = jax.jit(transform.decode)
+_encode = Program(transform.encode, sound)
+_decode = Program(transform.decode, sound)
 
 
 def _padded(values: NDArray[Any], unit: int = UNIT) -> NDArray[Any]:
@@ -130,7 +132,7 @@ def _padded(values: NDArray[Any], unit: int = UNIT) -> NDArray[Any]:
     return np.pad(values, [*margins, *[(0, 0)] * (values.ndim - 2)])
 
 
-@jax.jit
+@partial(Program, options=sound)
 def _compare(size: Array, original: Array, plain: Array, restored: Array) -> dict[str, Array]:
     """Scores of padded planes `(H, W, C)`; `size` is that of what counts, down and across."""
 

@@ -22,6 +22,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 from optax.contrib import MuonDimensionNumbers
 
+from hrcnn_jax import compiler
 from hrcnn_jax.networks import registry
 from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.training import losses
@@ -255,7 +256,7 @@ def make_step(task: Task, settings: Settings, *, resident: bool = True) -> Paral
     everywhere = NamedSharding(mesh, PartitionSpec())
     divided = NamedSharding(mesh, PartitionSpec(AXIS))
 
-    @partial(jax.jit, donate_argnums=0, out_shardings=everywhere)
+    @partial(jax.jit, donate_argnums=0, out_shardings=everywhere, compiler_options=compiler.sound())
     def step(
         state: TrainState, crops: Array, done: Array | None = None
     ) -> tuple[TrainState, Metrics]:
@@ -295,8 +296,9 @@ def _pmap_step(
         in_axes=(0, None, None if resident else 0, None),
         out_axes=None,
         devices=devices,
-        donate_argnums=1,
     )
+    # pmap is told nothing of the compiler; what it makes is compiled with what is around it.
+    compiled = jax.jit(mapped, donate_argnums=1, compiler_options=compiler.sound())
     mesh = Mesh(np.array(devices), (AXIS,))
     everywhere = NamedSharding(mesh, PartitionSpec())
     divided = NamedSharding(mesh, PartitionSpec(AXIS))
@@ -310,7 +312,7 @@ def _pmap_step(
     def step(
         state: TrainState, crops: Array, done: Array | None = None
     ) -> tuple[TrainState, Metrics]:
-        return mapped(ranks, state, crops, done)
+        return compiled(ranks, state, crops, done)
 
     return Parallel(step, lambda state: jax.device_put(state, everywhere), place_crops)
 

@@ -1,6 +1,7 @@
 """How a network does on held-out pictures while it is trained."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hrcnn_jax import compiler
 from hrcnn_jax.scores import metrics
 from hrcnn_jax.training.step import Params
 from hrcnn_jax.training.tasks import Task
@@ -51,7 +53,7 @@ def make_validate(task: Task) -> Callable[[Params, Any], tuple[Array, Array]]:
     pictures rounded to 8 bits.
     """
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=compiler.sound())
     def validate(params: Params, drawn: Any) -> tuple[Array, Array]:
         outcome = task.outcome(params, drawn)
         plain, restored = map(metrics.to_8_bits, (outcome.plain, outcome.restored))

@@ -293,7 +293,7 @@ def test_what_fails_in_us_is_one_line_too(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a\nbug")
 
-    monkeypatch.setattr("hrcnn_jax.cli.restore.assemble", fail)
+    monkeypatch.setattr("hrcnn_jax.restoration.restorer.assemble", fail)
     assert main(["restore", str(photo_file), "-o", str(tmp_path)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("photo.jpg: failed for a reason of our own (RuntimeError: a bug)")

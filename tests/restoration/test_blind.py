@@ -12,7 +12,7 @@ from PIL import Image
 from hrcnn_jax.files import pictures, reader
 from hrcnn_jax.files.reader import JpegError
 from hrcnn_jax.history import Said
-from hrcnn_jax.jpeg import color
+from hrcnn_jax.jpeg import color, damage
 from hrcnn_jax.networks import registry
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration import restorer, verification
@@ -89,14 +89,34 @@ def test_without_its_codes_a_file_is_restored_as_its_pixels_are() -> None:
     assert np.abs(of_pixels - of_codes).mean() < 0.01
 
 
-def test_what_is_found_intact_comes_out_as_it_went_in() -> None:
-    sure = Restorer(network(-0.05))
+@pytest.mark.parametrize("quality", [94, 100])
+def test_what_is_found_intact_comes_out_as_it_went_in(quality: int) -> None:
+    """Up to about the quality that an estimate cannot tell from it; of a file, its plain decode."""
+    sure = Restorer(network(float(damage.of_quality(jnp.float32(quality)))))
     alpha = np.dstack([PHOTO, PHOTO[..., 0]])
     np.testing.assert_array_equal(sure.restore(alpha), alpha)
+    content = jpeg_bytes(PHOTO, quality=96)
+    np.testing.assert_array_equal(sure.restore(content), restorer.decode(content))
     verdict = sure.damaged(pictures.of_array(PHOTO)).verdict
     assert verdict is not None
     assert verdict.intact
-    assert verdict.quality == 100
+    assert abs(verdict.quality - quality) < 0.1
+
+
+def test_what_is_not_found_intact_is_restored() -> None:
+    unsure = Restorer(network(float(damage.of_quality(jnp.float32(90)))))
+    assert (unsure.restore(PHOTO) != PHOTO).any()
+
+
+@pytest.mark.parametrize(("quality", "looks_like"), [(30, 30), (70, 50)])
+def test_files_are_as_bad_as_their_tables_at_least(
+    bad: Restorer, quality: int, looks_like: int
+) -> None:
+    """The estimate is that of quality 50."""
+    content = jpeg_bytes(PHOTO, quality=quality)
+    verdict = bad.damaged(reader.read(content)).verdict
+    assert verdict is not None
+    assert abs(verdict.quality - looks_like) < 0.5
 
 
 def test_the_dial(bad: Restorer) -> None:

@@ -285,6 +285,28 @@ def test_steps_stay_on_the_device(parallel: str) -> None:
     assert np.isfinite(values["loss"])
 
 
+COUNT = 32_769
+
+
+def mistakes(restored: Array, target: Array) -> Array:
+    """How wrong lengths are that jax 0.10.2 computes wrong on CPUs, one value a picture: 0.
+
+    Published with jax issue 39103. They stand alone, as they would not if the compiler saw what
+    they are made of and are for.
+    """
+    alone = jax.lax.optimization_barrier
+    numbers = jnp.arange(COUNT, dtype=jnp.float32)
+    vectors = alone(jnp.zeros((COUNT, 3)).at[:, 0].set(numbers))
+    lengths = jax.vmap(lambda vector: jnp.sum((jnp.eye(3) @ vector) ** 2))(vectors)
+    return jnp.max(jnp.abs(alone(lengths) - numbers**2)) + 0.0 * restored[:, 0, 0]
+
+
+@pytest.mark.parametrize("parallel", ["jit", "sharded", "pmap"])
+def test_steps_are_compiled_without_what_is_known_to_be_wrong(parallel: str) -> None:
+    _, seen = run(configured(parallel=parallel, loss=f"{__name__}:mistakes"), 1)
+    assert seen[0]["loss"] == 0.0
+
+
 # --- validation ----------------------------------------------------------------------------------
 
 
