@@ -114,6 +114,8 @@ def _row(*cells: str) -> str:
 def _serves(card: Card) -> str:
     if card.kind == "chroma":
         return "4:2:0 chroma, beside a network for planes"
+    if card.kind == "pictures":
+        return "pixels of any history, gray and colour"
     qualities = card.qualities
     return "any table, gray and colour" if len(qualities) > 1 else f"luma of quality {qualities[0]}"
 

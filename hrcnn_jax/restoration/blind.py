@@ -41,9 +41,12 @@ times coarser."""
 _WINDOW, _WINDOWS = 16, 6
 """Side in blocks of the windows that the estimate looks at, and how many, down and across."""
 
-INTACT = 92
-"""What is found as good as JPEG of this quality counts as intact: an estimate cannot tell it from
-what never was compressed, and there is a fifth of a decibel to gain at most."""
+INTACT = 75
+"""What is found as good as JPEG of this quality counts as intact: some that never was compressed
+looks no better. Estimates are on the low side: mostly that is quality 85 and more."""
+
+_FINE = 92
+"""Tables of JPEG files of at least this quality do no damage worth mending."""
 
 Corner = tuple[int, int]
 Square = Any
@@ -185,14 +188,16 @@ class Blind:
         squares = jax.tree.map(lambda *each: np.stack(each), *windows)
         error, traits = self._programs_of(opening)[0](self._params, squares)
         told = quality is not None
+        intact = not told and damage.quality_of(error[0]) >= INTACT
         if told:
             error = jnp.asarray([damage.of_quality(jnp.float32(quality))])
         elif isinstance(given, JpegFile):
-            table = jnp.asarray(given.components[0].table[None])
-            error = jnp.maximum(error, damage.usual_error(table)[0, 0])
+            of_table = damage.usual_error(jnp.asarray(given.components[0].table[None]))[0, 0]
+            intact &= damage.quality_of(of_table[0]) >= _FINE
+            error = jnp.maximum(error, of_table)
         looks_like = float(damage.quality_of(error[0]))
         prepared = self._prepare(self._params, error, traits)
-        return Verdict(looks_like, told, not told and looks_like >= INTACT, prepared)
+        return Verdict(looks_like, told, bool(intact), prepared)
 
     def planes(self, file: JpegFile, verdict: Verdict, strength: float) -> list[Plane]:
         """The components of a file at its own size, neither clipped nor rounded.
