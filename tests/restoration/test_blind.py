@@ -89,10 +89,14 @@ def test_without_its_codes_a_file_is_restored_as_its_pixels_are() -> None:
     assert np.abs(of_pixels - of_codes).mean() < 0.01
 
 
-@pytest.mark.parametrize("quality", [77, 100])
-def test_what_is_found_intact_comes_out_as_it_went_in(quality: int) -> None:
+def error_of(quality: int) -> float:
+    return float(damage.of_quality(jnp.float32(quality)))
+
+
+@pytest.mark.parametrize(("error", "quality"), [(-0.05, 100), (error_of(77), 77)])
+def test_what_is_found_intact_comes_out_as_it_went_in(error: float, quality: int) -> None:
     """And what may be; of a file whose table is as fine, the plain decode."""
-    sure = Restorer(network(float(damage.of_quality(jnp.float32(quality)))))
+    sure = Restorer(network(error))
     alpha = np.dstack([PHOTO, PHOTO[..., 0]])
     np.testing.assert_array_equal(sure.restore(alpha), alpha)
     content = jpeg_bytes(PHOTO, quality=96)
@@ -100,11 +104,11 @@ def test_what_is_found_intact_comes_out_as_it_went_in(quality: int) -> None:
     verdict = sure.damaged(pictures.of_array(PHOTO)).verdict
     assert verdict is not None
     assert verdict.intact
-    assert abs(verdict.quality - quality) < 0.1
+    assert verdict.quality == pytest.approx(quality, abs=1e-3)
 
 
 def test_what_is_not_found_intact_is_restored() -> None:
-    unsure = Restorer(network(float(damage.of_quality(jnp.float32(73)))))
+    unsure = Restorer(network(error_of(73)))
     assert (unsure.restore(PHOTO) != PHOTO).any()
     sure = Restorer(network(-0.05))
     content = jpeg_bytes(PHOTO, quality=88)
