@@ -160,7 +160,7 @@ class Blind:
         module, params = network.architecture.fold(network.module, network.params)
         self._name, self._faithful = network.name, faithful
         self._reach = _reach(module.halo)
-        self._side = tiles.side_for(module.halo) // _UNIT * _UNIT
+        self._side = tiles.side_for(module.halo)
         self._module, self._params = module, params
         self._prepare = Program(partial(_prepare, module), hasty)
         self._programs_of = cache(self._made_for)

@@ -25,17 +25,19 @@ _Strip = TypeVar("_Strip")
 _Codes = TypeVar("_Codes", NDArray[np.int16], Array)
 
 TILE = 24
-"""Side in blocks of tiles without a halo, and of the default network's, which has one of 3."""
+"""Side in blocks of tiles, without their halo: what a tile needs stays in a core's cache."""
+
+_WIDEST = 4
+"""Halos of tiles across at least: wider ones would be most of what is computed."""
 
 
 def side_for(halo: int) -> int:
-    """The side in blocks of a network's tiles, without their halo.
+    """The side in blocks of a network's tiles, without their halo: a multiple of 4.
 
-    With smaller ones halos would count for more. Larger ones gain less than they waste: of 12
-    megapixels, tiles of 24 blocks cover 6 % more than there is, those of 32 blocks 11 %; and what
-    a tile needs should stay in a core's cache.
+    Smaller tiles compute more that is left out; larger ones work from memory, and cover more than
+    there is: those of 40 blocks 11 % of 12 megapixels, those of 24 blocks 3 %.
     """
-    return TILE * max(halo, 3) // 3
+    return max(TILE, _WIDEST * halo)
 
 
 def strips(

@@ -95,7 +95,7 @@ def test_tiles_leave_no_seam(
     part = gray_file.components[0]
     for net in (compact, hrcnn):
         whole = Restorer(net).restore_codes(part.codes, part.table)
-        monkeypatch.setattr(tiles, "TILE", 5)
+        monkeypatch.setattr(tiles, "side_for", lambda halo: 5)
         tiled = Restorer(net).restore_codes(part.codes, part.table)
         monkeypatch.undo()
         np.testing.assert_allclose(tiled, whole, atol=1e-5)  # float32 sums in another order
@@ -189,7 +189,7 @@ def test_chroma_of_420_files(
     """In tiles as in one piece, at odd sizes and odd numbers of blocks too."""
     picture = np.dstack([make_photo(300, 200, seed)[..., 1] for seed in range(3)])
     file = reader.read(jpeg_bytes(picture[: size[0], : size[1]], quality=30, subsampling="4:2:0"))
-    monkeypatch.setattr(tiles, "TILE", 5)
+    monkeypatch.setattr(tiles, "side_for", lambda halo: 5)
     restorer = Restorer(compact, chroma=chroma)
     expected = chroma_by_hand(restorer, chroma, file)
     for plane, ours in zip(restorer.planes(file)[1:], expected, strict=True):
