@@ -203,6 +203,9 @@ def window(codes: _Codes, corner: tuple[int, int], size: tuple[int, int]) -> _Co
     Returns:
       `(*size, 8, 8)`.
     """
+    top, left, bottom, right = *corner, corner[0] + size[0], corner[1] + size[1]
+    if min(corner) >= 0 and bottom <= codes.shape[0] and right <= codes.shape[1]:
+        return codes[top:bottom, left:right]  # most are: no need to copy them
     rows, row_signs = _mirror(codes.shape[0], corner[0], size[0])
     columns, column_signs = _mirror(codes.shape[1], corner[1], size[1])
     signs = row_signs[:, None, :, None] * column_signs[None, :, None, :]
