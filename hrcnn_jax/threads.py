@@ -1,6 +1,7 @@
 """Work that is done a few pieces at once, on threads: what computes releases Python's lock."""
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,19 @@ def _threads() -> int:
 
 THREADS = _threads()
 """Pieces that are worked on at once."""
+
+
+def once(make: Callable[[], _Made]) -> Callable[[], _Made]:
+    """What gives the same thing at every call, made at the first; other threads wait for it."""
+    lock, made = threading.Lock(), list[_Made]()
+
+    def get() -> _Made:
+        with lock:
+            if not made:
+                made.append(make())
+        return made[0]
+
+    return get
 
 
 def in_order(function: Callable[[_Given], _Made], pieces: Iterable[_Given]) -> Iterator[_Made]:

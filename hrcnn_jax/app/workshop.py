@@ -27,6 +27,7 @@ from hrcnn_jax.files.writer import FORMATS
 from hrcnn_jax.history import inspection
 from hrcnn_jax.networks import cards
 from hrcnn_jax.restoration.assembly import Plane
+from hrcnn_jax.restoration.earlier import Damaged
 from hrcnn_jax.restoration.restorer import Restorer
 from hrcnn_jax.scores.expectation import expected_gain
 
@@ -157,11 +158,13 @@ class Workshop:
         del job
         file = self._read(content, name)
         restorer = self._restorer(model)
-        facts = inspection.inspect(file, history.find(file))
-        verdict = restorer.judge(file)
+        found = history.find(file)
+        facts = inspection.inspect(file, found)
+        verdict = restorer.judge(file, found)
+        network = restorer.used(Damaged(file, verdict=verdict))
         quality = words.quality_of_damage(facts) if verdict is None else round(verdict.quality)
-        gain = None if quality is None else expected_gain(restorer.network.card, quality)
-        told = words.sentences(facts, model=model, gain=gain, verdict=verdict)
+        gain = None if quality is None else expected_gain(network.card, quality)
+        told = words.sentences(facts, model=network.name, gain=gain, verdict=verdict)
         return facts | {"expected_gain": gain, "words": told}
 
     def _restore(self, job: Job, content: bytes, name: str, wish: Wish) -> bytes:

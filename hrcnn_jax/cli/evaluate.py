@@ -44,6 +44,7 @@ from hrcnn_jax.scores.protocol import COLOUR, Protocol
 
 HELP = "measure networks against plain JPEG decoding"
 QUALITIES = (10, 30, 50)
+NONE = "none"
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -136,6 +137,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         metavar="NAME",
         help="what restores chroma for --planes rgb: a released network, the folder of a training "
         f"run, or none, each plane by itself (default: {cards.CHROMA})",
+    )
+    parser.add_argument(
+        "--pixels",
+        default=NONE,
+        metavar="NAME",
+        help="what restores pictures of --history whose damage no codes explain, as restore has "
+        f"{cards.PIXELS} do: a network of pictures, or none, each network by itself (default: "
+        "none)",
     )
     parser.add_argument(
         "--output-dir", metavar="FOLDER", help="write metrics.json, metrics.csv and figures here"
@@ -260,6 +269,7 @@ def protocol_of(given: argparse.Namespace) -> Protocol:
         test_split=given.test_split,
         past=" ".join(map(str, given.history)) if given.history else None,
         history=given.believe if given.history else None,
+        pixels=Path(given.pixels).name if given.history and given.pixels != NONE else None,
         faithful=given.faithful,
     )
 
@@ -354,11 +364,17 @@ def run(given: argparse.Namespace, command: Sequence[str]) -> None:
     """Measures, prints, and writes what was asked for."""
     networks = load_networks(given.model, card=given.card)
     asked = [given.history or qualities_of(network, given.quality) for network in networks]
-    apart = given.planes != COLOUR or given.chroma == "none"
+    apart = given.planes != COLOUR or given.chroma == NONE
     chroma = None if apart else zoo.load(given.chroma)
+    pixels = None if given.pixels == NONE else zoo.load(given.pixels)
     believed = given.believe if given.history else "off"
     restorers = [
-        (Restorer(network, faithful=given.faithful, chroma=chroma, history=believed), each)
+        (
+            Restorer(
+                network, faithful=given.faithful, chroma=chroma, pixels=pixels, history=believed
+            ),
+            each,
+        )
         for network, each in zip(networks, asked, strict=True)
     ]
     pictures = load_pictures(given)

@@ -22,9 +22,10 @@ from hrcnn_jax.cli.common import (
 )
 from hrcnn_jax.fleet import job, manifest
 from hrcnn_jax.fleet.stores import SCHEMES, StoreError, open_store
-from hrcnn_jax.fleet.treatments import Inspection, Restoration, Treatment, hash_of
+from hrcnn_jax.fleet.treatments import Inspection, Restoration, Treatment
 from hrcnn_jax.fleet.worker import Orders
 from hrcnn_jax.networks import cards, zoo
+from hrcnn_jax.scores.account import hash_of
 
 TOLD = 20
 """Files whose failure is told in a line of its own; the manifest tells all."""

@@ -38,7 +38,6 @@ from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import JpegError, JpegFile
 from hrcnn_jax.files.writer import FORMATS, Format, OutputError
 from hrcnn_jax.history import inspection
-from hrcnn_jax.networks import zoo
 from hrcnn_jax.restoration import batch, restorer, verification
 from hrcnn_jax.restoration.batch import Job, Outcome
 from hrcnn_jax.restoration.comparison import side_by_side
@@ -46,7 +45,7 @@ from hrcnn_jax.restoration.compilation import keep_programs
 from hrcnn_jax.restoration.earlier import Damaged
 from hrcnn_jax.restoration.restorer import Restorer
 from hrcnn_jax.restoration.verification import Tally
-from hrcnn_jax.scores.account import COLUMNS, account, sha256_of
+from hrcnn_jax.scores.account import COLUMNS, account, hash_of
 
 COMPARED = ".compare.png"
 
@@ -130,7 +129,6 @@ def run(flags: argparse.Namespace) -> int:
     check_quality(flags)
     if flags.report is not None:
         report.check(flags.report)
-        flags.sha256 = sha256_of(zoo.find(flags.model)[1])
     keep_programs()
     network = Restorer(
         flags.model, faithful=flags.faithful, strength=flags.strength, history=flags.history
@@ -308,6 +306,7 @@ def _restore(job: Job, file: Stored, *, network: Restorer, flags: argparse.Names
     kind = FORMATS[flags.format]
     told = [] if file.damage is None else [f"{file.name}: is damaged: {file.damage}"]
     source = network.damaged(file)
+    used = network.used(source)
     if flags.verbose:
         told.append(inspection.summary(inspection.inspect(file, source.history)))
         if file.colour in ("cmyk", "ycck") and not kind.inks:
@@ -315,7 +314,8 @@ def _restore(job: Job, file: Stored, *, network: Restorer, flags: argparse.Names
     elif source.history is not None:
         told.append(f"{file.name}: {inspection.told(inspection.history(source.history))}")
     if source.verdict is not None:
-        told.append(f"{file.name}: {source.verdict}")
+        how = "" if used is network.network else f": {used.name} restores its pixels"
+        told.append(f"{file.name}: {source.verdict}{how}")
     back: Tally | None = None
     if isinstance(source.file, Picture):
         picture = network.picture(file, source, kind.depth)
@@ -336,7 +336,10 @@ def _restore(job: Job, file: Stored, *, network: Restorer, flags: argparse.Names
         compared = side_by_side(writer.to_8_bits(_opaque(before, file)), after)
     if flags.verbose:
         told.append(f"{file.name}: restored to {job.target}")
-    row = account(file, source, network.network, flags.sha256, back) if flags.report else {}
+    row = {}
+    if flags.report:
+        model = flags.model if used is network.network else used.name
+        row = account(file, source, used, hash_of(model), back)
     return Result(file, picture, compared, told, {**row, "target": str(job.target)})
 
 

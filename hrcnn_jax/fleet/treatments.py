@@ -12,11 +12,10 @@ from hrcnn_jax.files.pictures import Stored
 from hrcnn_jax.files.reader import JpegError
 from hrcnn_jax.files.writer import FORMATS, QUALITY
 from hrcnn_jax.history import find, inspection
-from hrcnn_jax.networks import zoo
 from hrcnn_jax.networks.cards import Card, ModelError
 from hrcnn_jax.restoration import compilation, verification
 from hrcnn_jax.restoration.restorer import Restorer
-from hrcnn_jax.scores.account import sha256_of
+from hrcnn_jax.scores.account import hash_of
 from hrcnn_jax.scores.expectation import expected_gain
 
 
@@ -129,8 +128,8 @@ class Restoration:
 
     def compute(self, file: Stored) -> tuple[Stored, Any, dict[str, Any]]:
         """Restores a file; its picture and what is told of it."""
-        network = self.restorer.network
         source = self.restorer.damaged(file)
+        network = self.restorer.used(source)
         history = None if source.history is None else inspection.history(source.history)
         tally = verification.Tally()
         depth = FORMATS[self.format].depth
@@ -140,9 +139,10 @@ class Restoration:
         equal, total = tally.equal, tally.total
         if self.faithful and equal < total:
             raise JpegError(f"{file.name}: the result is not faithful: {equal} of {total} codes")
-        facts = _facts(file, history, network.card) | {
+        suffered = None if source.verdict is None else round(source.verdict.quality)
+        facts = _facts(file, history, network.card, suffered) | {
             "network": network.name,
-            "network_hash": self.model_hash,
+            "network_hash": self.model_hash if source.verdict is None else hash_of(network.name),
             "codes_share": equal / total if total else 1.0,
         }
         return file, picture, facts
@@ -155,24 +155,19 @@ class Restoration:
         return Treated(facts, stream.getvalue())
 
 
-def hash_of(model: str) -> str:
-    """SHA-256 of a network's weights file, in hexadecimal digits.
-
-    Raises:
-      ModelError: if there is no such network.
-    """
-    return sha256_of(zoo.find(model)[1])
-
-
 @lru_cache(1)
 def _restorer(model: str, strength: float, faithful: bool, history: Any) -> Restorer:
     compilation.keep_programs()
     return Restorer(model, strength=strength, faithful=faithful, history=history)
 
 
-def _facts(file: Stored, history: dict[str, Any] | None, card: Card) -> dict[str, Any]:
+def _facts(
+    file: Stored, history: dict[str, Any] | None, card: Card, suffered: int | None = None
+) -> dict[str, Any]:
+    """What is told of a file; of its damage, if its pixels tell, the quality that does as much."""
     told = inspection.inspect(file, None)
     damaging = told.get("quality") if history is None else history["luma_quality"]
+    damaging = damaging if suffered is None else suffered
     names = "width", "height", "colour", "sampling", "coding", "quality", "quality_is_exact"
     return {
         **{name: told.get(name) for name in names},

@@ -48,6 +48,17 @@ looks no better. Estimates are on the low side: mostly that is quality 85 and mo
 _FINE = 92
 """Tables of JPEG files of at least this quality do no damage worth mending."""
 
+_WORSE = 2.0
+"""How many times as much error as its own table makes has to be found in a JPEG file for its pixels
+to be believed rather than its codes."""
+
+_COARSEST = 0.85
+"""Mean step of the tables, in those of quality 50, up to which files' pixels are asked: quality 60
+is below it."""
+
+_SMALLEST = 64
+"""Pixels a side of the smallest pictures that are."""
+
 Corner = tuple[int, int]
 Square = Any
 """Samples `(S, S)` or `(S, S, 3)` uint8; or codes `(s, s, 8, 8)` of each component, and tables."""
@@ -57,19 +68,23 @@ Cut = Callable[[Corner, int], Square]
 
 
 class Verdict(NamedTuple):
-    """How bad a picture is, and what its tiles are restored with.
+    """How bad a picture is.
 
     Attributes:
       quality: the JPEG quality that does as much damage, 1-100.
       told: whether somebody said so; else it is estimated.
       intact: whether it is found to be as it was: then nothing is corrected.
-      prepared: as the network's `prepare` gives it.
+      unexplained: whether that is much more than the file's own table does; always so of pixels.
+      error: `(1,)`, as `hrcnn_jax.jpeg.damage` has it.
+      traits: `(1, T)`, what else the network found.
     """
 
     quality: float
     told: bool
     intact: bool
-    prepared: Any
+    unexplained: bool
+    error: Array
+    traits: Array
 
     def __str__(self) -> str:
         """What there is to say of a picture."""
@@ -147,6 +162,19 @@ def _projected(plane: Array, codes: Array, table: Array, factor: tuple[int, int]
 Opening = _OfSamples | _OfCodes
 
 
+def worth_asking(given: Stored) -> bool:
+    """Whether a picture's pixels may tell of more damage than its codes do.
+
+    Not if it is too small to tell, has inks, or has codes whose own table does much damage.
+    """
+    if min(given.height, given.width) < _SMALLEST or given.colour in ("cmyk", "ycck"):
+        return False
+    if isinstance(given, JpegFile):
+        mean = float(given.components[0].table.mean())
+        return _even(given) and mean <= _COARSEST * damage.MEAN_STEP
+    return True
+
+
 class Blind:
     """A network of pictures, and its programs; safe to share among threads."""
 
@@ -158,7 +186,7 @@ class Blind:
           faithful: whether what is restored of a JPEG file is made to have its codes.
         """
         module, params = network.architecture.fold(network.module, network.params)
-        self._name, self._faithful = network.name, faithful
+        self.network, self._faithful = network, faithful
         self._reach = _reach(module.halo)
         self._side = tiles.side_for(module.halo)
         self._module, self._params = module, params
@@ -171,33 +199,39 @@ class Blind:
         of_tiles = partial(_restored, self._module, opening, self._faithful)
         return Program(of_squares), Program(of_tiles)
 
-    def judge(self, given: Stored, quality: int | None = None) -> Verdict | None:
-        """How bad a picture is; None if it has inks, which are left alone.
+    def judge(self, given: Stored, quality: int | None = None) -> Verdict:
+        """How bad a picture is.
 
         A JPEG file is at least as bad as its own table makes pictures.
 
         Args:
-          given: a file or a picture.
+          given: a file or a picture, not of inks.
           quality: what somebody says it is: the JPEG quality that does as much damage.
+
+        Raises:
+          JpegError: if a file has components that are 3 times coarser.
         """
-        if given.colour in ("cmyk", "ycck"):
-            return None
-        cut, opening = self._seen(given)
+        if not _even(given):
+            raise JpegError(
+                f"{given.name}: {self.network.name} does not know components that are 3 times "
+                "coarser than the picture; use another network"
+            )
+        cut, opening = _seen(given)
         down, across = map(_spread, _blocks(given))
         windows = [cut((top, left), _WINDOW + 2 * _UNIT) for top in down for left in across]
         squares = jax.tree.map(lambda *each: np.stack(each), *windows)
         error, traits = self._programs_of(opening)[0](self._params, squares)
         told = quality is not None
-        intact = not told and damage.quality_of(error[0]) >= INTACT
+        intact, unexplained = not told and damage.quality_of(error[0]) >= INTACT, not told
         if told:
             error = jnp.asarray([damage.of_quality(jnp.float32(quality))])
         elif isinstance(given, JpegFile):
             of_table = damage.usual_error(jnp.asarray(given.components[0].table[None]))[0, 0]
             intact &= damage.quality_of(of_table[0]) >= _FINE
+            unexplained &= error[0] >= _WORSE * of_table[0]
             error = jnp.maximum(error, of_table)
         looks_like = float(damage.quality_of(error[0]))
-        prepared = self._prepare(self._params, error, traits)
-        return Verdict(looks_like, told, bool(intact), prepared)
+        return Verdict(looks_like, told, bool(intact), bool(unexplained), error, traits)
 
     def planes(self, file: JpegFile, verdict: Verdict, strength: float) -> list[Plane]:
         """The components of a file at its own size, neither clipped nor rounded.
@@ -229,13 +263,14 @@ class Blind:
         self, given: Stored, verdict: Verdict, strength: float
     ) -> Iterator[NDArray[np.float32]]:
         """From the top down, rows of components `(8*n, 8*wb, C)`."""
-        cut, opening = self._seen(given)
+        cut, opening = _seen(given)
         reach, side = self._reach, self._side
         _, restore_tile = self._programs_of(opening)
+        prepared = self._prepare(self._params, verdict.error, verdict.traits)
         mix = np.float32(strength)
 
         def restored(square: Square) -> Array:
-            return restore_tile(verdict.prepared, square, mix)
+            return restore_tile(prepared, square, mix)
 
         return tiles.cover(
             _blocks(given),
@@ -244,17 +279,19 @@ class Blind:
             side=side,
         )
 
-    def _seen(self, given: Stored) -> tuple[Cut, Opening]:
-        """How squares of a picture are cut and opened."""
-        if isinstance(given, Picture):
-            return partial(_cut_samples, given.samples), _OfSamples()
-        factors = tuple(part.factor for part in given.components)
-        if any(_UNIT % each for factor in factors for each in factor):
-            raise JpegError(
-                f"{given.name}: {self._name} does not know components that are 3 times coarser "
-                "than the picture; use another network"
-            )
-        return partial(_cut_codes, given.components), _OfCodes(given.colour, factors)
+
+def _seen(given: Stored) -> tuple[Cut, Opening]:
+    """How squares of a picture are cut and opened."""
+    if isinstance(given, Picture):
+        return partial(_cut_samples, given.samples), _OfSamples()
+    factors = tuple(part.factor for part in given.components)
+    return partial(_cut_codes, given.components), _OfCodes(given.colour, factors)
+
+
+def _even(given: Stored) -> bool:
+    """Whether squares of pictures are whole blocks of all components."""
+    parts = given.components if isinstance(given, JpegFile) else ()
+    return all(_UNIT % each == 0 for part in parts for each in part.factor)
 
 
 def _channel(strips: Iterator[NDArray[Any]], index: int) -> Iterator[NDArray[Any]]:

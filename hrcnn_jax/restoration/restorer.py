@@ -19,12 +19,13 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from hrcnn_jax import history as past
+from hrcnn_jax import threads
 from hrcnn_jax.compiler import hasty
 from hrcnn_jax.files import pictures, reader
 from hrcnn_jax.files.depths import Depth, check_depth
 from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import Component, JpegError, JpegFile
-from hrcnn_jax.history import Said
+from hrcnn_jax.history import History, Said
 from hrcnn_jax.jpeg import color, transform
 from hrcnn_jax.jpeg.tables import BLOCK
 from hrcnn_jax.networks import cards, zoo
@@ -33,7 +34,7 @@ from hrcnn_jax.networks.chroma import FACTOR, MCU
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration import compilation, mixture, tiles
 from hrcnn_jax.restoration.assembly import Plane, assemble
-from hrcnn_jax.restoration.blind import Blind, Verdict
+from hrcnn_jax.restoration.blind import Blind, Verdict, worth_asking
 from hrcnn_jax.restoration.earlier import Damaged, damaged
 from hrcnn_jax.restoration.programs import Program
 
@@ -75,6 +76,7 @@ class Restorer:
         faithful: bool = True,
         strength: float = 1.0,
         chroma: str | os.PathLike[str] | Network | None = cards.CHROMA,
+        pixels: str | os.PathLike[str] | Network | None = cards.PIXELS,
         history: str | Said = "auto",
     ) -> None:
         """Prepares a network.
@@ -88,8 +90,12 @@ class Restorer:
             faithful mix stays faithful. Subsampled chroma follows the detail of luma as far.
           chroma: the network that restores 4:2:0 chroma beside one that serves any table; None
             has each plane restored by itself.
+          pixels: the network that restores pictures whose damage no codes explain, beside one that
+            serves any table; loaded when there is such a picture to ask about. None leaves
+            pixels as they are, and believes the codes of files.
           history: `auto` looks for an earlier compression that did the damage, and restores from
-            its codes where it can be proved; `off` believes the file's own; `quality=20` or
+            its codes where it can be proved, or from pixels where no codes explain it; `off`
+            believes the file's own codes; `quality=20` or
             `quality=20,grid=3:5` says which there was, and where its blocks begin if that is
             known (rows down and columns across, 0-7). A network of pictures looks for none: it
             estimates how bad a picture is, or is told by `quality=20`.
@@ -107,16 +113,23 @@ class Restorer:
                 "leave --no-faithful out"
             )
         self._faithful = faithful
+        self._luma: _Programs | None = None
         self._chroma: _Programs | None = None
-        self._blind: Blind | None = None
+        self._pixels = pixels if self.network.table is None else None
         if self.network.architecture.kind == "pictures":
-            self._blind = Blind(self.network, faithful=faithful)
+            self._pixels = self.network
+        self._blind = threads.once(self._made_blind)
+        if self._pixels is self.network:
             return
         projected = faithful and not self.network.architecture.is_faithful
         self._luma = _Programs(self.network, restore_tile, _luma_tile, projected)
         if chroma is not None and self.network.table is None:
             network = _load(chroma, ("chroma",))
             self._chroma = _Programs(network, restore_chroma_tile, _chroma_tile, faithful)
+
+    def _made_blind(self) -> Blind:
+        assert self._pixels is not None
+        return Blind(_load(self._pixels, ("pictures",)), faithful=self._faithful)
 
     def _set(self, strength: float, history: str | Said) -> None:
         if not 0.0 <= strength <= 1.0:
@@ -142,7 +155,8 @@ class Restorer:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled is what it was made from: programs are compiled again, or found on disk."""
         chroma = self._chroma.network if self._chroma is not None else None
-        return _made_again, (self.network, self._faithful, self.strength, chroma, self.history)
+        others = chroma, self._pixels
+        return _made_again, (self.network, self._faithful, self.strength, *others, self.history)
 
     def serves(self, table: ArrayLike) -> bool:
         """Whether the network knows planes with this quantisation table `(8, 8)`."""
@@ -171,7 +185,7 @@ class Restorer:
         if not self.serves(table):
             raise ValueError(f"network {self.network.name} does not know this quantisation table")
         codes = codes.astype(np.int16)
-        if self._blind is not None:
+        if self._luma is None:
             (plane,) = self.planes(reader.of_codes(codes, table))
             return np.concatenate(list(plane.strips))
         return np.concatenate(list(self._strips(codes, table)))
@@ -195,7 +209,7 @@ class Restorer:
         source = Damaged(source) if isinstance(source, JpegFile) else source
         file, watch = source.file, watch or (lambda index, plane, part: plane)
         assert isinstance(file, JpegFile)
-        if self._blind is not None:
+        if self._luma is None or source.verdict is not None:
             return self._blind_planes(file, source.verdict, watch)
         luma = self._luma_plane(source, watch)
         if self._chroma is not None and self.strength > 0.0 and _is_420(file):
@@ -220,13 +234,12 @@ class Restorer:
 
         Inks, what is found intact, and everything at strength 0 are plainly decoded.
         """
-        assert self._blind is not None
         if verdict is None and self.strength > 0.0:
             verdict = self.judge(file)
         if verdict is None or verdict.intact or self.strength == 0.0:
             planes = [Plane.of(part, _plain(part.codes, part.table)) for part in file.components]
         else:
-            planes = self._blind.planes(file, verdict, self.strength)
+            planes = self._blind().planes(file, verdict, self.strength)
         parts = zip(planes, file.components, strict=True)
         return [watch(index, *each) for index, each in enumerate(parts)]
 
@@ -281,6 +294,7 @@ class Restorer:
         if self.strength == 0.0:
             return _plain(codes, table)
         luma = self._luma
+        assert luma is not None
         restore_tile = luma.of(table, strength=self.strength)
         return tiles.strips(codes, restore_tile, halo=luma.halo, side=luma.side)
 
@@ -343,29 +357,50 @@ class Restorer:
     def damaged(self, given: Stored) -> Damaged:
         """What a picture is restored from: its own codes, those of an earlier one, or nothing.
 
-        While that is found out, what restoring a JPEG file takes is loaded or compiled. A network
-        of pictures believes pixels alone, and says how bad they are.
+        While that is found out, what restoring a JPEG file takes is loaded or compiled. What
+        pixels suffered is told where they are what is restored from.
         """
-        if self._blind is not None:
+        if self._luma is None:
             return Damaged(given, verdict=self.judge(given))
         if isinstance(given, JpegFile):
             self._begin(given)
-        return damaged(given, self.history)
+        source = damaged(given, self.history)
+        return source._replace(verdict=self.judge(given, source.history))
 
-    def judge(self, given: Stored) -> Verdict | None:
-        """How bad a picture is, as a network of pictures estimates or was told.
+    def judge(self, given: Stored, found: History | None = None) -> Verdict | None:
+        """How bad a picture is, if it is to be restored from its pixels; else None.
 
-        None if the network is of another kind, or the picture has inks.
+        A network of pictures restores all from them, but inks, and believes what it is told.
+        Beside a network of planes it is asked about pictures of which no earlier compression was
+        found, and has to find damage that the file's own codes do not explain.
+
+        Args:
+          given: a file or a picture.
+          found: the earlier compression.
+
+        Raises:
+          JpegError: if a network of pictures that is asked for does not see such files.
         """
-        if self._blind is None:
+        if self._luma is None:
+            if given.colour in ("cmyk", "ycck"):
+                return None
+            told = self.history.quality if isinstance(self.history, Said) else None
+            return self._blind().judge(given, told)
+        asked = self._pixels is not None and self.history == "auto" and self.strength > 0.0
+        if not asked or found is not None or not worth_asking(given):
             return None
-        told = self.history.quality if isinstance(self.history, Said) else None
-        return self._blind.judge(given, told)
+        verdict = self._blind().judge(given)
+        return verdict if verdict.unexplained and not verdict.intact else None
+
+    def used(self, source: Damaged) -> Network:
+        """The network that restores what `damaged` gave."""
+        return self.network if source.verdict is None else self._blind().network
 
     def _begin(self, file: JpegFile) -> None:
         if self.strength == 0.0 or not self.serves(file.components[0].table):
             return
         luma, *others = (part.table for part in file.components)
+        assert self._luma is not None
         self._luma.begin(luma, strength=self.strength)
         if self._chroma is not None and _is_420(file):
             self._chroma.begin(np.stack(others[:2]), luma, strength=self.strength)
@@ -385,9 +420,9 @@ class Restorer:
           JpegError: if the network does not know the table of luma.
         """
         if isinstance(source.file, Picture):
-            if self._blind is None or source.verdict is None:
+            if source.verdict is None:
                 return pictures.pixels(source.file, depth)
-            return self._blind.picture(source.file, source.verdict, self.strength, depth)
+            return self._blind().picture(source.file, source.verdict, self.strength, depth)
         whole = self.assembled(source, self.planes(source, watch), depth)
         return pictures.with_alpha(source.cropped(whole), pictures.alpha_of(given))
 
@@ -415,9 +450,17 @@ def _made_again(
     faithful: bool,
     strength: float,
     chroma: Network | None,
+    pixels: str | os.PathLike[str] | Network | None,
     history: past.Mode | Said,
 ) -> Restorer:
-    return Restorer(network, faithful=faithful, strength=strength, chroma=chroma, history=history)
+    return Restorer(
+        network,
+        faithful=faithful,
+        strength=strength,
+        chroma=chroma,
+        pixels=pixels,
+        history=history,
+    )
 
 
 class _Programs:
@@ -720,11 +763,8 @@ def _is_420(file: JpegFile) -> bool:
 def _load(network: str | os.PathLike[str] | Network, kinds: tuple[Kind, ...]) -> Network:
     loaded = network if isinstance(network, Network) else zoo.load(network)
     if loaded.architecture.kind not in kinds:
-        kind = (
-            "only restores chroma beside another"
-            if "planes" in kinds
-            else "is no network for chroma"
-        )
+        only = "is no network of pictures" if kinds == ("pictures",) else "is no network for chroma"
+        kind = "only restores chroma beside another" if "planes" in kinds else only
         raise cards.ModelError(f"network {loaded.name!r} {kind}: see the command models")
     return loaded
 

@@ -1,6 +1,7 @@
 """What was done to a picture, as an archive can keep it: found, proved, restored from, by what."""
 
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from hrcnn_jax.files.pictures import Stored
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.history import inspection
 from hrcnn_jax.history.table import nearest_quality
+from hrcnn_jax.networks import zoo
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration.earlier import Damaged
 from hrcnn_jax.restoration.verification import Tally
@@ -88,6 +90,16 @@ def expected(source: Damaged, network: Network) -> float | None:
         return 0.0
     part = source.luma or source.file.components[0]
     return expected_gain(network.card, nearest_quality(part.table))
+
+
+@cache
+def hash_of(model: str) -> str:
+    """SHA-256 of a network's weights file, in hexadecimal digits.
+
+    Raises:
+      ModelError: if there is no such network.
+    """
+    return sha256_of(zoo.find(model)[1])
 
 
 def sha256_of(weights: Path) -> str:

@@ -25,6 +25,7 @@ class Protocol:
       test_split: whether only the pictures are measured that training leaves for testing.
       past: what was done to the pictures before, as `hrcnn_jax.scores.chains.parse` takes it.
       history: what the restorer believes of that, as `Restorer` takes it.
+      pixels: what restores pictures that no codes explain; None if nothing does.
       faithful: whether results are projected onto the pictures that have exactly these codes.
     """
 
@@ -37,6 +38,7 @@ class Protocol:
     test_split: bool = False
     past: str | None = None
     history: str | None = None
+    pixels: str | None = None
     faithful: bool = True
 
     def __str__(self) -> str:
@@ -52,6 +54,8 @@ class Protocol:
             parts.append(f"{self.crops} crops of {self.crop}×{self.crop}")
         if self.past:
             parts.append(f"with a past of {self.past}, history {self.history}")
+        if self.pixels:
+            parts.append(f"pixels by {self.pixels}")
         if not self.faithful:
             parts.append("not projected")
         return ", ".join(parts)

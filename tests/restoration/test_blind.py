@@ -1,5 +1,7 @@
 """Pictures restored from pixels, with a small network of random weights."""
 
+import io
+import pickle
 from pathlib import Path
 
 import jax
@@ -14,6 +16,7 @@ from hrcnn_jax.files.reader import JpegError
 from hrcnn_jax.history import Said
 from hrcnn_jax.jpeg import color, damage
 from hrcnn_jax.networks import registry
+from hrcnn_jax.networks.cards import ModelError
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration import restorer, verification
 from hrcnn_jax.restoration.assembly import assemble
@@ -51,7 +54,10 @@ def test_pixels_are_restored_as_a_whole_would_be(bad: Restorer, gray: bool) -> N
     neutral = jnp.full_like(pixels, 128 / 255)
     ycc = jnp.stack([pixels, neutral, neutral], -1) if gray else color.rgb_to_ycbcr(pixels)
     wide = jnp.pad(ycc, ((0, 54), (0, 54), (0, 0)), mode="symmetric")[None]
-    restored = MODULE.apply({}, wide, prepared=source.verdict.prepared)[0, :330, :410]
+    arguments = source.verdict.error, source.verdict.traits
+    variables = {"params": bad.network.params}
+    prepared = MODULE.apply(variables, *arguments, method="prepare")
+    restored = MODULE.apply({}, wide, prepared=prepared)[0, :330, :410]
     expected = restored[..., 0] if gray else color.ycbcr_to_rgb(restored)
     ours = bad.picture(given, source, "float32")
     assert ours.shape == samples.shape
@@ -168,3 +174,109 @@ def test_codes_are_those_of_a_gray_file(bad: Restorer) -> None:
     ours = np.rint(255 * np.clip(plane[:88, :120], 0, 1))
     # Both see the same windows, but for what an encoder puts beyond the border.
     assert np.abs(ours - bad.restore(content)[:88, :120]).max() <= 1
+
+
+# Beside a network of planes it is asked where no codes explain the damage.
+
+BAD = network(error_of(25))
+
+
+def of_planes(name: str, **options: int) -> Network:
+    """A network of planes of random weights."""
+    architecture = registry.get(name)
+    module = architecture.build(options)
+    params = random_params(module, scale=0.05)
+    return Network("planes", architecture, module, params, made_card(name, options))
+
+
+@pytest.fixture(scope="module")
+def compact() -> Network:
+    return of_planes("compact", width=8, blocks=1)
+
+
+@pytest.fixture(scope="module")
+def beside(compact: Network) -> Restorer:
+    return Restorer(compact, pixels=BAD, chroma=None)
+
+
+@pytest.fixture(scope="module")
+def alone(compact: Network) -> Restorer:
+    return Restorer(compact, pixels=None, chroma=None)
+
+
+def test_pixels_without_a_history_are_restored_by_it(beside: Restorer, alone: Restorer) -> None:
+    given = pictures.of_array(PHOTO)
+    source = beside.damaged(given)
+    assert source.verdict is not None
+    assert beside.used(source) is BAD
+    restored = beside.picture(given, source)
+    np.testing.assert_array_equal(restored, Restorer(BAD).restore(PHOTO))
+    assert (restored != PHOTO).any()
+    for other in (alone, beside.at(1.0, history="off"), beside.at(0.0)):
+        np.testing.assert_array_equal(other.restore(PHOTO), PHOTO)
+
+
+def test_a_file_that_looks_much_worse_than_its_table(beside: Restorer, alone: Restorer) -> None:
+    """Its codes come back as its own network gives them back."""
+    content = jpeg_bytes(PHOTO, quality=90)
+    restored = beside.restore(content)
+    np.testing.assert_array_equal(restored, Restorer(BAD).restore(content))
+    assert (restored != alone.restore(content)).any()
+
+
+@pytest.mark.parametrize(("quality", "looks_like"), [(90, 85), (75, 50), (40, 25)])
+def test_files_whose_tables_explain_them(compact: Network, quality: int, looks_like: int) -> None:
+    """The last is so bad that nobody asks."""
+    content = jpeg_bytes(PHOTO, quality=quality)
+    found = network(error_of(looks_like))
+    with_it = Restorer(compact, pixels=found, chroma=None)
+    source = with_it.damaged(reader.read(content))
+    assert source.verdict is None
+    assert with_it.used(source) is compact
+    without = Restorer(compact, pixels=None, chroma=None)
+    np.testing.assert_array_equal(with_it.restore(content), without.restore(content))
+
+
+def test_what_looks_intact_is_left_alone(compact: Network) -> None:
+    sure = Restorer(compact, pixels=network(error_of(90)))
+    np.testing.assert_array_equal(sure.restore(PHOTO), PHOTO)
+
+
+def test_a_history_that_is_proved_goes_before(compact: Network) -> None:
+    """Codes say more than pixels."""
+    before = jpeg_bytes(make_photo(300, 420), quality=30)
+    pixels = np.asarray(Image.open(io.BytesIO(before)))
+    source = Restorer(compact, pixels=BAD).damaged(pictures.of_array(pixels))
+    assert source.history is not None
+    assert source.verdict is None
+    told = Restorer(compact, pixels=BAD, history="quality=40,grid=0:0")
+    assert told.damaged(pictures.of_array(PHOTO)).verdict is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pictures.of_array(PHOTO[:40]),
+        pictures.of_image(Image.fromarray(np.dstack([PHOTO, PHOTO[..., 0]]), "CMYK")),
+    ],
+    ids=["small", "inks"],
+)
+def test_what_nobody_asks_about(beside: Restorer, given: pictures.Picture) -> None:
+    assert beside.damaged(given).verdict is None
+
+
+def test_it_goes_along(beside: Restorer) -> None:
+    """With copies; but not beside a network of one table."""
+    again = pickle.loads(pickle.dumps(beside))
+    np.testing.assert_array_equal(again.restore(PHOTO), beside.restore(PHOTO))
+    of_one_table = Restorer(of_planes("hrcnn", quality=10, blocks=1), pixels=BAD)
+    assert of_one_table.damaged(pictures.of_array(PHOTO)).verdict is None
+
+
+def test_one_that_is_not_there(compact: Network) -> None:
+    nowhere = Restorer(compact, pixels="nowhere")
+    with pytest.raises(ModelError, match="no network 'nowhere'"):
+        nowhere.restore(PHOTO)
+    wrong = Restorer(compact, pixels="small")
+    with pytest.raises(ModelError, match="no network of pictures"):
+        wrong.restore(PHOTO)
