@@ -1,26 +1,39 @@
 """Pictures restored from pixels, with a small network of random weights."""
 
+import hashlib
 import io
+import json
 import pickle
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import fresh_params, jpeg_bytes, jpeglib_bytes, made_card, make_photo, random_params
+from conftest import (
+    jpeg_bytes,
+    jpeglib_bytes,
+    made_card,
+    make_photo,
+    random_params,
+    wild_params,
+    write_network,
+)
 from PIL import Image
 
+from hrcnn_jax.cli import evaluate
+from hrcnn_jax.cli.main import main
 from hrcnn_jax.files import pictures, reader
 from hrcnn_jax.files.reader import JpegError
+from hrcnn_jax.fleet.treatments import Restoration
 from hrcnn_jax.history import Said
 from hrcnn_jax.jpeg import color, damage
-from hrcnn_jax.networks import registry
+from hrcnn_jax.networks import cards, registry
 from hrcnn_jax.networks.cards import ModelError
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration import restorer, verification
 from hrcnn_jax.restoration.assembly import assemble
 from hrcnn_jax.restoration.restorer import Restorer
+from hrcnn_jax.scores.account import hash_of
 
 OPTIONS = {"width": 8, "blocks": 1, "kernels": 0, "traits": 2}
 ARCHITECTURE = registry.get("wild")
@@ -30,11 +43,9 @@ PHOTO = make_photo(93, 122)
 
 def network(error: float) -> Network:
     """A network that finds the same error in every picture, and else is random."""
-    params = jax.tree.map(jnp.add, fresh_params(MODULE), random_params(MODULE, scale=0.05))
-    found = params["estimator"]["found"]
-    found["kernel"] = found["kernel"].at[:, 0].set(0.0)
-    found["bias"] = found["bias"].at[0].set(float(np.log(error + 0.1)))
-    return Network("random", ARCHITECTURE, MODULE, params, made_card("wild", OPTIONS))
+    return Network(
+        "random", ARCHITECTURE, MODULE, wild_params(MODULE, error), made_card("wild", OPTIONS)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -280,3 +291,61 @@ def test_one_that_is_not_there(compact: Network) -> None:
     wrong = Restorer(compact, pixels="small")
     with pytest.raises(ModelError, match="no network of pictures"):
         wrong.restore(PHOTO)
+
+
+@pytest.fixture
+def released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of released networks, of which that of pixels finds all as bad as quality 25."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for name, architecture in (("small", "compact"), ("chroma", "chroma")):
+        write_network(folder, name, architecture, width=8, blocks=1)
+    write_network(folder, cards.PIXELS, "wild", BAD.params, **OPTIONS)
+    monkeypatch.setattr(cards, "WEIGHTS", folder)
+    hash_of.cache_clear()
+    return folder
+
+
+def test_who_restored_it_is_told(
+    released: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command and its report, and in the manifest of a collection."""
+    Image.fromarray(PHOTO).save(tmp_path / "kept.png")
+    (tmp_path / "once.jpg").write_bytes(jpeg_bytes(PHOTO, quality=40))
+    files = [str(tmp_path / "kept.png"), str(tmp_path / "once.jpg"), "-o", str(tmp_path / "out")]
+    assert main(["restore", *files, "--report", str(tmp_path / "done.json")]) == 0
+    kept, once = json.loads((tmp_path / "done.json").read_text())
+    assert kept["network"] == cards.PIXELS
+    weights = released / f"{cards.PIXELS}.safetensors"
+    assert kept["network_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert kept["estimated_quality"] == pytest.approx(25, abs=0.5)
+    assert once["network"] == "small"
+    assert once["network_sha256"] != kept["network_sha256"]
+    told = "".join(capsys.readouterr())
+    assert "looks as bad as JPEG of quality 25 would make it: wild restores its pixels" in told
+    assert "once.jpg: looks" not in told
+
+    of_all = Restoration("small", hash_of("small"))
+    treated = of_all.encode(of_all.compute(pictures.read(tmp_path / "kept.png")))
+    assert treated.facts["network"] == cards.PIXELS
+    assert treated.facts["network_hash"] == kept["network_sha256"]
+    written = np.asarray(Image.open(io.BytesIO(treated.picture or b"")))
+    np.testing.assert_array_equal(written, np.asarray(Image.open(tmp_path / "out" / "kept.png")))
+
+
+@pytest.mark.usefixtures("released")
+def test_measured_beside_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`evaluate` has each network by itself, unless it is told."""
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(PHOTO).save(tmp_path / "photos" / "photo.png")
+    gains = []
+    for beside in ([], ["--pixels", cards.PIXELS]):
+        flags = ["--data", str(tmp_path / "photos"), "--model", "small", "--planes", "luma"]
+        output = ["--output-dir", str(tmp_path / "out")]
+        assert evaluate.main([*flags, "--history", "20,x0.75,png", *beside, *output]) == 0
+        measured = json.loads((tmp_path / "out" / "metrics.json").read_text())
+        assert ("pixels by wild" in capsys.readouterr().out) == bool(beside)
+        (row,) = measured["results"]
+        gains.append(row["mean"]["gain"])
+    assert gains[0] == 0.0
+    assert gains[1] != 0.0
