@@ -165,9 +165,11 @@ Opening = _OfSamples | _OfCodes
 def worth_asking(given: Stored) -> bool:
     """Whether a picture's pixels may tell of more damage than its codes do.
 
-    Not if it is too small to tell, has inks, or has codes whose own table does much damage.
+    Not if it is too small to tell, has inks or gaps, or codes whose own table does much damage.
     """
     if min(given.height, given.width) < _SMALLEST or given.colour in ("cmyk", "ycck"):
+        return False
+    if given.damage is not None:
         return False
     if isinstance(given, JpegFile):
         mean = float(given.components[0].table.mean())
