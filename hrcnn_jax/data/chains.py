@@ -267,7 +267,9 @@ def _loaded(file: io.BytesIO) -> Image.Image:
 # What is drawn for training. Shares are guesses at what pictures on the web went through, bent
 # towards what is hard: histories that no grid explains.
 
-_CLEAN = 0.1
+CLEAN_SHARE = 0.1
+"""Of photographs."""
+
 _COMPRESSIONS = (0.45, 0.4, 0.15)
 """Shares of one, two and three."""
 
@@ -284,7 +286,11 @@ AROUND = 2 * _MARGIN + _CUTS
 
 
 def draw(
-    random: Generator, quality: Sequence[int], *, smallest: float = _FACTORS[0]
+    random: Generator,
+    quality: Sequence[int],
+    *,
+    smallest: float = _FACTORS[0],
+    clean: float = CLEAN_SHARE,
 ) -> tuple[Chain, float]:
     """A random chain, and the factor by which it resizes, at least `smallest` altogether.
 
@@ -293,8 +299,9 @@ def draw(
       quality: the lowest and the highest of its compressions, between which half of them are
         uniform, half log-uniform: the latter do most of the damage, the former are most common.
       smallest: at most 1.
+      clean: share of chains without compressions.
     """
-    count = 0 if random.random() < _CLEAN else 1 + int(random.choice(3, p=_COMPRESSIONS))
+    count = 0 if random.random() < clean else 1 + int(random.choice(3, p=_COMPRESSIONS))
     full_chroma = bool(random.random() < 0.3)
     chain: list[Step] = [Gray()] if random.random() < 0.12 else []
     factor = 1.0
@@ -337,7 +344,12 @@ def _compression(random: Generator, quality: Sequence[int], full_chroma: bool) -
 
 
 def pair(
-    picture: NDArray[np.uint8], size: int, random: Generator, quality: Sequence[int]
+    picture: NDArray[np.uint8],
+    size: int,
+    random: Generator,
+    quality: Sequence[int],
+    *,
+    clean: float = CLEAN_SHARE,
 ) -> NDArray[np.uint8]:
     """A place in a picture, damaged by a random chain, beside what it would be without loss.
 
@@ -349,13 +361,14 @@ def pair(
       size: side in pixels.
       random: where from.
       quality: as that of `draw`.
+      clean: as that of `draw`.
 
     Returns:
       `(size, size, 6)` uint8: R, G and B damaged, then intact.
     """
     needed = size + 2 * _MARGIN
     room = min(picture.shape[:2]) - _CUTS
-    chain, factor = draw(random, quality, smallest=min(needed / room, 1.0))
+    chain, factor = draw(random, quality, smallest=min(needed / room, 1.0), clean=clean)
     side = min(int(np.ceil(needed / factor)) + _CUTS, *picture.shape[:2])
     top, left = (int(random.integers(length - side + 1)) for length in picture.shape[:2])
     both = played(chain, np.ascontiguousarray(picture[top : top + side, left : left + side]))

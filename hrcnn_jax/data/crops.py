@@ -13,16 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 from PIL import Image
 from tqdm import tqdm
 
-from hrcnn_jax.data import chains
+from hrcnn_jax.data import chains, graphics
 from hrcnn_jax.data.planes import Channel
 from hrcnn_jax.data.sources import DataError, Source
 from hrcnn_jax.files.atomic import written_whole
 
 _READERS, _BATCHES_AHEAD = 4, 8
 """Threads that read batches, and how many batches at most lie ready: each may be megabytes."""
+
+
+_GRAPHICS, _CLEAN_GRAPHICS = 0.08, 0.4
+"""Shares, of crops that are damaged, of graphics and of altered photographs each, and of chains
+without compressions among these: they are what intact pictures are mistaken for."""
 
 
 def cut_crops(
@@ -83,7 +89,7 @@ def cut_crops(
             height, width = resized.shape[:2]
             for target in share[index][which == number]:
                 if damage:
-                    crops[target] = chains.pair(resized, size, random, damage)
+                    crops[target] = _damaged(resized, size, random, damage)
                     continue
                 top = random.integers(height - size + 1)
                 left = random.integers(width - size + 1)
@@ -126,6 +132,22 @@ def cached_crops(
         cut_crops(source, count, size, channel=channel, out=out, label=label, **options)
         out.flush()
     return np.load(path, mmap_mode="r")
+
+
+def _damaged(
+    picture: np.ndarray, size: int, random: Generator, quality: Sequence[int]
+) -> np.ndarray:
+    """`chains.pair` of a picture; now and then of graphics, or of the picture altered."""
+    what, least = random.random(), size + chains.AROUND
+    if what > 2 * _GRAPHICS:
+        return chains.pair(picture, size, random, quality)
+    if what < _GRAPHICS:
+        other = graphics.drawn(random, least)
+    else:
+        top, left = (int(random.integers(length - least + 1)) for length in picture.shape[:2])
+        part = picture[top : top + least, left : left + least]
+        other = graphics.altered(random, np.ascontiguousarray(part))
+    return chains.pair(other, size, random, quality, clean=_CLEAN_GRAPHICS)
 
 
 def _shape(

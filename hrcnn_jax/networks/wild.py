@@ -39,13 +39,14 @@ _NEUTRAL = (0.5, 128.0 / 255.0, 128.0 / 255.0)
 _CONTRAST = (1.0, 4.0, 4.0)
 """Planes are brought to about zero and about the same range: chroma varies less than luma does."""
 
-_READ, _STRIDE = 12, 8
-"""Side and distance in pixels of the squares that the estimate looks at: a block and half of the
-next, so that every edge of a grid at the picture's corner is within one."""
-
+_READ, _STRIDE = 8, 4
+"""Side and distance in pixels of the squares that the estimate begins with."""
 
 _FINE = 128.0
 """In steps to a unit: two levels of 255."""
+
+_INTACT = -4.0
+"""Logarithm of the error, below that of what is intact, -2.3."""
 
 _USUAL = 1 / 32
 """About the root mean squared error at quality 50, whose error is 1."""
@@ -64,29 +65,44 @@ class Estimate(NamedTuple):
 
 
 class Estimator(nn.Module):
-    """Means over all squares of a picture of what a small network sees in each.
+    """Means over all places of a picture of what a small network sees around each.
 
     Attributes:
-      width: features of a square.
+      width: channels of its convolutions.
+      depth: convolutions of 3x3 squares: three of them see 32 pixels each way, four blocks.
+      features: of which the means are taken.
       traits: how many.
     """
 
-    width: int = 64
+    width: int = 48
+    depth: int = 3
+    features: int = 64
     traits: int = 16
 
     @nn.compact
     def __call__(self, windows: Array) -> Estimate:
         """Of windows `(B, N, S, S, 3)` of each picture."""
         steps = _steps(windows.reshape(-1, *windows.shape[2:]))
-        squares = nn.Conv(self.width, (_READ, _READ), _STRIDE, "VALID", name="squares")(steps)
-        seen = nn.relu(nn.Dense(self.width, name="seen")(nn.leaky_relu(squares, trunk.SLOPE)))
-        means = jnp.mean(seen.reshape(windows.shape[0], -1, self.width), axis=1)
+        seen = nn.Conv(self.width, (_READ, _READ), _STRIDE, "VALID", name="squares")(steps)
+        for number in range(1, self.depth + 1):
+            pattern = nn.Conv(self.width, (3, 3), padding="VALID", name=f"pattern{number}")
+            seen = seen[:, 1:-1, 1:-1] + pattern(nn.leaky_relu(seen, trunk.SLOPE))
+        seen = nn.Dense(self.features, name="seen")(nn.leaky_relu(seen, trunk.SLOPE))
+        means = jnp.mean(nn.relu(seen).reshape(len(windows), -1, self.features), axis=1)
         # Damage is a matter of ratios: of what there is to what there should be.
         means = jnp.concatenate([means, 0.3 * jnp.log(means + 0.01)], axis=-1)
-        hidden = nn.relu(nn.Dense(self.width, name="hidden")(means))
+        hidden = nn.relu(nn.Dense(self.features, name="hidden")(means))
         found = nn.Dense(1 + self.traits, name="found")(hidden)
-        error = damage.of_logarithm(jnp.minimum(found[:, 0], 1.0))  # none is worse than quality 1
+        error = damage.of_logarithm(_within_reason(found[:, 0]))
         return Estimate(error, jnp.tanh(found[:, 1:]))
+
+
+def _within_reason(logarithm: Array) -> Array:
+    """The error's logarithm: that of quality 1 at most, and hardly below what is surely intact.
+
+    In float32 nothing would be left of its exponential there, and training would end in infinities.
+    """
+    return jnp.clip(logarithm, _INTACT + 0.01 * (logarithm - _INTACT), 1.0)
 
 
 class Prepared(NamedTuple):
@@ -129,7 +145,7 @@ class Wild(nn.Module):
         return trunk.halo(self.blocks)
 
     def estimate(self, windows: Array) -> Estimate:
-        """What pictures suffered, from windows `(B, N, S, S, 3)`, S at least 12."""
+        """What pictures suffered, from windows `(B, N, S, S, 3)`, S at least 33."""
         return self.estimator(windows)
 
     def prepare(self, error: Array, traits: Array) -> Prepared:
