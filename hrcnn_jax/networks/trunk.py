@@ -84,7 +84,8 @@ class TrunkArchitecture(Architecture):
     def direct_multiply_adds(self, module: nn.Module) -> int:
         """As many as are computed, and those that mirrored convolutions spare."""
         params = jax.eval_shape(lambda: self.init(module, jax.random.key(0)))
-        kernels = (leaf.shape for leaf in jax.tree.leaves(params) if leaf.shape[:-2] == (3, 3))
+        taken = params.get("trunk", params)  # what stands beside a trunk goes tap by tap
+        kernels = (leaf.shape for leaf in jax.tree.leaves(taken) if leaf.shape[:-2] == (3, 3))
         products = sum(inputs * outputs for *_, inputs, outputs in kernels)
         readings = getattr(module, "orientations", 1)
         spared = SPARED * products * readings / self.pixels
