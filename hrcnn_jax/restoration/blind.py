@@ -345,9 +345,18 @@ def _estimate(
     module: nn.Module, opening: Opening, params: Any, squares: Square
 ) -> tuple[Array, Array]:
     """What a picture suffered, from its windows with a unit around each."""
-    windows = _inside(jax.vmap(opening)(squares), BLOCK * _UNIT)
+    windows = _rounded(_inside(jax.vmap(opening)(squares), BLOCK * _UNIT))
     found: Any = module.apply({"params": params}, windows[None], method="estimate")
     return found.error, found.traits
+
+
+def _rounded(pixels: Array) -> Array:
+    """Y, Cb and Cr `(..., 3)` as files of 8 bits a colour hold them.
+
+    Networks are trained on such: what is smooth beyond their levels would look worse to them.
+    """
+    samples = jnp.rint(MAX_SAMPLE * jnp.clip(color.ycbcr_to_rgb(pixels), 0.0, 1.0))
+    return color.rgb_to_ycbcr(samples / MAX_SAMPLE)
 
 
 def _prepare(module: nn.Module, params: Any, error: Array, traits: Array) -> Any:
