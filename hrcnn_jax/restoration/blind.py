@@ -41,7 +41,7 @@ times coarser."""
 _WINDOW, _WINDOWS = 16, 6
 """Side in blocks of the windows that the estimate looks at, and how many, down and across."""
 
-INTACT = 75
+INTACT = 65
 """What is found as good as JPEG of this quality counts as intact: some that never was compressed
 looks no better. Estimates are on the low side: mostly that is quality 85 and more."""
 
