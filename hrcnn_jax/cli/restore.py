@@ -97,6 +97,12 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
     add_format(flags, default="what OUT's suffix says, or png")
     add_network(flags)
     flags.add_argument(
+        "--pixels",
+        metavar="NAME",
+        help="a network of pictures, such as wild, that restores from their pixels those whose "
+        "damage no codes explain: resized since, mostly (default: none)",
+    )
+    flags.add_argument(
         "--compare",
         action="store_true",
         help=f"also write NAME{COMPARED}: before and after, side by side",
@@ -131,7 +137,11 @@ def run(flags: argparse.Namespace) -> int:
         report.check(flags.report)
     keep_programs()
     network = Restorer(
-        flags.model, faithful=flags.faithful, strength=flags.strength, history=flags.history
+        flags.model,
+        faithful=flags.faithful,
+        strength=flags.strength,
+        pixels=flags.pixels,
+        history=flags.history,
     )
     alone = _names_a_picture(flags)
     flags.format = _format(flags, alone)
@@ -338,7 +348,7 @@ def _restore(job: Job, file: Stored, *, network: Restorer, flags: argparse.Names
         told.append(f"{file.name}: restored to {job.target}")
     row = {}
     if flags.report:
-        model = flags.model if used is network.network else used.name
+        model = flags.model if used is network.network else flags.pixels
         row = account(file, source, used, hash_of(model), back)
     return Result(file, picture, compared, told, {**row, "target": str(job.target)})
 

@@ -82,7 +82,10 @@ class Estimator(nn.Module):
     @nn.compact
     def __call__(self, windows: Array) -> Estimate:
         """Of windows `(B, N, S, S, 3)` of each picture."""
-        steps = _steps(windows.reshape(-1, *windows.shape[2:]))
+        pixels = windows.reshape(-1, *windows.shape[2:])
+        least = _READ + 2 * _STRIDE * self.depth + 1
+        room = [(0, max(least - side, 0)) for side in pixels.shape[1:3]]
+        steps = _steps(jnp.pad(pixels, ((0, 0), *room, (0, 0)), mode="symmetric"))
         seen = nn.Conv(self.width, (_READ, _READ), _STRIDE, "VALID", name="squares")(steps)
         for number in range(1, self.depth + 1):
             pattern = nn.Conv(self.width, (3, 3), padding="VALID", name=f"pattern{number}")
@@ -145,7 +148,7 @@ class Wild(nn.Module):
         return trunk.halo(self.blocks)
 
     def estimate(self, windows: Array) -> Estimate:
-        """What pictures suffered, from windows `(B, N, S, S, 3)`, S at least 33."""
+        """What pictures suffered, from windows `(B, N, S, S, 3)`; small ones are mirrored."""
         return self.estimator(windows)
 
     def prepare(self, error: Array, traits: Array) -> Prepared:

@@ -76,7 +76,7 @@ class Restorer:
         faithful: bool = True,
         strength: float = 1.0,
         chroma: str | os.PathLike[str] | Network | None = cards.CHROMA,
-        pixels: str | os.PathLike[str] | Network | None = cards.PIXELS,
+        pixels: str | os.PathLike[str] | Network | None = None,
         history: str | Said = "auto",
     ) -> None:
         """Prepares a network.
@@ -90,12 +90,12 @@ class Restorer:
             faithful mix stays faithful. Subsampled chroma follows the detail of luma as far.
           chroma: the network that restores 4:2:0 chroma beside one that serves any table; None
             has each plane restored by itself.
-          pixels: the network that restores pictures whose damage no codes explain, beside one that
-            serves any table; loaded when there is such a picture to ask about. None leaves
-            pixels as they are, and believes the codes of files.
+          pixels: a network of pictures, such as `wild`, that restores those whose damage no codes
+            explain, beside one that serves any table; loaded when there is such a picture to
+            ask about. None leaves pixels as they are, and believes the codes of files.
           history: `auto` looks for an earlier compression that did the damage, and restores from
-            its codes where it can be proved, or from pixels where no codes explain it; `off`
-            believes the file's own codes; `quality=20` or
+            its codes where it can be proved, or has `pixels` restore it where no codes explain
+            it; `off` believes the file's own codes; `quality=20` or
             `quality=20,grid=3:5` says which there was, and where its blocks begin if that is
             known (rows down and columns across, 0-7). A network of pictures looks for none: it
             estimates how bad a picture is, or is told by `quality=20`.
