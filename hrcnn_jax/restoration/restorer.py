@@ -101,7 +101,8 @@ class Restorer:
             estimates how bad a picture is, or is told by `quality=20`.
 
         Raises:
-          ModelError: if there is no such network, or one is of the other's kind.
+          ModelError: if there is no such network, or one is of the other's kind; that of `pixels`
+            when it is loaded.
           ValueError: if the strength is outside 0-1, there is no such history, or `faithful` is
             off for a network that is faithful by construction.
         """
@@ -118,6 +119,8 @@ class Restorer:
         self._pixels = pixels if self.network.table is None else None
         if self.network.architecture.kind == "pictures":
             self._pixels = self.network
+        if self._pixels is not None and not isinstance(self._pixels, Network):
+            zoo.find(os.fspath(self._pixels))  # there should be one, though it may stay unused
         self._blind = threads.once(self._made_blind)
         if self._pixels is self.network:
             return

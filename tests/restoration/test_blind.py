@@ -285,9 +285,8 @@ def test_it_goes_along(beside: Restorer) -> None:
 
 
 def test_one_that_is_not_there(compact: Network) -> None:
-    nowhere = Restorer(compact, pixels="nowhere")
     with pytest.raises(ModelError, match="no network 'nowhere'"):
-        nowhere.restore(PHOTO)
+        Restorer(compact, pixels="nowhere")
     wrong = Restorer(compact, pixels="small")
     with pytest.raises(ModelError, match="no network of pictures"):
         wrong.restore(PHOTO)
