@@ -176,7 +176,7 @@ def draw(live1: str, path: Path) -> None:
     panels = []
     shown = {"Saved at 10, then at 90": to_pixels(plain)}
     for mode, what in (("off", "File believed"), ("auto", "From its history")):
-        shown[what] = chains.restored(Restorer(history=mode, pixels=None), samples, chain).restored
+        shown[what] = chains.restored(Restorer(history=mode), samples, chain).restored
     for what, picture in shown.items():
         scores = compare(original, picture, picture)
         panels.append(Panel(picture, f"{what}   {scores['psnr']:.2f} dB"))

@@ -150,15 +150,6 @@ def write_network(
     cards.write(folder / f"{name}.json", card)
 
 
-def wild_params(module: Any, error: float) -> Any:
-    """Parameters of a network that finds the same error in every picture, and else is random."""
-    params = jax.tree.map(jnp.add, fresh_params(module), random_params(module, scale=0.05))
-    found = params["estimator"]["found"]
-    found["kernel"] = found["kernel"].at[:, 0].set(0.0)
-    found["bias"] = found["bias"].at[0].set(float(np.log(error + 0.1)))
-    return params
-
-
 @pytest.fixture(scope="module", autouse=True)
 def no_programs_left() -> Iterator[None]:
     """Compiled programs take memory for as long as they are kept; other files use others."""

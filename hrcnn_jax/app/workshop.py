@@ -27,7 +27,6 @@ from hrcnn_jax.files.writer import FORMATS
 from hrcnn_jax.history import inspection
 from hrcnn_jax.networks import cards
 from hrcnn_jax.restoration.assembly import Plane
-from hrcnn_jax.restoration.earlier import Damaged
 from hrcnn_jax.restoration.restorer import Restorer
 from hrcnn_jax.scores.expectation import expected_gain
 
@@ -161,7 +160,7 @@ class Workshop:
         found = history.find(file)
         facts = inspection.inspect(file, found)
         verdict = restorer.judge(file, found)
-        network = restorer.used(Damaged(file, verdict=verdict))
+        network = restorer.used(verdict)
         quality = words.quality_of_damage(facts) if verdict is None else round(verdict.quality)
         gain = None if quality is None else expected_gain(network.card, quality)
         told = words.sentences(facts, model=network.name, gain=gain, verdict=verdict)

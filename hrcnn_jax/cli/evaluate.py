@@ -40,11 +40,10 @@ from hrcnn_jax.scores.evaluation import (
     samples_of,
     table_of,
 )
-from hrcnn_jax.scores.protocol import COLOUR, Protocol
+from hrcnn_jax.scores.protocol import COLOUR, NONE, Protocol
 
 HELP = "measure networks against plain JPEG decoding"
 QUALITIES = (10, 30, 50)
-NONE = "none"
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -143,8 +142,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         default=NONE,
         metavar="NAME",
         help="what restores pictures of --history whose damage no codes explain, as restore has "
-        f"{cards.PIXELS} do: a network of pictures, or none, each network by itself (default: "
-        "none)",
+        f"it: a network of pictures, such as {cards.PIXELS}, or none (default: {NONE})",
     )
     parser.add_argument(
         "--output-dir", metavar="FOLDER", help="write metrics.json, metrics.csv and figures here"

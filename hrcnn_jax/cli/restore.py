@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +38,7 @@ from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import JpegError, JpegFile
 from hrcnn_jax.files.writer import FORMATS, Format, OutputError
 from hrcnn_jax.history import inspection
+from hrcnn_jax.networks import cards
 from hrcnn_jax.restoration import batch, restorer, verification
 from hrcnn_jax.restoration.batch import Job, Outcome
 from hrcnn_jax.restoration.comparison import side_by_side
@@ -99,8 +100,8 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--pixels",
         metavar="NAME",
-        help="a network of pictures, such as wild, that restores from their pixels those whose "
-        "damage no codes explain: resized since, mostly (default: none)",
+        help=f"a network of pictures, such as {cards.PIXELS}, that restores from their pixels "
+        "those whose damage no codes explain: resized since, mostly (default: none)",
     )
     flags.add_argument(
         "--compare",
@@ -135,6 +136,7 @@ def run(flags: argparse.Namespace) -> int:
     check_quality(flags)
     if flags.report is not None:
         report.check(flags.report)
+        flags.hash_of = cache(hash_of)
     keep_programs()
     network = Restorer(
         flags.model,
@@ -316,7 +318,7 @@ def _restore(job: Job, file: Stored, *, network: Restorer, flags: argparse.Names
     kind = FORMATS[flags.format]
     told = [] if file.damage is None else [f"{file.name}: is damaged: {file.damage}"]
     source = network.damaged(file)
-    used = network.used(source)
+    used = network.used(source.verdict)
     if flags.verbose:
         told.append(inspection.summary(inspection.inspect(file, source.history)))
         if file.colour in ("cmyk", "ycck") and not kind.inks:
@@ -349,7 +351,7 @@ def _restore(job: Job, file: Stored, *, network: Restorer, flags: argparse.Names
     row = {}
     if flags.report:
         model = flags.model if used is network.network else flags.pixels
-        row = account(file, source, used, hash_of(model), back)
+        row = account(file, source, used, flags.hash_of(model), back)
     return Result(file, picture, compared, told, {**row, "target": str(job.target)})
 
 

@@ -267,9 +267,7 @@ def _loaded(file: io.BytesIO) -> Image.Image:
 # What is drawn for training. Shares are guesses at what pictures on the web went through, bent
 # towards what is hard: histories that no grid explains.
 
-CLEAN_SHARE = 0.1
-"""Of photographs."""
-
+_CLEAN = 0.1
 _COMPRESSIONS = (0.45, 0.4, 0.15)
 """Shares of one, two and three."""
 
@@ -290,7 +288,7 @@ def draw(
     quality: Sequence[int],
     *,
     smallest: float = _FACTORS[0],
-    clean: float = CLEAN_SHARE,
+    clean: float = _CLEAN,
 ) -> tuple[Chain, float]:
     """A random chain, and the factor by which it resizes, at least `smallest` altogether.
 
@@ -349,7 +347,7 @@ def pair(
     random: Generator,
     quality: Sequence[int],
     *,
-    clean: float = CLEAN_SHARE,
+    clean: float = _CLEAN,
 ) -> NDArray[np.uint8]:
     """A place in a picture, damaged by a random chain, beside what it would be without loss.
 

@@ -15,7 +15,7 @@ from hrcnn_jax.history import find, inspection
 from hrcnn_jax.networks.cards import Card, ModelError
 from hrcnn_jax.restoration import compilation, verification
 from hrcnn_jax.restoration.restorer import Restorer
-from hrcnn_jax.scores.account import hash_of
+from hrcnn_jax.scores.account import expected, hash_of
 from hrcnn_jax.scores.expectation import expected_gain
 
 
@@ -128,8 +128,8 @@ class Restoration:
 
     def compute(self, file: Stored) -> tuple[Stored, Any, dict[str, Any]]:
         """Restores a file; its picture and what is told of it."""
+        network = self.restorer.network
         source = self.restorer.damaged(file)
-        network = self.restorer.used(source)
         history = None if source.history is None else inspection.history(source.history)
         tally = verification.Tally()
         depth = FORMATS[self.format].depth
@@ -139,12 +139,13 @@ class Restoration:
         equal, total = tally.equal, tally.total
         if self.faithful and equal < total:
             raise JpegError(f"{file.name}: the result is not faithful: {equal} of {total} codes")
-        suffered = None if source.verdict is None else round(source.verdict.quality)
-        facts = _facts(file, history, network.card, suffered) | {
+        facts = _facts(file, history, network.card) | {
             "network": network.name,
-            "network_hash": self.model_hash if source.verdict is None else hash_of(network.name),
+            "network_hash": self.model_hash,
             "codes_share": equal / total if total else 1.0,
         }
+        if source.verdict is not None:
+            facts["expected_gain_db"] = expected(source, network)
         return file, picture, facts
 
     def encode(self, computed: tuple[Stored, Any, dict[str, Any]]) -> Treated:
@@ -161,13 +162,9 @@ def _restorer(model: str, strength: float, faithful: bool, history: Any) -> Rest
     return Restorer(model, strength=strength, faithful=faithful, history=history)
 
 
-def _facts(
-    file: Stored, history: dict[str, Any] | None, card: Card, suffered: int | None = None
-) -> dict[str, Any]:
-    """What is told of a file; of its damage, if its pixels tell, the quality that does as much."""
+def _facts(file: Stored, history: dict[str, Any] | None, card: Card) -> dict[str, Any]:
     told = inspection.inspect(file, None)
     damaging = told.get("quality") if history is None else history["luma_quality"]
-    damaging = damaging if suffered is None else suffered
     names = "width", "height", "colour", "sampling", "coding", "quality", "quality_is_exact"
     return {
         **{name: told.get(name) for name in names},

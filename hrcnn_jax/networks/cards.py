@@ -27,7 +27,7 @@ DEFAULT = "small"
 CHROMA = "chroma"
 """What restores 4:2:0 chroma beside it, and beside any other network that serves every table."""
 PIXELS = "wild"
-"""What restores, beside them, pictures whose pixels no codes explain."""
+"""What can restore, beside them, pictures whose damage no codes explain."""
 
 METADATA_KEY = "card"
 """Under which a card stands in the metadata of a weights file."""

@@ -11,7 +11,7 @@ parameters: it is faithful by construction.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -81,11 +81,15 @@ class TrunkArchitecture(Architecture):
     trains_singly: bool = True
     pixels: int = PIXELS
 
+    def trunk_of(self, params: Any) -> Any:
+        """The parameters of mirrored convolutions; all, unless something stands beside them."""
+        return params
+
     def direct_multiply_adds(self, module: nn.Module) -> int:
         """As many as are computed, and those that mirrored convolutions spare."""
         params = jax.eval_shape(lambda: self.init(module, jax.random.key(0)))
-        taken = params.get("trunk", params)  # what stands beside a trunk goes tap by tap
-        kernels = (leaf.shape for leaf in jax.tree.leaves(taken) if leaf.shape[:-2] == (3, 3))
+        trunk = jax.tree.leaves(self.trunk_of(params))
+        kernels = (leaf.shape for leaf in trunk if leaf.shape[:-2] == (3, 3))
         products = sum(inputs * outputs for *_, inputs, outputs in kernels)
         readings = getattr(module, "orientations", 1)
         spared = SPARED * products * readings / self.pixels

@@ -255,6 +255,10 @@ class WildArchitecture(trunk.TrunkArchitecture):
         """A blank picture of side by side pixels."""
         return (jnp.zeros((1, side, side, PLANES)),)
 
+    def trunk_of(self, params: Any) -> Any:
+        """All but the estimator's."""
+        return params["trunk"]
+
     def grow(self, params: Any, fresh: Any) -> Any:
         """Parameters that begin as a smaller network, or as a compact one for planes.
 

@@ -107,7 +107,7 @@ class Restorer:
             off for a network that is faithful by construction.
         """
         self._set(strength, history)
-        self.network = _load(network, ("planes", "pictures"))
+        self.network = _load(network, cards.RESTORING)
         if self.network.architecture.is_faithful and not faithful:
             raise ValueError(
                 f"network {self.network.name} is faithful by construction: it has no other way; "
@@ -395,9 +395,9 @@ class Restorer:
         verdict = self._blind().judge(given)
         return verdict if verdict.unexplained and not verdict.intact else None
 
-    def used(self, source: Damaged) -> Network:
-        """The network that restores what `damaged` gave."""
-        return self.network if source.verdict is None else self._blind().network
+    def used(self, verdict: Verdict | None) -> Network:
+        """The network that restores what `judge` said this of."""
+        return self.network if verdict is None else self._blind().network
 
     def _begin(self, file: JpegFile) -> None:
         if self.strength == 0.0 or not self.serves(file.components[0].table):
@@ -763,12 +763,20 @@ def _is_420(file: JpegFile) -> bool:
     return file.colour in ("ycbcr", "ycck") and factors == [(1, 1), FACTOR, FACTOR]
 
 
+_NOT_AMONG: dict[tuple[Kind, ...], str] = {
+    cards.RESTORING: "only restores chroma beside another",
+    ("chroma",): "is no network for chroma",
+    ("pictures",): "is no network of pictures",
+}
+"""What is said of a network that is of none of these kinds."""
+
+
 def _load(network: str | os.PathLike[str] | Network, kinds: tuple[Kind, ...]) -> Network:
     loaded = network if isinstance(network, Network) else zoo.load(network)
     if loaded.architecture.kind not in kinds:
-        only = "is no network of pictures" if kinds == ("pictures",) else "is no network for chroma"
-        kind = "only restores chroma beside another" if "planes" in kinds else only
-        raise cards.ModelError(f"network {loaded.name!r} {kind}: see the command models")
+        raise cards.ModelError(
+            f"network {loaded.name!r} {_NOT_AMONG[kinds]}: see the command models"
+        )
     return loaded
 
 

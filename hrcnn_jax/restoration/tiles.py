@@ -27,8 +27,8 @@ _Codes = TypeVar("_Codes", NDArray[np.int16], Array)
 TILE = 24
 """Side in blocks of tiles, without their halo: what a tile needs stays in a core's cache."""
 
-_WIDEST = 4
-"""Halos of tiles across at least: wider ones would be most of what is computed."""
+_HALOS = 4
+"""How many halos wide a tile is at least: of a narrower one too much would be left out."""
 
 
 def side_for(halo: int) -> int:
@@ -37,7 +37,7 @@ def side_for(halo: int) -> int:
     Smaller tiles compute more that is left out; larger ones work from memory, and cover more than
     there is: those of 40 blocks 11 % of 12 megapixels, those of 24 blocks 3 %.
     """
-    return max(TILE, _WIDEST * halo)
+    return max(TILE, _HALOS * halo)
 
 
 def strips(

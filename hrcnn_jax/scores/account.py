@@ -1,7 +1,6 @@
 """What was done to a picture, as an archive can keep it: found, proved, restored from, by what."""
 
 import hashlib
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,6 @@ def expected(source: Damaged, network: Network) -> float | None:
     return expected_gain(network.card, nearest_quality(part.table))
 
 
-@cache
 def hash_of(model: str) -> str:
     """SHA-256 of a network's weights file, in hexadecimal digits.
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from hrcnn_jax.hardware import hardware
 from hrcnn_jax.networks import cards, cost, registry, zoo
 from hrcnn_jax.networks.cards import Card
-from hrcnn_jax.scores.account import sha256_of
+from hrcnn_jax.scores.account import hash_of
 from hrcnn_jax.training import checkpoints, run_log
 from hrcnn_jax.training.settings import Settings
 
@@ -35,7 +35,7 @@ def describe(settings: Settings, *, step: int = 0, gain: float = 0.0) -> Card:
     data["cache"] = ""
     for name in ("workdir", "warm_start"):
         run[name] = Path(run[name]).name
-    teachers = {Path(name).name: sha256_of(zoo.find(name)[1]) for name in how["teacher"]}
+    teachers = {Path(name).name: hash_of(name) for name in how["teacher"]}
     how["teacher"] = list(teachers)
     return Card(
         architecture=settings.architecture,
