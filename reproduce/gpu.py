@@ -20,7 +20,7 @@ from hrcnn_jax.hardware import hardware
 from hrcnn_jax.networks import cards
 from hrcnn_jax.networks.cards import Card
 from hrcnn_jax.restoration.compilation import keep_programs
-from hrcnn_jax.scores.protocol import COLOUR, NONE, Protocol, means
+from hrcnn_jax.scores.protocol import COLOUR, Protocol, means
 from hrcnn_jax.training.export import release
 from hrcnn_jax.training.loop import DivergedError, fit
 from hrcnn_jax.training.presets import from_preset
@@ -114,7 +114,7 @@ def run(name: str, given: argparse.Namespace) -> int:
     output = Path(given.output)
     weights = release(settings.run.workdir, name, output / "weights")
     flags = ["--model", str(weights), "--data", given.live1, "--card"]
-    flags += ["--planes", RECIPES[name].planes, "--chroma", NONE]
+    flags += ["--planes", RECIPES[name].planes, "--chroma", cards.NONE]
     flags += ["--quality", *map(str, RECIPES[name].qualities)]
     if evaluate.main([*flags, "--output-dir", str(output / "scores" / name)]):
         raise ValueError(f"{weights}: could not be measured")
@@ -145,7 +145,7 @@ def table(given: argparse.Namespace) -> str:
 
 def _scores(name: str, card: Card, given: argparse.Namespace) -> dict[int, dict[str, float]]:
     (data,), planes = evaluate.folder_names([given.live1]), RECIPES[name].planes
-    return means(card, Protocol(data, planes, chroma=NONE if planes == COLOUR else None))
+    return means(card, Protocol(data, planes, chroma=cards.NONE if planes == COLOUR else None))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,7 +24,7 @@ def sentences(
       facts: by `hrcnn_jax.history.inspection.inspect`.
       model: the network that is to restore it.
       gain: that the network is expected to have, in dB; None if that is not known.
-      verdict: how bad the picture is, if the network is one of pictures.
+      verdict: how bad the picture is, if that network is one of pictures.
     """
     told = [_picture(facts)]
     if facts["kind"] == "JPEG":
@@ -34,7 +34,8 @@ def sentences(
     if facts["history"]:
         told.append(_history(facts["history"]))
     if verdict is not None:
-        told.append(f"It {verdict}.")
+        how = f": {model} restores its pixels" if verdict.unexplained else ""
+        told.append(f"It {verdict}{how}.")
     if gain is not None:
         told.append(
             f"At this quality {model} gains {gain:+.1f} dB on average: "

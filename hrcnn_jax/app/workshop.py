@@ -28,6 +28,7 @@ from hrcnn_jax.history import inspection
 from hrcnn_jax.networks import cards
 from hrcnn_jax.restoration.assembly import Plane
 from hrcnn_jax.restoration.restorer import Restorer
+from hrcnn_jax.scores.account import of_verdict
 from hrcnn_jax.scores.expectation import expected_gain
 
 
@@ -161,8 +162,11 @@ class Workshop:
         facts = inspection.inspect(file, found)
         verdict = restorer.judge(file, found)
         network = restorer.used(verdict)
-        quality = words.quality_of_damage(facts) if verdict is None else round(verdict.quality)
-        gain = None if quality is None else expected_gain(network.card, quality)
+        if verdict is not None:
+            gain = of_verdict(verdict, network.card)
+        else:
+            quality = words.quality_of_damage(facts)
+            gain = None if quality is None else expected_gain(network.card, quality)
         told = words.sentences(facts, model=network.name, gain=gain, verdict=verdict)
         return facts | {"expected_gain": gain, "words": told}
 

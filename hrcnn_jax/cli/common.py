@@ -71,6 +71,14 @@ def add_network(flags: argparse.ArgumentParser) -> None:
         f"(default: {cards.DEFAULT})",
     )
     flags.add_argument(
+        "--pixels",
+        type=_unless_none,
+        default=cards.PIXELS,
+        metavar="NAME",
+        help="what restores, from their pixels, pictures whose damage no codes explain, such as "
+        f"resized ones: a network of pictures, or {cards.NONE} (default: {cards.PIXELS})",
+    )
+    flags.add_argument(
         "--strength",
         type=float,
         default=1.0,
@@ -92,6 +100,10 @@ def add_network(flags: argparse.ArgumentParser) -> None:
         "proved (default); off: believe the file's own; or what it was, such as quality=20 or "
         "quality=20,grid=3:5 (where its blocks begin, down:across, 0-7)",
     )
+
+
+def _unless_none(name: str) -> str | None:
+    return None if name == cards.NONE else name
 
 
 def _history(text: str) -> Mode | Said:

@@ -40,7 +40,7 @@ from hrcnn_jax.scores.evaluation import (
     samples_of,
     table_of,
 )
-from hrcnn_jax.scores.protocol import COLOUR, NONE, Protocol
+from hrcnn_jax.scores.protocol import COLOUR, Protocol
 
 HELP = "measure networks against plain JPEG decoding"
 QUALITIES = (10, 30, 50)
@@ -139,10 +139,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--pixels",
-        default=NONE,
+        default=cards.NONE,
         metavar="NAME",
         help="what restores pictures of --history whose damage no codes explain, as restore has "
-        f"it: a network of pictures, such as {cards.PIXELS}, or none (default: {NONE})",
+        f"it: a network of pictures, such as {cards.PIXELS}, or none (default: {cards.NONE})",
     )
     parser.add_argument(
         "--output-dir", metavar="FOLDER", help="write metrics.json, metrics.csv and figures here"
@@ -267,7 +267,7 @@ def protocol_of(given: argparse.Namespace) -> Protocol:
         test_split=given.test_split,
         past=" ".join(map(str, given.history)) if given.history else None,
         history=given.believe if given.history else None,
-        pixels=Path(given.pixels).name if given.history and given.pixels != NONE else None,
+        pixels=Path(given.pixels).name if given.history and given.pixels != cards.NONE else None,
         faithful=given.faithful,
     )
 
@@ -362,9 +362,9 @@ def run(given: argparse.Namespace, command: Sequence[str]) -> None:
     """Measures, prints, and writes what was asked for."""
     networks = load_networks(given.model, card=given.card)
     asked = [given.history or qualities_of(network, given.quality) for network in networks]
-    apart = given.planes != COLOUR or given.chroma == NONE
+    apart = given.planes != COLOUR or given.chroma == cards.NONE
     chroma = None if apart else zoo.load(given.chroma)
-    pixels = None if given.pixels == NONE else zoo.load(given.pixels)
+    pixels = None if given.pixels == cards.NONE else zoo.load(given.pixels)
     believed = given.believe if given.history else "off"
     restorers = [
         (

@@ -87,6 +87,8 @@ def _treatment(flags: argparse.Namespace) -> tuple[Treatment, dict[str, Any]]:
     treatment = Restoration(
         flags.model,
         hash_of(flags.model),
+        flags.pixels,
+        None if flags.pixels is None else hash_of(flags.pixels),
         strength=flags.strength,
         faithful=flags.faithful,
         history=flags.history,
@@ -95,7 +97,7 @@ def _treatment(flags: argparse.Namespace) -> tuple[Treatment, dict[str, Any]]:
     )
     treatment.prepare()  # what makes no sense is told before anything begins
     settings = dataclasses.asdict(treatment)
-    del settings["model"]  # its hash tells it, wherever it lies
+    del settings["model"], settings["pixels"]  # their hashes tell them, wherever they lie
     return treatment, {"network": name, **settings}
 
 

@@ -38,7 +38,6 @@ from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import JpegError, JpegFile
 from hrcnn_jax.files.writer import FORMATS, Format, OutputError
 from hrcnn_jax.history import inspection
-from hrcnn_jax.networks import cards
 from hrcnn_jax.restoration import batch, restorer, verification
 from hrcnn_jax.restoration.batch import Job, Outcome
 from hrcnn_jax.restoration.comparison import side_by_side
@@ -97,12 +96,6 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
     )
     add_format(flags, default="what OUT's suffix says, or png")
     add_network(flags)
-    flags.add_argument(
-        "--pixels",
-        metavar="NAME",
-        help=f"a network of pictures, such as {cards.PIXELS}, that restores from their pixels "
-        "those whose damage no codes explain: resized since, mostly (default: none)",
-    )
     flags.add_argument(
         "--compare",
         action="store_true",

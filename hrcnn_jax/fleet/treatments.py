@@ -91,6 +91,8 @@ class Restoration:
       model: a released network's name, or a weights file or a training run's folder that is the
         same on all machines.
       model_hash: SHA-256 of its weights, as `hash_of` has it.
+      pixels: as `model`, or None, as of `Restorer`.
+      pixels_hash: of its weights; None if there is none.
       strength: as of `Restorer`.
       faithful: as of `Restorer`; a result that disagrees with its file's codes then counts as
         failed.
@@ -101,6 +103,8 @@ class Restoration:
 
     model: str
     model_hash: str
+    pixels: str | None = None
+    pixels_hash: str | None = None
     strength: float = 1.0
     faithful: bool = True
     history: Any = "auto"
@@ -110,15 +114,16 @@ class Restoration:
     @property
     def restorer(self) -> Restorer:
         """What restores, the same at every call in a process."""
-        return _restorer(self.model, self.strength, self.faithful, self.history)
+        return _restorer(self.model, self.pixels, self.strength, self.faithful, self.history)
 
     def prepare(self) -> None:
-        """Loads the network, which has to be the one that was meant."""
-        if hash_of(self.model) != self.model_hash:
-            raise ModelError(
-                f"{self.model}: its weights are others on {platform.node()}; install the same "
-                "version of this package, and the same weights, on all machines"
-            )
+        """Loads the networks, which have to be those that were meant."""
+        for name, known in ((self.model, self.model_hash), (self.pixels, self.pixels_hash)):
+            if name is not None and hash_of(name) != known:
+                raise ModelError(
+                    f"{name}: its weights are others on {platform.node()}; install the same "
+                    "version of this package, and the same weights, on all machines"
+                )
         _ = self.restorer
 
     @property
@@ -128,8 +133,9 @@ class Restoration:
 
     def compute(self, file: Stored) -> tuple[Stored, Any, dict[str, Any]]:
         """Restores a file; its picture and what is told of it."""
-        network = self.restorer.network
         source = self.restorer.damaged(file)
+        network = self.restorer.used(source.verdict)
+        is_own = network is self.restorer.network
         history = None if source.history is None else inspection.history(source.history)
         tally = verification.Tally()
         depth = FORMATS[self.format].depth
@@ -141,7 +147,7 @@ class Restoration:
             raise JpegError(f"{file.name}: the result is not faithful: {equal} of {total} codes")
         facts = _facts(file, history, network.card) | {
             "network": network.name,
-            "network_hash": self.model_hash,
+            "network_hash": self.model_hash if is_own else self.pixels_hash,
             "codes_share": equal / total if total else 1.0,
         }
         if source.verdict is not None:
@@ -157,9 +163,11 @@ class Restoration:
 
 
 @lru_cache(1)
-def _restorer(model: str, strength: float, faithful: bool, history: Any) -> Restorer:
+def _restorer(
+    model: str, pixels: str | None, strength: float, faithful: bool, history: Any
+) -> Restorer:
     compilation.keep_programs()
-    return Restorer(model, strength=strength, faithful=faithful, history=history)
+    return Restorer(model, pixels=pixels, strength=strength, faithful=faithful, history=history)
 
 
 def _facts(file: Stored, history: dict[str, Any] | None, card: Card) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Pictures restored by a network of pixels, whatever their history: estimated once, then by tiles.
 
-How bad a picture is is estimated from windows spread evenly over it, before any tile is restored:
-results do not depend on where tiles are cut. What somebody says takes the estimate's place. What is
-found intact is not touched.
+How bad a picture is is estimated from a few windows of it, before any tile is restored: results do
+not depend on where tiles are cut. What somebody says takes the estimate's place. What is found
+intact is not touched.
 
 Pixels and codes go the same way: squares are cut out of a picture that is continued by its mirror
 image, and *opened* as Y, Cb and Cr. Those of a JPEG file are decoded as libjpeg does, but not
@@ -16,7 +16,6 @@ from functools import cache, partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -30,16 +29,9 @@ from hrcnn_jax.files.reader import Component, JpegError, JpegFile
 from hrcnn_jax.jpeg import color, damage, transform
 from hrcnn_jax.jpeg.tables import BLOCK, LEVEL_SHIFT, MAX_SAMPLE
 from hrcnn_jax.networks.zoo import Network
-from hrcnn_jax.restoration import tiles
+from hrcnn_jax.restoration import tiles, windows
 from hrcnn_jax.restoration.assembly import Plane
 from hrcnn_jax.restoration.programs import Program
-
-_UNIT = 4
-"""Blocks of the picture that squares are multiples of: whole blocks of components that are up to 4
-times coarser."""
-
-_WINDOW, _WINDOWS = 16, 6
-"""Side in blocks of the windows that the estimate looks at, and how many, down and across."""
 
 INTACT = 65
 """What is found as good as JPEG of this quality counts as intact: some that never was compressed
@@ -59,6 +51,9 @@ is below it."""
 _SMALLEST = 64
 """Pixels a side of the smallest pictures that are."""
 
+_NO_TABLE = np.zeros((BLOCK, BLOCK), np.int32)
+"""Of pixels, no damage is explained by any table."""
+
 Corner = tuple[int, int]
 Square = Any
 """Samples `(S, S)` or `(S, S, 3)` uint8; or codes `(s, s, 8, 8)` of each component, and tables."""
@@ -74,7 +69,8 @@ class Verdict(NamedTuple):
       quality: the JPEG quality that does as much damage, 1-100.
       told: whether somebody said so; else it is estimated.
       intact: whether it is found to be as it was: then nothing is corrected.
-      unexplained: whether that is much more than the file's own table does; always so of pixels.
+      unexplained: whether there is damage, and much more than the file's own table does; pixels
+        have none.
       error: `(1,)`, as `hrcnn_jax.jpeg.damage` has it.
       traits: `(1, T)`, what else the network found.
     """
@@ -188,18 +184,15 @@ class Blind:
           faithful: whether what is restored of a JPEG file is made to have its codes.
         """
         module, params = network.architecture.fold(network.module, network.params)
-        self.network, self._faithful = network, faithful
+        self.network = network
         self._reach = _reach(module.halo)
         self._side = tiles.side_for(module.halo)
-        self._module, self._params = module, params
+        self._params = params
+        self._look = Program(partial(_look, module))
         self._prepare = Program(partial(_prepare, module), hasty)
-        self._programs_of = cache(self._made_for)
-
-    def _made_for(self, opening: Opening) -> tuple[Program, Program]:
-        """What estimates, and what restores, squares that are opened so."""
-        of_squares = partial(_estimate, self._module, opening)
-        of_tiles = partial(_restored, self._module, opening, self._faithful)
-        return Program(of_squares), Program(of_tiles)
+        self._program_of = cache(
+            lambda opening: Program(partial(_restored, module, opening, faithful))
+        )
 
     def judge(self, given: Stored, quality: int | None = None) -> Verdict:
         """How bad a picture is.
@@ -218,22 +211,17 @@ class Blind:
                 f"{given.name}: {self.network.name} does not know components that are 3 times "
                 "coarser than the picture; use another network"
             )
-        cut, opening = _seen(given)
-        down, across = map(_spread, _blocks(given))
-        windows = [cut((top, left), _WINDOW + 2 * _UNIT) for top in down for left in across]
-        squares = jax.tree.map(lambda *each: np.stack(each), *windows)
-        error, traits = self._programs_of(opening)[0](self._params, squares)
-        told = quality is not None
-        intact, unexplained = not told and damage.quality_of(error[0]) >= INTACT, not told
-        if told:
-            error = jnp.asarray([damage.of_quality(jnp.float32(quality))])
-        elif isinstance(given, JpegFile):
-            of_table = damage.usual_error(jnp.asarray(given.components[0].table[None]))[0, 0]
-            intact &= damage.quality_of(of_table[0]) >= _FINE
-            unexplained &= error[0] >= _WORSE * of_table[0]
-            error = jnp.maximum(error, of_table)
-        looks_like = float(damage.quality_of(error[0]))
-        return Verdict(looks_like, told, bool(intact), bool(unexplained), error, traits)
+        table = given.components[0].table if isinstance(given, JpegFile) else _NO_TABLE
+        told = np.float32(quality or 0)
+        seen = self._look(self._params, windows.of(given), table, told)
+        return Verdict(
+            quality=float(seen.quality),
+            told=quality is not None,
+            intact=bool(seen.intact),
+            unexplained=bool(seen.unexplained),
+            error=seen.error,
+            traits=seen.traits,
+        )
 
     def planes(self, file: JpegFile, verdict: Verdict, strength: float) -> list[Plane]:
         """The components of a file at its own size, neither clipped nor rounded.
@@ -267,7 +255,7 @@ class Blind:
         """From the top down, rows of components `(8*n, 8*wb, C)`."""
         cut, opening = _seen(given)
         reach, side = self._reach, self._side
-        _, restore_tile = self._programs_of(opening)
+        restore_tile = self._program_of(opening)
         prepared = self._prepare(self._params, verdict.error, verdict.traits)
         mix = np.float32(strength)
 
@@ -293,7 +281,7 @@ def _seen(given: Stored) -> tuple[Cut, Opening]:
 def _even(given: Stored) -> bool:
     """Whether squares of pictures are whole blocks of all components."""
     parts = given.components if isinstance(given, JpegFile) else ()
-    return all(_UNIT % each == 0 for part in parts for each in part.factor)
+    return all(windows.UNIT % each == 0 for part in parts for each in part.factor)
 
 
 def _channel(strips: Iterator[NDArray[Any]], index: int) -> Iterator[NDArray[Any]]:
@@ -303,14 +291,6 @@ def _channel(strips: Iterator[NDArray[Any]], index: int) -> Iterator[NDArray[Any
 def _blocks(given: Stored) -> tuple[int, int]:
     """Blocks of a picture, down and across."""
     return -(-given.height // BLOCK), -(-given.width // BLOCK)
-
-
-def _spread(count: int) -> list[int]:
-    """Where windows begin that are spread over so many blocks, a unit before each; in units."""
-    last = max(count - _WINDOW, 0)
-    starts = {int(place) // _UNIT * _UNIT for place in np.linspace(0, last, _WINDOWS)}
-    # As many for every picture, so that one program serves them all.
-    return [sorted(starts)[index * len(starts) // _WINDOWS] - _UNIT for index in range(_WINDOWS)]
 
 
 def _cut_samples(samples: NDArray[np.uint8], corner: Corner, side: int) -> Square:
@@ -341,22 +321,41 @@ def _inside(pixels: Array, border: int) -> Array:
     return jnp.moveaxis(transform.without_border(jnp.moveaxis(pixels, -1, 0), border), 0, -1)
 
 
-def _estimate(
-    module: nn.Module, opening: Opening, params: Any, squares: Square
-) -> tuple[Array, Array]:
-    """What a picture suffered, from its windows with a unit around each."""
-    windows = _rounded(_inside(jax.vmap(opening)(squares), BLOCK * _UNIT))
-    found: Any = module.apply({"params": params}, windows[None], method="estimate")
-    return found.error, found.traits
+class _Seen(NamedTuple):
+    """What there is to see of how bad a picture is: as `Verdict` has it."""
+
+    quality: Array
+    intact: Array
+    unexplained: Array
+    error: Array
+    traits: Array
 
 
-def _rounded(pixels: Array) -> Array:
-    """Y, Cb and Cr `(..., 3)` as files of 8 bits a colour hold them.
+def _look(module: nn.Module, params: Any, seen: Array, table: Array, told: Array) -> _Seen:
+    """How bad a picture is.
 
-    Networks are trained on such: what is smooth beyond their levels would look worse to them.
+    Args:
+      module: a network of pictures.
+      params: its parameters.
+      seen: windows of it, `(N, S, S, 3)` uint8 RGB.
+      table: `(8, 8)`, that of luma; of pixels zeros.
+      told: the quality that somebody says; 0 if nobody does.
     """
-    samples = jnp.rint(MAX_SAMPLE * jnp.clip(color.ycbcr_to_rgb(pixels), 0.0, 1.0))
-    return color.rgb_to_ycbcr(samples / MAX_SAMPLE)
+    pixels = color.rgb_to_ycbcr(seen.astype(jnp.float32) / MAX_SAMPLE)
+    found: Any = module.apply({"params": params}, pixels[None], method="estimate")
+    of_table = damage.usual_error(table[None])[:, 0, 0]
+    is_told = told > 0
+    estimated = jnp.maximum(found.error, of_table)
+    error = jnp.where(is_told, damage.of_quality(told), estimated)
+    is_fine = damage.quality_of(of_table[0]) >= _FINE
+    is_intact = ~is_told & is_fine & (damage.quality_of(found.error[0]) >= INTACT)
+    return _Seen(
+        quality=damage.quality_of(error[0]),
+        intact=is_intact,
+        unexplained=~is_told & ~is_intact & (found.error[0] >= _WORSE * of_table[0]),
+        error=error,
+        traits=found.traits,
+    )
 
 
 def _prepare(module: nn.Module, params: Any, error: Array, traits: Array) -> Any:
@@ -384,4 +383,4 @@ def _restored(
 
 def _reach(halo: int) -> int:
     """Blocks around a tile: the halo, what upsampling looks at, and up to a whole unit."""
-    return (halo // _UNIT + 1) * _UNIT
+    return (halo // windows.UNIT + 1) * windows.UNIT

@@ -76,7 +76,7 @@ class Restorer:
         faithful: bool = True,
         strength: float = 1.0,
         chroma: str | os.PathLike[str] | Network | None = cards.CHROMA,
-        pixels: str | os.PathLike[str] | Network | None = None,
+        pixels: str | os.PathLike[str] | Network | None = cards.PIXELS,
         history: str | Said = "auto",
     ) -> None:
         """Prepares a network.
@@ -90,9 +90,9 @@ class Restorer:
             faithful mix stays faithful. Subsampled chroma follows the detail of luma as far.
           chroma: the network that restores 4:2:0 chroma beside one that serves any table; None
             has each plane restored by itself.
-          pixels: a network of pictures, such as `wild`, that restores those whose damage no codes
-            explain, beside one that serves any table; loaded when there is such a picture to
-            ask about. None leaves pixels as they are, and believes the codes of files.
+          pixels: the network of pictures that restores those whose damage no codes explain,
+            beside one that serves any table; loaded when there is such a picture to ask about.
+            None leaves pixels as they are, and believes the codes of files.
           history: `auto` looks for an earlier compression that did the damage, and restores from
             its codes where it can be proved, or has `pixels` restore it where no codes explain
             it; `off` believes the file's own codes; `quality=20` or
@@ -121,7 +121,8 @@ class Restorer:
             self._pixels = self.network
         if self._pixels is not None and not isinstance(self._pixels, Network):
             zoo.find(os.fspath(self._pixels))  # there should be one, though it may stay unused
-        self._blind = threads.once(self._made_blind)
+        # Of nothing that holds this restorer: its programs are let go of as soon as it is.
+        self._blind = threads.once(partial(_made_blind, self._pixels, faithful))
         if self._pixels is self.network:
             return
         projected = faithful and not self.network.architecture.is_faithful
@@ -129,10 +130,6 @@ class Restorer:
         if chroma is not None and self.network.table is None:
             network = _load(chroma, ("chroma",))
             self._chroma = _Programs(network, restore_chroma_tile, _chroma_tile, faithful)
-
-    def _made_blind(self) -> Blind:
-        assert self._pixels is not None
-        return Blind(_load(self._pixels, ("pictures",)), faithful=self._faithful)
 
     def _set(self, strength: float, history: str | Said) -> None:
         if not 0.0 <= strength <= 1.0:
@@ -393,7 +390,7 @@ class Restorer:
         if not asked or found is not None or not worth_asking(given):
             return None
         verdict = self._blind().judge(given)
-        return verdict if verdict.unexplained and not verdict.intact else None
+        return verdict if verdict.unexplained else None
 
     def used(self, verdict: Verdict | None) -> Network:
         """The network that restores what `judge` said this of."""
@@ -464,6 +461,11 @@ def _made_again(
         pixels=pixels,
         history=history,
     )
+
+
+def _made_blind(pixels: str | os.PathLike[str] | Network | None, faithful: bool) -> Blind:
+    assert pixels is not None
+    return Blind(_load(pixels, ("pictures",)), faithful=faithful)
 
 
 class _Programs:

@@ -9,7 +9,9 @@ from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.history import inspection
 from hrcnn_jax.history.table import nearest_quality
 from hrcnn_jax.networks import zoo
+from hrcnn_jax.networks.cards import Card
 from hrcnn_jax.networks.zoo import Network
+from hrcnn_jax.restoration.blind import Verdict
 from hrcnn_jax.restoration.earlier import Damaged
 from hrcnn_jax.restoration.verification import Tally
 from hrcnn_jax.scores.expectation import expected_gain
@@ -83,12 +85,22 @@ def account(
 def expected(source: Damaged, network: Network) -> float | None:
     """The gain in dB to expect of restoring luma; None if it is not known."""
     if source.verdict is not None:
-        quality = round(source.verdict.quality)
-        return 0.0 if source.verdict.intact else expected_gain(network.card, quality)
+        return of_verdict(source.verdict, network.card)
     if not isinstance(source.file, JpegFile):
         return 0.0
     part = source.luma or source.file.components[0]
     return expected_gain(network.card, nearest_quality(part.table))
+
+
+def of_verdict(verdict: Verdict, card: Card) -> float | None:
+    """The gain in dB to expect of restoring pixels; None if it is not known.
+
+    Cards tell of files that were compressed once; where no table explains the damage, less comes
+    back.
+    """
+    if verdict.intact:
+        return 0.0
+    return None if verdict.unexplained else expected_gain(card, round(verdict.quality))
 
 
 def hash_of(model: str) -> str:

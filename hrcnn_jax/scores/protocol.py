@@ -10,9 +10,6 @@ from hrcnn_jax.networks.cards import CHROMA, Card
 COLOUR = "rgb"
 """Whole colour pictures instead of a plane, as 4:2:0 files by Pillow; compared over R, G and B."""
 
-NONE = "none"
-"""What is asked for, and written down, where no network restores chroma."""
-
 
 @dataclass(frozen=True)
 class Protocol:
