@@ -1,5 +1,6 @@
 """Pictures restored from pixels, with a small network of random weights."""
 
+import gc
 import hashlib
 import io
 import json
@@ -20,11 +21,15 @@ from conftest import (
     write_network,
 )
 from PIL import Image
+from starlette.testclient import TestClient
 
+from hrcnn_jax.app import server
+from hrcnn_jax.app.workshop import Workshop
 from hrcnn_jax.cli import evaluate
 from hrcnn_jax.cli.main import main
 from hrcnn_jax.files import pictures, reader
 from hrcnn_jax.files.reader import JpegError
+from hrcnn_jax.fleet.treatments import Restoration
 from hrcnn_jax.history import Said
 from hrcnn_jax.jpeg import color, damage
 from hrcnn_jax.networks import cards, registry
@@ -32,7 +37,11 @@ from hrcnn_jax.networks.cards import ModelError
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration import restorer, verification
 from hrcnn_jax.restoration.assembly import assemble
+from hrcnn_jax.restoration.blind import Verdict
+from hrcnn_jax.restoration.programs import Program
 from hrcnn_jax.restoration.restorer import Restorer
+from hrcnn_jax.scores.account import of_verdict, sha256_of
+from hrcnn_jax.scores.protocol import Protocol, recorded
 
 OPTIONS = {"width": 8, "blocks": 1, "kernels": 0, "traits": 2}
 ARCHITECTURE = registry.get("wild")
@@ -285,6 +294,25 @@ def test_it_goes_along(beside: Restorer) -> None:
     assert of_one_table.damaged(pictures.of_array(PHOTO)).verdict is None
 
 
+def test_programs_go_with_it(compact: Network) -> None:
+    """They are native code and memory maps: nothing waits for the collector of cycles."""
+
+    def programs() -> int:
+        return sum(isinstance(each, Program) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = programs()
+        restorer = Restorer(compact, pixels=BAD)
+        restorer.restore(PHOTO)
+        assert programs() > before
+        del restorer
+        assert programs() == before
+    finally:
+        gc.enable()
+
+
 def test_one_that_is_not_there(compact: Network) -> None:
     with pytest.raises(ModelError, match="no network 'nowhere'"):
         Restorer(compact, pixels="nowhere")
@@ -312,9 +340,9 @@ def test_who_restored_it_is_told(
     Image.fromarray(PHOTO).save(tmp_path / "kept.png")
     (tmp_path / "once.jpg").write_bytes(jpeg_bytes(PHOTO, quality=40))
     files = [str(tmp_path / "kept.png"), str(tmp_path / "once.jpg"), "-o", str(tmp_path / "out")]
-    flags = [*files, "--pixels", cards.PIXELS, "--report", str(tmp_path / "done.json")]
-    assert main(["restore", *flags]) == 0
-    kept, once = json.loads((tmp_path / "done.json").read_text())
+    report = tmp_path / "done.json"
+    assert main(["restore", *files, "--report", str(report)]) == 0
+    kept, once = json.loads(report.read_text())
     assert kept["network"] == cards.PIXELS
     weights = released / f"{cards.PIXELS}.safetensors"
     assert kept["network_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -324,6 +352,47 @@ def test_who_restored_it_is_told(
     told = "".join(capsys.readouterr())
     assert "looks as bad as JPEG of quality 25 would make it: wild restores its pixels" in told
     assert "once.jpg: looks" not in told
+    assert kept["expected_gain"] is None, "no card tells of such pictures"
+    assert main(["restore", *files, "--pixels", "none", "--report", str(report)]) == 0
+    assert json.loads(report.read_text())[0]["network"] == "small"
+    assert "no compression that can be proved: left as it is" in "".join(capsys.readouterr())
+
+
+def test_by_many_workers_too(released: Path) -> None:
+    """Each row has the network that restored it, and what another machine has is checked."""
+    hashes = [sha256_of(released / f"{name}.safetensors") for name in ("small", cards.PIXELS)]
+    treatment = Restoration("small", hashes[0], cards.PIXELS, hashes[1])
+    treatment.prepare()
+    treated = treatment.encode(treatment.compute(pictures.of_array(PHOTO)))
+    assert treated.facts["network"] == cards.PIXELS
+    assert treated.facts["network_hash"] == hashes[1]
+    once = treatment.encode(treatment.compute(reader.read(jpeg_bytes(PHOTO, quality=40))))
+    assert once.facts["network"] == "small"
+    assert once.facts["network_hash"] == hashes[0]
+    with pytest.raises(ModelError, match="wild: its weights are others"):
+        Restoration("small", hashes[0], cards.PIXELS, hashes[0]).prepare()
+
+
+def test_the_page_tells_who_restores(released: Path) -> None:
+    content = io.BytesIO()
+    Image.fromarray(PHOTO).save(content, "PNG")
+    with TestClient(server.build(Workshop()), base_url="http://127.0.0.1:8642") as client:
+        told = client.post("/api/inspect?name=kept.png", content=content.getvalue()).json()
+    assert told["words"] == [
+        "122 × 93 pixels, colour.",
+        "It looks as bad as JPEG of quality 25 would make it: wild restores its pixels.",
+    ]
+    assert told["expected_gain"] is None
+
+
+def test_what_is_known_of_the_gain() -> None:
+    """Of what was measured, compressions told or explained by a table, and no damage at all."""
+    card = recorded(made_card("wild", OPTIONS), Protocol("live1"), {10: {"gain": 1.5}})
+    array = jnp.zeros(1)
+    told = Verdict(10.0, True, False, False, array, array)
+    assert of_verdict(told, card) == 1.5
+    assert of_verdict(told._replace(intact=True, quality=90.0), card) == 0.0
+    assert of_verdict(told._replace(told=False, unexplained=True), card) is None
 
 
 @pytest.mark.usefixtures("released")
