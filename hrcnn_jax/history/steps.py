@@ -115,38 +115,47 @@ def by_codes(histograms: NDArray[np.int64], last: NDArray[np.int32]) -> NDArray[
         below = np.concatenate([[0.0], np.cumsum(density)])
         counts, expected = counts[1 : largest + 1], density[1 : largest + 1]
         expected = expected / expected.sum()
-        for earlier in range(int(step) + 1, STEPS[-1] + 1):
-            gathered = _gathered(below, earlier / int(step), int(step), largest)
-            total = gathered.sum()
-            if total > 0:
-                share = (1 - _STRAY) * gathered / total + _STRAY * expected
-                found[place, earlier - 1] = counts @ np.log(share / expected)
+        coarser = step < STEPS
+        gathered = _gathered(below, STEPS[coarser] / step, int(step), largest)
+        total = gathered.sum(-1, keepdims=True)
+        is_any = total > 0
+        share = (1 - _STRAY) * gathered / np.where(is_any, total, 1.0) + _STRAY * expected
+        likely = (counts * np.log(share / expected)).sum(-1)
+        found[place, coarser] = np.where(is_any[:, 0], likely, 0.0)
     return found
 
 
 def _gathered(
-    below: NDArray[np.float64], ratio: float, last: int, largest: int
+    below: NDArray[np.float64], ratios: NDArray[np.float64], last: int, largest: int
 ) -> NDArray[np.float64]:
-    """A histogram of the codes from 1 on that a smooth one becomes, gathered at multiples.
+    """Histograms of the codes from 1 on that a smooth one becomes, gathered at multiples.
 
     Args:
       below: how much of the smooth one lies below each code less a half.
-      ratio: of the earlier step to the last.
+      ratios: of earlier steps to the last.
       last: step.
       largest: code.
+
+    Returns:
+      A histogram for each ratio, `(len(ratios), largest)`.
     """
-    multiples = np.arange(1, int((largest + 1) / ratio) + 2)
-    edges = np.concatenate([[multiples[0] - 0.5], multiples + 0.5]) * ratio + 0.5
-    masses = np.diff(np.interp(edges, np.arange(len(below)), below))
-    values = multiples * ratio
+    # The multiples of all steps in one row, those of the first step first.
+    counts = ((largest + 1) / ratios).astype(int) + 1
+    step = np.repeat(np.arange(len(ratios)), counts)
+    multiples = np.arange(len(step)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
+    lowest, highest = (
+        np.interp((multiples + side) * ratios[step] + 0.5, np.arange(len(below)), below)
+        for side in (-0.5, 0.5)
+    )
+    values = multiples * ratios[step]
     lower = np.floor(values).astype(int)
     # Where a multiple lies between two codes, rounding to 8 bits decides.
     upward = 1 / (1 + np.exp(-1.7 * (values - lower - 0.5) * last / _ROUNDING))
-    out = np.zeros(largest + 2)
+    out = np.zeros(len(ratios) * (largest + 2))
     for code, share in ((lower, 1 - upward), (lower + 1, upward)):
-        inside = (code >= 1) & (code <= largest)
-        out += np.bincount(code[inside], (masses * share)[inside], minlength=largest + 2)
-    return out[1 : largest + 1]
+        place = step * (largest + 2) + np.minimum(code, largest + 1)
+        out += np.bincount(place, (highest - lowest) * share, minlength=len(out))
+    return out.reshape(len(ratios), largest + 2)[:, 1:-1]
 
 
 def corrected(views: Sequence[Observed], history: History) -> History:

@@ -101,15 +101,31 @@ def by_phase(histograms: NDArray[np.float32]) -> NDArray[np.float64]:
     """How much better than no step each step explains coefficients, as logarithms of likelihoods.
 
     Args:
-      histograms: of sizes of coefficients, rounded, `(..., LARGEST)`.
+      histograms: of sizes of coefficients, rounded, `(..., frequencies, LARGEST)`.
 
     Returns:
-      By step, `(..., len(STEPS))`; steps that coefficients shun are below 0.
+      By step, `(..., frequencies, len(STEPS))`; steps that coefficients shun are below 0.
     """
     at_least = np.cumsum(histograms[..., ::-1], axis=-1)[..., ::-1]
     number = at_least[..., STEPS // 2 + 1] * (STEPS >= FINEST)
-    mean = (histograms @ _cosines()) / np.maximum(number, 1)
+    mean = _sums_of_cosines(histograms) / np.maximum(number, 1)
     return np.sign(mean) * number * _gathering(np.abs(mean).astype(np.float64))
+
+
+def _sums_of_cosines(histograms: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sums `(..., F, len(STEPS))` over coefficients, counted by frequency and size.
+
+    By `einsum`, and no further than there are coefficients: for a product, BLAS would wake threads
+    that then wait, busily, for longer than all of it takes.
+    """
+    cosines = _cosines()
+    sums = np.empty((*histograms.shape[:-1], len(STEPS)), np.float32)
+    for frequency in range(histograms.shape[-2]):
+        counts = histograms[..., frequency, :].reshape(-1, LARGEST)
+        end = LARGEST - int(np.argmax(counts.sum(0)[::-1] > 0))
+        made = np.einsum("ps,sq->pq", counts[:, :end], cosines[:end])
+        sums[..., frequency, :] = made.reshape(*histograms.shape[:-2], -1)
+    return sums
 
 
 def _gathering(mean: NDArray[np.float64]) -> NDArray[np.float64]:
