@@ -33,6 +33,10 @@ from hrcnn_jax.jpeg.tables import BLOCK
 SMALLEST = 64
 """Rows and columns that a picture needs to tell something."""
 
+_COUNTED = 16384
+"""Blocks of a file whose codes are counted, about, in whole rows: what speaks by chance for an
+earlier compression on the same grid grows with them, and a megapixel tells what there is to tell."""
+
 _EVIDENCE = 150.0
 """Logarithm of the likelihood ratio below which a hypothesis is not played again."""
 
@@ -97,7 +101,8 @@ def find(source: Stored | Samples) -> History | None:
     if not isinstance(seen, JpegFile):
         return _find(_views(seen), None)
     luma = seen.components[0]
-    counted = grid.of_codes(luma.codes, table.CORNER)
+    every = -(-luma.codes[..., 0, 0].size // _COUNTED)
+    counted = grid.of_codes(luma.codes[::every], table.CORNER)
     return _find(_views(seen), table.by_reach(counted, table.corner(luma.table)))
 
 
