@@ -34,8 +34,8 @@ SMALLEST = 64
 """Rows and columns that a picture needs to tell something."""
 
 _COUNTED = 16384
-"""Blocks of a file whose codes are counted, about, in whole rows: what speaks by chance for an
-earlier compression on the same grid grows with them, and a megapixel tells what there is to tell."""
+"""Blocks of a file whose codes are counted, about, in whole rows. A megapixel tells all there is to
+tell; with more, what speaks by chance for an earlier compression on the same grid only grows."""
 
 _EVIDENCE = 150.0
 """Logarithm of the likelihood ratio below which a hypothesis is not played again."""

@@ -390,7 +390,7 @@ class Restorer:
         if not asked or found is not None or not worth_asking(given):
             return None
         verdict = self._blind().judge(given)
-        return verdict if verdict.unexplained else None
+        return verdict if verdict.is_convincing else None
 
     def used(self, verdict: Verdict | None) -> Network:
         """The network that restores what `judge` said this of."""
