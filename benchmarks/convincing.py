@@ -1,4 +1,4 @@
-"""What comes of believing pixels, by how bad they look: `python -m benchmarks.convincing --data DIR`.
+"""What believing pixels brings, by how bad they look: `python -m benchmarks.convincing --data DIR`.
 
 Pictures go through chains of compressions and other steps. Where no earlier compression is found, a
 network of pictures is asked, as `restore` asks it. For each bound on how bad a picture has to look
