@@ -40,7 +40,7 @@ def test_the_api_page_runs(
     for name, side in (("photo.jpg", 64), ("scans/a.jpg", 48)):
         (tmp_path / name).write_bytes(jpeg_bytes(make_photo(side, side), quality=30))
     (tmp_path / "weights").mkdir()  # the page's networks are large for what it shows
-    for name, architecture in (("small", "compact"), ("chroma", "chroma")):
+    for name, architecture in (("small", "compact"), ("chroma", "chroma"), ("wild", "wild")):
         tiny = {"width": 8, "blocks": 1}
         params = random_params(registry.get(architecture).build(tiny))
         write_network(tmp_path / "weights", name, architecture, params, **tiny)

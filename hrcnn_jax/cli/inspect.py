@@ -130,14 +130,18 @@ def _inspect(job: Job, *, flags: argparse.Namespace, ending: threading.Event) ->
 
 
 def _expected(facts: dict[str, Any]) -> dict[str, Any]:
-    """What restoring luma gains in the mean, in dB, and of which network that is known."""
+    """What restoring luma gains in the mean, in dB, and of which network that is known.
+
+    Of pixels of which no compression can be proved it is not known: how bad they look is not looked
+    at here.
+    """
     name = cards.DEFAULT
     if facts["history"]:
         quality = facts["history"]["luma_quality"]
     elif facts["kind"] == "JPEG":
         quality = facts["quality"]
     else:
-        return {"expected_gain": 0.0, "expected_of": name}
+        return {"expected_gain": None, "expected_of": None}
     return {"expected_gain": expected_gain(cards.released(name), quality), "expected_of": name}
 
 
