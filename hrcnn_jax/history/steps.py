@@ -61,12 +61,12 @@ def from_evidence(evidence: NDArray[np.float64]) -> NDArray[np.int32] | None:
     Returns:
       Steps `(8, 8)`, or None if too few frequencies tell of theirs.
     """
-    if np.count_nonzero(evidence.max(-1) > _TELLS) < FEWEST:
-        return None
     penalty = np.zeros_like(evidence)
     for _ in range(_FITS):
         best = (evidence - penalty).argmax(-1)
         strength = np.take_along_axis(evidence, best[:, None], 1)[:, 0]
+        if np.count_nonzero(strength > _TELLS) < FEWEST:  # of steps that lie on a surface, too
+            return None
         weights = np.where(strength > _TELLS, np.minimum(strength, _CAP), 0.0)
         surface = _surface(np.log2(STEPS[best]), weights)
         penalty = _PENALTY * (np.log2(STEPS) - surface[:, None]) ** 2

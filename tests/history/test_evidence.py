@@ -6,7 +6,7 @@ from conftest import make_photo
 from scipy.fft import dctn
 from scipy.stats import vonmises
 
-from hrcnn_jax.history import chain, grid, resampling, table
+from hrcnn_jax.history import chain, grid, resampling, steps, table
 from hrcnn_jax.jpeg.tables import quality_table
 
 PHOTO = make_photo(70, 90)[..., 1]
@@ -61,10 +61,44 @@ def test_codes_that_a_step_can_reach() -> None:
     assert not evidence[: 2 - 1].any()
 
 
+@pytest.mark.parametrize(("earlier", "last"), [(23, 5), (40, 17), (31, 12)])
+def test_codes_that_a_step_gathered(earlier: int, last: int) -> None:
+    """Coefficients of a Laplace distribution, quantised by one step and then by another."""
+    coefficients = np.random.default_rng(0).laplace(0, 60, 20_000)
+    decoded = earlier * np.rint(coefficients / earlier)
+    decoded += np.random.default_rng(1).normal(0, 0.3, decoded.shape)  # samples were rounded
+    sizes = np.abs(np.rint(decoded / last)).astype(int)
+    counts = np.bincount(sizes, minlength=table.LARGEST)[None]
+    evidence = steps.by_codes(counts, np.array([last]))[0]
+    assert table.STEPS[evidence.argmax()] == earlier
+    assert evidence[earlier - 1] > 1000
+    assert not evidence[:last].any()
+
+
+def test_a_table_of_ones_own() -> None:
+    """Frequencies tell of their steps, but for some of which too little is left."""
+    own = np.rint(np.add.outer(np.arange(8), np.arange(8)) * 5.0 + 12).astype(np.int32)
+    evidence = np.zeros((64, len(table.STEPS)))
+    told = np.arange(40)
+    evidence[told, own.ravel()[told] - 1] = 300.0
+    found = steps.from_evidence(evidence)
+    assert found is not None
+    np.testing.assert_array_equal(found.ravel()[told], own.ravel()[told])
+    assert np.abs(found / own - 1).max() < 0.3, "the rest, a surface through these"
+    assert steps.from_evidence(np.where(np.arange(64)[:, None] < 5, evidence, 0.0)) is None
+
+
+def test_steps_that_are_those_of_no_table() -> None:
+    """As of pictures whose grid is another: fine and coarse in turn, on no smooth surface."""
+    evidence = np.zeros((64, len(table.STEPS)))
+    evidence[np.arange(64), np.where(np.arange(64) % 2, 4, 240) - 1] = 25.0
+    assert steps.from_evidence(evidence) is None
+
+
 def test_known_tables() -> None:
     evidence = np.zeros((16, len(table.STEPS)))
-    steps = table.corner(quality_table(37))
-    evidence[np.arange(16), steps - 1] = 10.0
+    known = table.corner(quality_table(37))
+    evidence[np.arange(16), known - 1] = 10.0
     last, used = np.ones((8, 8), np.int32), np.ones(16)
     strength, best = table.best_known(evidence, 1, last=last, used=used, coarser=1.0)[0]
     assert (strength, best.encoder, best.quality) == (160.0, "libjpeg", 37)
