@@ -46,7 +46,7 @@ does not explain."""
 
 _CONVINCING = 45
 """As bad as JPEG of this quality, or worse, look pictures that are believed to be damaged though no
-codes say so. Of 754 clean ones none did; what looks better than that gains little."""
+codes say so. Of 754 clean ones one does (docs/wild.md); what looks better gains little."""
 
 _COARSEST = 0.85
 """Mean step of the tables, in those of quality 50, up to which files' pixels are asked: quality 60
