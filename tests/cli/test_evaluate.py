@@ -155,7 +155,7 @@ def test_scores_are_of_what_the_network_restores(pictures: Path, tmp_path: Path)
     codes = np.asarray(
         transform.encode(jnp.asarray(original / np.float32(255)), jnp.asarray(table))
     )
-    pixels = Restorer("bent", chroma=None).restore_codes(codes.astype(int), table)
+    pixels = Restorer("bent", chroma=None, pixels=None).restore_codes(codes.astype(int), table)
     restored = np.clip(np.rint(255 * pixels), 0, 255).astype(np.uint8)
 
     scores = result["pictures"][0]
