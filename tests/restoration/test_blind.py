@@ -23,6 +23,7 @@ from conftest import (
 from PIL import Image
 from starlette.testclient import TestClient
 
+from benchmarks import convincing
 from hrcnn_jax.app import server
 from hrcnn_jax.app.workshop import Workshop
 from hrcnn_jax.cli import evaluate
@@ -398,6 +399,30 @@ def test_what_is_known_of_the_gain() -> None:
     assert of_verdict(told, card) == 1.5
     assert of_verdict(told._replace(intact=True, quality=90.0), card) == 0.0
     assert of_verdict(told._replace(told=False, unexplained=True), card) is None
+
+
+def test_what_believing_brings_by_hand() -> None:
+    """Of three pictures that look as bad as 20, 42 and 58."""
+    seen = [convincing.Seen(20.0, 0.9), convincing.Seen(42.0, -0.3), convincing.Seen(58.0, -1.2)]
+    bounds = convincing.row(seen)["bounds"]
+    assert bounds["30"] == pytest.approx({"share": 1 / 3, "mean": 0.3, "worst": 0.0})
+    assert bounds["45"] == pytest.approx({"share": 2 / 3, "mean": 0.2, "worst": -0.3})
+    assert bounds["60"] == pytest.approx({"share": 1.0, "mean": -0.2, "worst": -1.2})
+
+
+@pytest.mark.usefixtures("released")
+def test_what_believing_brings(tmp_path: Path) -> None:
+    """All is found as bad as quality 25, what is clean as well; of coarse files nobody asks."""
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(make_photo(120, 150)).save(tmp_path / "photos" / "photo.png")
+    flags = ["--data", str(tmp_path / "photos"), "--every", "1", "--history", "20,x0.75,png", "40"]
+    convincing.main([*flags, "--output", str(tmp_path / "found.json")])
+    clean, resized, once = json.loads((tmp_path / "found.json").read_text())["rows"]
+    assert [each["chain"] for each in (clean, resized, once)] == ["clean", "20,x0.75,png", "40"]
+    assert clean["bounds"]["30"]["share"] == resized["bounds"]["30"]["share"] == 1.0
+    assert clean["bounds"]["30"]["mean"] == 0.0, "nothing is restored there"
+    assert resized["bounds"]["30"]["mean"] != 0.0
+    assert once["bounds"]["65"]["share"] == 0.0
 
 
 @pytest.mark.usefixtures("released")
