@@ -21,7 +21,7 @@ from hrcnn_jax.networks import cards
 from hrcnn_jax.restoration.blind import INTACT, worth_asking
 from hrcnn_jax.restoration.compilation import keep_programs
 from hrcnn_jax.restoration.restorer import Restorer
-from hrcnn_jax.scores import chains
+from hrcnn_jax.scores import chains, metrics
 from hrcnn_jax.scores.chains import Made
 
 BOUNDS = 30, 40, 45, 50, 55, 60, INTACT
@@ -52,11 +52,6 @@ class Seen(NamedTuple):
     gain: float
 
 
-def psnr(original: NDArray[np.uint8], picture: NDArray[np.uint8]) -> float:
-    """Over all samples, in dB."""
-    return float(-10 * np.log10(np.square((original.astype(np.float32) - picture) / 255).mean()))
-
-
 def seen(made: Made, wild: Restorer, otherwise: Restorer, *, restored: bool) -> Seen:
     """How bad a picture looks, and what is gained if it is believed."""
     source = otherwise.damaged(made.given)
@@ -67,7 +62,8 @@ def seen(made: Made, wild: Restorer, otherwise: Restorer, *, restored: bool) -> 
     if not found.verdict.unexplained or not restored:
         return Seen(found.verdict.quality if found.verdict.unexplained else 100.0, 0.0)
     theirs, ours = wild.picture(made.given, found), otherwise.picture(made.given, source)
-    return Seen(found.verdict.quality, psnr(made.original, theirs) - psnr(made.original, ours))
+    after, before = (metrics.psnr_of_samples(each, made.original) for each in (theirs, ours))
+    return Seen(found.verdict.quality, after - before)
 
 
 def row(all_seen: Sequence[Seen]) -> dict[str, Any]:

@@ -26,8 +26,6 @@ from hrcnn_jax.training.loop import DivergedError, fit
 from hrcnn_jax.training.presets import from_preset
 from hrcnn_jax.training.settings import Settings
 
-"""What `evaluate` is told to restore chroma with: no network that is not being measured."""
-
 
 @dataclass(frozen=True)
 class Recipe:

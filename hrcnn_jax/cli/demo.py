@@ -13,6 +13,7 @@ from hrcnn_jax.restoration import restorer
 from hrcnn_jax.restoration.comparison import side_by_side
 from hrcnn_jax.restoration.compilation import keep_programs
 from hrcnn_jax.restoration.restorer import Restorer
+from hrcnn_jax.scores import metrics
 
 SAMPLE = Path(__file__).parents[1] / "sample"
 SAMPLE_DETAIL = slice(140, 340), slice(60, 300)
@@ -44,7 +45,7 @@ def run(flags: argparse.Namespace) -> int:
     writer.write(folder / "parrots.compare.png", side_by_side(plain, restored), PNG)
     details = (_enlarge(picture[SAMPLE_DETAIL]) for picture in (plain, restored))
     writer.write(folder / "parrots.detail.png", side_by_side(*details), PNG)
-    before, after = _psnr(plain, original), _psnr(restored, original)
+    before, after = (metrics.psnr_of_samples(each, original) for each in (plain, restored))
     print(f"plain JPEG   {before:.2f} dB")
     print(f"restored     {after:.2f} dB   (network {network.network.name})")
     print(f"gain        {after - before:+.2f} dB   (PSNR over RGB)")
@@ -55,8 +56,3 @@ def run(flags: argparse.Namespace) -> int:
 
 def _enlarge(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return picture.repeat(3, axis=0).repeat(3, axis=1)
-
-
-def _psnr(picture: NDArray[np.uint8], original: NDArray[np.uint8]) -> float:
-    error = np.mean((picture.astype(np.float64) - original) ** 2)
-    return float(10 * np.log10(255**2 / error))

@@ -1,11 +1,13 @@
-"""PSNR and SSIM as pure `jnp` functions.
+"""PSNR and SSIM as pure `jnp` functions, but for one of whole pictures, in NumPy.
 
 Planes are float32 `(..., H, W)` in [0, 1]; leading axes are pictures, each with its own value.
 """
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from numpy.typing import NDArray
 
 SSIM_WINDOW = 7
 """Side of the uniform SSIM window, as in scikit-image's default."""
@@ -24,6 +26,12 @@ def mean_squared_error(first: Array, second: Array) -> Array:
 def psnr(first: Array, second: Array) -> Array:
     """Peak signal-to-noise ratio in dB, peak 1.0; infinite where the planes are equal."""
     return -10.0 * jnp.log10(mean_squared_error(first, second))
+
+
+def psnr_of_samples(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
+    """PSNR in dB over all samples of two pictures of 8 bits; of no size is a program compiled."""
+    error = np.mean((first.astype(np.float64) - second) ** 2)
+    return float(10 * np.log10(255**2 / error))
 
 
 def ssim(first: Array, second: Array, *, data_range: float = 1.0) -> Array:

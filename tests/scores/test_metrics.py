@@ -47,6 +47,12 @@ def test_psnr_is_scikit_images(name: str) -> None:
     assert float(jax.jit(metrics.psnr)(first, second)) == pytest.approx(expected, abs=1e-4)
 
 
+def test_psnr_of_pictures_is_scikit_images() -> None:
+    first, second = make_photo(40, 56), make_photo(40, 56)[::-1]
+    expected = peak_signal_noise_ratio(first, second)
+    assert metrics.psnr_of_samples(first, second) == pytest.approx(expected, abs=1e-9)
+
+
 @pytest.mark.parametrize("data_range", [1.0, 2.0])
 @pytest.mark.parametrize("name", PAIRS)
 def test_ssim_is_scikit_images(name: str, data_range: float) -> None:
