@@ -69,8 +69,10 @@ def _quality(facts: Mapping[str, Any]) -> str:
 
 
 def _history(before: Mapping[str, Any]) -> str:
-    cropped = "" if before["grid"] == [0, 0] else ", and cropped since"
-    return f"It had been saved before at quality {before['quality']}{cropped}: that did the damage."
+    since = ["cropped"] if before["grid"] != [0, 0] else []
+    since += ["resized"] if before["resized_from"] else []
+    what = f", and {' and '.join(since)} since" if since else ""
+    return f"It had been saved before at quality {before['quality']}{what}: that did the damage."
 
 
 def _metadata(metadata: Mapping[str, Any]) -> str:

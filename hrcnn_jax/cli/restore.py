@@ -334,7 +334,7 @@ def _restore(job: Job, file: Stored, *, network: Restorer, flags: argparse.Names
     else:
         picture, lines, back = _restored(file, source, source.file, network, kind, flags)
         told += lines
-        picture = pictures.with_alpha(source.cropped(picture), pictures.alpha_of(file))
+        picture = pictures.with_alpha(source.finished(picture, kind.depth), pictures.alpha_of(file))
     compared = None
     if flags.compare:
         before, after = restorer.decode(file), writer.to_8_bits(_opaque(picture, file))
@@ -356,7 +356,7 @@ def _restored(
     kind: Format,
     flags: argparse.Namespace,
 ) -> tuple[NDArray[Any], list[str], Tally | None]:
-    """The picture, uncropped, what is told of its codes, and how many come back of all."""
+    """The picture, not finished yet, what is told of its codes, and how many come back of all."""
     if not flags.verify and not flags.report:
         planes = network.planes(source)
         return network.assembled(source, planes, kind.depth), [], None
@@ -366,15 +366,16 @@ def _restored(
     )
     picture = network.assembled(source, planes, kind.depth)
     written = verification.of_picture(codes, picture)
-    line = verification.report(codes, tallies, written, kind.depth)
+    line = verification.report(codes, tallies, written, picture.dtype.name)
     if source.share < 1.0:
         line = (
             f"of the file's own compression, {line}; the earlier one did as much, and is mixed in"
         )
     elif source.history is not None:
         what = "codes" if isinstance(file, JpegFile) else "samples"
+        before = "" if source.rescaled is None else ", before it is resized"
         line = (
-            f"of the earlier compression, {line}; played again, it gives "
+            f"of the earlier compression, {line}{before}; played again, it gives "
             f"{100 * source.history.proof[0]:.1f} % of the file's own {what} of luma"
         )
     if flags.faithful and any(tally.equal < tally.total for tally in tallies):

@@ -7,8 +7,9 @@
 NumPy alone: nothing here loads a compiler.
 """
 
+from hrcnn_jax.history.earlier import Earlier
 from hrcnn_jax.history.record import History
-from hrcnn_jax.history.recovery import Earlier, recover
+from hrcnn_jax.history.recovery import recover
 from hrcnn_jax.history.said import Mode, Said, parse
 from hrcnn_jax.history.search import can_have, find, told, visible
 

@@ -25,6 +25,11 @@ WHOLE = 704
 PART = 320
 """Side of the parts that are looked at of a larger one: its middle, and that of each quarter."""
 
+Places = tuple[Sequence[int], Sequence[int]]
+"""Rows and columns at which blocks may begin, 0-7."""
+
+EVERYWHERE: Places = (range(BLOCK), range(BLOCK))
+
 _FLAT = 2
 """Differences within a block that rounding leaves of none."""
 
@@ -51,13 +56,16 @@ def parts(
     return list({str(each): each for each in chosen}.values())
 
 
-def histograms(planes: Sequence[NDArray[Any]], corner: int = CORNER) -> NDArray[np.float32]:
+def histograms(
+    planes: Sequence[NDArray[Any]], corner: int = CORNER, places: Places = EVERYWHERE
+) -> NDArray[np.float32]:
     """Coefficients counted by size, for each place where a grid can begin.
 
     Args:
       planes: samples `(H, W)` from 0 to 255, each beginning at a whole block of the own grid,
         and at least 15 wide and high.
       corner: frequencies that are counted, down and across.
+      places: rows and columns that are tried; the others stay empty.
 
     Returns:
       `(64, corner**2, LARGEST)`: by place, `8 * down + across`, and frequency.
@@ -65,9 +73,9 @@ def histograms(planes: Sequence[NDArray[Any]], corner: int = CORNER) -> NDArray[
     counted = np.zeros((BLOCK * BLOCK, corner * corner, LARGEST), np.float32)
     for plane in planes:
         samples = plane.astype(np.float32) - np.float32(LEVEL_SHIFT)
-        for top in range(BLOCK):
+        for top in places[0]:
             by_rows = _rows(samples[top:], corner)
-            for left in range(BLOCK):
+            for left in places[1]:
                 counted[BLOCK * top + left] += _counted(by_rows[..., left:], corner)
     return counted
 
@@ -106,6 +114,14 @@ def of_codes(codes: NDArray[np.int16], corner: int = BLOCK) -> NDArray[np.int64]
     low = np.abs(codes[:, :, :corner, :corner].astype(np.int32))
     sizes = np.minimum(low, LARGEST - 1).reshape(-1, corner**2)
     return np.stack([np.bincount(each, minlength=LARGEST) for each in sizes.T])
+
+
+def counted(coefficients: Floats, corner: int = CORNER) -> NDArray[np.float32]:
+    """Coefficients `(hb, wb, 8, 8)` of blocks counted by size, `(corner**2, LARGEST)`."""
+    low = np.abs(coefficients[..., :corner, :corner]).reshape(-1, corner**2)
+    sizes = np.minimum(np.rint(low), LARGEST - 1).astype(np.int32)
+    counts = [np.bincount(each, minlength=LARGEST) for each in sizes.T]
+    return np.stack(counts).astype(np.float32)
 
 
 def _rows(samples: Floats, corner: int) -> Floats:

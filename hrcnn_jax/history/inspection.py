@@ -94,6 +94,8 @@ def history(earlier: History) -> dict[str, Any]:
         "tables": [None if each is None else each.tolist() for each in earlier.tables],
         "proof": list(earlier.proof),
         "coarseness": earlier.coarseness,
+        "resized_from": None if earlier.resizing is None else list(earlier.resizing.size),
+        "resized_by": None if earlier.resizing is None else earlier.resizing.by,
     }
 
 
@@ -105,6 +107,8 @@ COLUMNS = {
     "history_sampling": "string",
     "history_proof": "list<double>",
     "history_coarseness": "double",
+    "history_resized_from": "list<int32>",
+    "history_resized_by": "string",
 }
 """What a row of a report tells of an earlier compression, by Arrow's names of types."""
 
@@ -170,14 +174,17 @@ def summary(facts: dict[str, Any]) -> str:
 
 def told(earlier: dict[str, Any]) -> str:
     """A history in one line."""
-    place = "" if earlier["grid"] == [0, 0] else ", then cropped"
+    since = "" if earlier["grid"] == [0, 0] else ", then cropped"
+    if earlier["resized_from"] is not None:
+        height, width = earlier["resized_from"]
+        since += f", then resized from {width}×{height}"
     quality, encoder = f"quality {earlier['quality']}", earlier["encoder"]
     if encoder == OWN:
         quality = f"about {quality}, with a table of its own"
     elif encoder != "libjpeg":
         quality += f" of {encoder}"
     return (
-        f"compressed before at {quality}{place} "
+        f"compressed before at {quality}{since} "
         f"({100 * earlier['proof'][0]:.1f} % of luma comes back)"
     )
 

@@ -99,15 +99,16 @@ class Observed:
 
     def luma(self) -> "Observed":
         """The first component alone, as if it were a gray picture."""
-        if self.codes is not None and self.tables is not None:
-            return replace(
-                self,
-                planes=self.planes[:1],
-                factors=self.factors[:1],
-                codes=self.codes[:1],
-                tables=self.tables[:1],
-            )
-        return replace(self, planes=self.planes[:1], factors=((1, 1),))
+        return self.component(0)
+
+    def component(self, index: int) -> "Observed":
+        """A component alone, as if it were a gray picture."""
+        which = slice(index, index + 1)
+        plane = self.planes[index]
+        alone = replace(self, size=plane.shape, planes=(plane,), factors=((1, 1),))
+        if self.codes is None or self.tables is None:
+            return alone
+        return replace(alone, codes=self.codes[which], tables=self.tables[which])
 
     def telling(self) -> int:
         """How many of luma's codes are not zero, or samples are in blocks that are not flat."""
@@ -181,6 +182,15 @@ def part_of(source: JpegFile | Samples, rows: slice, columns: slice) -> Observed
     if isinstance(source, JpegFile):
         return _of_file(source, rows, columns)
     return Observed.of_pixels(source[rows, columns])
+
+
+def luma_of(source: JpegFile | Samples) -> Observed:
+    """All of a picture's luma, alone."""
+    if isinstance(source, JpegFile):
+        luma = source.components[0]
+        size = source.height, source.width
+        return Observed.of_codes(size, [luma.codes], [luma.table], [(1, 1)])
+    return Observed.of_pixels(source).luma()
 
 
 def _looked_at(file: JpegFile) -> int:

@@ -12,6 +12,19 @@ OWN = "own"
 """What stands for the encoder where the table is none of the well-known ones."""
 
 
+@dataclass(frozen=True)
+class Resizing:
+    """How a picture was resized after the earlier compression.
+
+    Attributes:
+      size: of the earlier picture, `(height, width)`, after it was cropped.
+      by: the filter, a key of `hrcnn_jax.history.resized.filters.FILTERS`.
+    """
+
+    size: tuple[int, int]
+    by: str
+
+
 @dataclass(frozen=True, eq=False)
 class History:
     """The earlier compression that did a picture's damage.
@@ -30,6 +43,7 @@ class History:
       coarseness: mean ratio of the earlier to the last steps of luma: above 1, the damage is
         the earlier compression's; about 1, both did as much.
       telling: of how many codes, or samples, of luma the proof is a share; 0 before there is one.
+      resizing: how the picture was resized since; None if it was not.
     """
 
     grid: tuple[int, int]
@@ -41,6 +55,7 @@ class History:
     evidence: float
     coarseness: float
     telling: int = 0
+    resizing: Resizing | None = None
 
     @property
     def certainty(self) -> float:

@@ -6,15 +6,16 @@ height takes the memory of a band, and each band stops once all of it has come b
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from hrcnn_jax import threads
-from hrcnn_jax.files.reader import Component, JpegFile
-from hrcnn_jax.history import observed, replay
+from hrcnn_jax.files.reader import JpegFile
+from hrcnn_jax.history import observed, replay, resized
 from hrcnn_jax.history.codes import Codes, Mask, Recovered
+from hrcnn_jax.history.earlier import Earlier, component
 from hrcnn_jax.history.observed import Factor, Samples, Shares
 from hrcnn_jax.history.record import History
 from hrcnn_jax.jpeg.tables import BLOCK
@@ -36,28 +37,6 @@ _CONTEXT = 4 * _ALIGNED
 by rows that lie between each other, an earlier sample depends on 48 rows to either side."""
 
 
-@dataclass(frozen=True, eq=False)
-class Earlier:
-    """The earlier compression as far as it can be had back.
-
-    Attributes:
-      height: rows of the earlier picture, down to the last that is left.
-      width: its columns likewise.
-      components: with the recovered codes and the earlier tables; None for chroma whose history
-        is not told.
-      unsure: which codes may well be others, `(hb, wb, 8, 8)` a component.
-      offset: rows and columns to cut away above and left: the picture is the rest.
-      history: what was done, its proof being that of the whole picture.
-    """
-
-    height: int
-    width: int
-    components: tuple[Component | None, ...]
-    unsure: tuple[Mask | None, ...]
-    offset: tuple[int, int]
-    history: History
-
-
 def recover(source: JpegFile | Samples, history: History) -> Earlier:
     """The codes of an earlier compression.
 
@@ -68,6 +47,8 @@ def recover(source: JpegFile | Samples, history: History) -> Earlier:
     Raises:
       ValueError: if pixels are of another shape or type, or of other components.
     """
+    if history.resizing is not None:
+        return resized.recover(source, history)
     size, count = observed.extent(source)
     if count != len(history.tables):
         raise ValueError(f"a history of {len(history.tables)} components does not fit {count}")
@@ -94,7 +75,7 @@ def recover(source: JpegFile | Samples, history: History) -> Earlier:
         height=before[0],
         width=before[1],
         components=tuple(
-            None if each is None else each.component(before, history, index)
+            None if each is None else component(each.codes, before, history, index)
             for index, each in enumerate(kept)
         ),
         unsure=tuple(None if each is None else each.unsure for each in kept),
@@ -149,16 +130,3 @@ class _Kept(NamedTuple):
         rows = slice(band.start // side, band.start // side + len(codes))
         self.codes[rows] = codes
         self.unsure[rows] |= unsure
-
-    def component(self, size: tuple[int, int], history: History, index: int) -> Component:
-        """The component of an earlier picture of this size."""
-        down, across = self.factor
-        steps = history.tables[index]
-        assert steps is not None
-        return Component(
-            codes=self.codes,
-            table=steps,
-            sampling=(history.mcu[1] // BLOCK // across, history.mcu[0] // BLOCK // down),
-            factor=self.factor,
-            size=(-(-size[0] // down), -(-size[1] // across)),
-        )

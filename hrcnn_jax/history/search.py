@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import JpegFile
-from hrcnn_jax.history import grid, observed, own, table
+from hrcnn_jax.history import grid, observed, own, resized, table
 from hrcnn_jax.history.chroma import COARSER, FACTORS, PROOF, with_chroma
 from hrcnn_jax.history.hypothesis import (
     MUCH_COARSER,
@@ -98,12 +98,17 @@ def find(source: Stored | Samples) -> History | None:
     seen = visible(source)
     if seen is None:
         return None
+    return _find(_views(seen), _reach(seen)) or resized.find(seen)
+
+
+def _reach(seen: JpegFile | Samples) -> NDArray[np.float64] | None:
+    """What a file's own codes tell of an earlier compression on the same grid; None of pixels."""
     if not isinstance(seen, JpegFile):
-        return _find(_views(seen), None)
+        return None
     luma = seen.components[0]
     every = -(-luma.codes[..., 0, 0].size // _COUNTED)
     counted = grid.of_codes(luma.codes[::every], table.CORNER)
-    return _find(_views(seen), table.by_reach(counted, table.corner(luma.table)))
+    return table.by_reach(counted, table.corner(luma.table))
 
 
 def visible(source: Stored | Samples) -> JpegFile | Samples | None:

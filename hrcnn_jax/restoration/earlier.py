@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from hrcnn_jax import history
+from hrcnn_jax.files.depths import Depth
 from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import Component, JpegFile
 from hrcnn_jax.history import Earlier, History, Mode, Said
 from hrcnn_jax.restoration import mixture
 from hrcnn_jax.restoration.blind import Verdict
+from hrcnn_jax.restoration.rescaled import Rescaled
 
 COMPARABLE = 1.5
 """How coarse an earlier compression on another grid has to be, in the last one's steps, to be all
@@ -30,6 +32,7 @@ class Damaged(NamedTuple):
         much damage: it stands for the file's, or is mixed with that.
       luma_offset: rows and columns above and left that were cut away from it since.
       share: its weight; the rest is the file's own.
+      rescaled: how the picture was resized since; None if it was not.
       verdict: how bad the pixels are, if a network of pictures is to restore them.
     """
 
@@ -39,12 +42,19 @@ class Damaged(NamedTuple):
     luma: Component | None = None
     luma_offset: tuple[int, int] = (0, 0)
     share: float = 1.0
+    rescaled: Rescaled | None = None
     verdict: Verdict | None = None
 
-    def cropped(self, picture: NDArray[Any]) -> NDArray[Any]:
-        """A picture `(H, W, ...)` of the compression as it was given."""
+    def finished(self, picture: NDArray[Any], depth: Depth) -> NDArray[Any]:
+        """A picture `(H, W, ...)` of the compression as it was given: cropped, perhaps resized.
+
+        Args:
+          picture: of that depth; in [0, 1] if it is still to be resized.
+          depth: of the result's samples.
+        """
         top, left = self.offset
-        return picture[top:, left:]
+        cropped = picture[top:, left:]
+        return cropped if self.rescaled is None else self.rescaled.finished(cropped, depth)
 
 
 def damaged(given: Stored, believed: Mode | Said) -> Damaged:
@@ -64,6 +74,8 @@ def damaged(given: Stored, believed: Mode | Said) -> Damaged:
     )
     if found is None:
         return Damaged(given)
+    if found.resizing is not None:
+        return _of_resized(given, history.recover(source, found))
     if isinstance(given, JpegFile):
         return _of_file(given, history.recover(source, found))
     return _of_pixels(given, history.recover(source, found.with_fine_chroma()), found)
@@ -87,20 +99,35 @@ def _of_pixels(picture: Picture, earlier: Earlier, found: History) -> Damaged:
         0.0 if steps is None else share
         for steps, share in zip(found.tables, earlier.history.proof, strict=True)
     )
-    file = JpegFile(
-        name=picture.name,
+    return Damaged(_file(picture, earlier), earlier.offset, replace(found, proof=proof))
+
+
+def _of_resized(given: Stored, earlier: Earlier) -> Damaged:
+    """What was resized; luma alone, if nothing is told of chroma."""
+    factors = [(1, 1)] * len(earlier.rest)
+    if isinstance(given, JpegFile):
+        factors = [part.factor for part in given.components]
+    size = given.height, given.width
+    rescaled = Rescaled(earlier.history, size, earlier.rest, tuple(factors))
+    return Damaged(_file(given, earlier), earlier.offset, earlier.history, rescaled=rescaled)
+
+
+def _file(given: Stored, earlier: Earlier) -> JpegFile:
+    """The earlier compression as a file, under the name and with the metadata of what was given."""
+    components = tuple(each for each in earlier.components if each is not None)
+    return JpegFile(
+        name=given.name,
         height=earlier.height,
         width=earlier.width,
-        components=tuple(each for each in earlier.components if each is not None),
-        colour="gray" if picture.colour == "gray" else "ycbcr",
+        components=components,
+        colour="gray" if len(components) == 1 else "ycbcr",
         progressive=False,
         arithmetic=False,
         restart_interval=0,
-        exif=picture.exif,
-        icc=picture.icc,
-        xmp=picture.xmp,
-        resolution=picture.resolution,
+        exif=given.exif,
+        icc=given.icc,
+        xmp=given.xmp,
+        resolution=given.resolution,
         comment=None,
-        permissions=picture.permissions,
+        permissions=given.permissions,
     )
-    return Damaged(file, earlier.offset, replace(found, proof=proof))

@@ -424,14 +424,17 @@ class Restorer:
                 return pictures.pixels(source.file, depth)
             return self._blind().picture(source.file, source.verdict, self.strength, depth)
         whole = self.assembled(source, self.planes(source, watch), depth)
-        return pictures.with_alpha(source.cropped(whole), pictures.alpha_of(given))
+        return pictures.with_alpha(source.finished(whole, depth), pictures.alpha_of(given))
 
     def assembled(self, source: Damaged, planes: list[Plane], depth: Depth) -> NDArray[Any]:
-        """The picture `(H, W)` or `(H, W, C)` of what `planes` gave, not cropped, without opacity.
+        """The picture `(H, W)` or `(H, W, C)` of what `planes` gave, without opacity.
 
+        It is still to be finished by `source`; until then it is in [0, 1] if that resizes it.
         Coarser chroma is enlarged along the edges of luma as far as the picture is restored.
         """
         assert isinstance(source.file, JpegFile)
+        if source.rescaled is not None:
+            depth = "float32"
         is_intact = source.verdict is not None and source.verdict.intact
         guidance = 0.0 if is_intact else self.strength
         return assemble(source.file, planes, depth, guidance=guidance)

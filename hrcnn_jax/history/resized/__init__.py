@@ -1,0 +1,11 @@
+"""Pictures that were resized after the compression that did the damage: found, proved, recovered.
+
+`lines` shows where edges of blocks lie, `suspicion` which size and table they speak for, `search`
+proves it; `recovery` has the codes, `geometry` the way forth and back, by the `filters` that tools
+resize with.
+"""
+
+from hrcnn_jax.history.resized.recovery import recover
+from hrcnn_jax.history.resized.search import find
+
+__all__ = ["find", "recover"]

@@ -1,0 +1,104 @@
+"""Resampling filters as sparse matrices along an axis: what a resized picture was made with.
+
+A sample of the result is a weighted mean of the samples around its place in the source. Where a
+picture shrinks the filter grows as wide as a step, in tools that do it well.
+
+Source: Pillow, `Resample.c`; Mitchell and Netravali, "Reconstruction filters in computer graphics",
+1988, for the cubics.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+Matrix: TypeAlias = scipy.sparse.csr_array
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A filter by its shape.
+
+    Attributes:
+      support: distance in samples from which on it is zero.
+      weight: at distances in samples, not normalised.
+      widens: whether it grows where a picture shrinks.
+    """
+
+    support: float
+    weight: Callable[[Values], Values]
+    widens: bool = True
+
+
+def _cubic(b: float, c: float) -> Callable[[Values], Values]:
+    """Mitchell's and Netravali's cubics."""
+    near = np.array([12 - 9 * b - 6 * c, -18 + 12 * b + 6 * c, 0, 6 - 2 * b]) / 6
+    far = np.array([-b - 6 * c, 6 * b + 30 * c, -12 * b - 48 * c, 8 * b + 24 * c]) / 6
+
+    def weight(distance: Values) -> Values:
+        x = np.abs(distance)
+        curves = np.where(x < 1, np.polyval(near, x), np.polyval(far, x))
+        return np.where(x < 2, curves, 0.0)
+
+    return weight
+
+
+def _box(distance: Values) -> Values:
+    return ((distance > -0.5) & (distance <= 0.5)).astype(np.float64)
+
+
+def _triangle(distance: Values) -> Values:
+    return np.maximum(0.0, 1.0 - np.abs(distance))
+
+
+def _hamming(distance: Values) -> Values:
+    window = 0.54 + 0.46 * np.cos(np.pi * distance)
+    return np.where(np.abs(distance) < 1, np.sinc(distance) * window, 0.0)
+
+
+def _lanczos(distance: Values) -> Values:
+    return np.where(np.abs(distance) < 3, np.sinc(distance) * np.sinc(distance / 3), 0.0)
+
+
+FILTERS = {
+    "bicubic": Filter(2.0, _cubic(0.0, 0.5)),
+    "lanczos": Filter(3.0, _lanczos),
+    "bilinear": Filter(1.0, _triangle),
+    "hamming": Filter(1.0, _hamming),
+    "box": Filter(0.5, _box),
+    "mitchell": Filter(2.0, _cubic(1 / 3, 1 / 3)),
+    "narrow-linear": Filter(1.0, _triangle, widens=False),
+    "narrow-cubic": Filter(2.0, _cubic(0.0, 0.75), widens=False),
+}
+"""Pillow's; ImageMagick's for enlarging; and those of OpenCV, which do not widen."""
+
+
+def matrix(by: str, count: int, size: int, scale: float, start: float = 0.0) -> Matrix:
+    """What makes so many samples of a source's.
+
+    Args:
+      by: a key of `FILTERS`.
+      count: samples of the result.
+      size: samples of the source.
+      scale: of the source, to a sample of the result.
+      start: where in the source, in samples, the result begins.
+
+    Returns:
+      `(count, size)`, whose rows add up to 1.
+    """
+    shape = FILTERS[by]
+    width = max(scale, 1.0) if shape.widens else 1.0
+    centres = start + (np.arange(count) + 0.5) * scale
+    reach = int(np.ceil(shape.support * width)) + 1
+    places = np.floor(centres)[:, None].astype(int) + np.arange(-reach, reach + 1)
+    weights = shape.weight((places + 0.5 - centres[:, None]) / width)
+    weights[(places < 0) | (places >= size)] = 0.0
+    total = weights.sum(1, keepdims=True)
+    weights /= np.where(total == 0, 1.0, total)
+    rows, columns = np.nonzero(weights)
+    entries = weights[rows, columns], (rows, places[rows, columns])
+    return scipy.sparse.csr_array(entries, shape=(count, size))

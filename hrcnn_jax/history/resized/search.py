@@ -1,0 +1,162 @@
+"""Was a picture resized after the compression that did its damage? Proved by playing it again.
+
+Of what is suspected (`suspicion.py`) table and filter are told by which of them brings back most of
+the file's codes, or of the picture's samples, once the recovered codes are decoded, resized and
+compressed as the file was. Right ones bring back much more than their neighbours.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from hrcnn_jax.files.reader import JpegFile
+from hrcnn_jax.history import hypothesis, observed, table
+from hrcnn_jax.history.chroma import FACTORS
+from hrcnn_jax.history.observed import Samples, Shares
+from hrcnn_jax.history.record import History, Resizing
+from hrcnn_jax.history.resized import geometry, recovery
+from hrcnn_jax.history.resized.filters import FILTERS
+from hrcnn_jax.history.resized.suspicion import USUAL, Suspect, suspect
+from hrcnn_jax.history.resized.view import COARSER, Part, Size, View
+from hrcnn_jax.jpeg.tables import BLOCK
+
+SMALLEST = 128
+"""Rows and columns that a picture needs to tell something."""
+
+LARGEST = 1 << 24
+"""Pixels of the largest pictures that are looked at: what bad pictures have, and no more."""
+
+_TOO_COARSE = 46.0
+"""Mean step of luma's own table from which on it hides what came before: quality 60 is below it."""
+
+_MARGIN = 2 * BLOCK
+"""Pixels at the edges of a part that what lies beyond reaches into."""
+
+_NEAR = 3
+"""Qualities to either side of the likeliest that are played again."""
+
+_TURNS = 2
+"""How often quality and filter are told from one another."""
+
+_PROOF = 0.6
+"""Share of luma that has to come back."""
+
+_PROOF_CHROMA = 0.5
+"""Share of chroma that has to, to be believed as well."""
+
+_BITS = 0.62, 1.5
+"""Bits that recovered codes may take for each that a file's take, and for each pixel."""
+
+
+def find(source: JpegFile | Samples) -> History | None:
+    """The compression that did a picture's damage before it was resized.
+
+    Args:
+      source: a file or pixels, as `hrcnn_jax.history.search.visible` gives them.
+
+    Returns:
+      None if there is none that can be proved.
+    """
+    size, count = observed.extent(source)
+    if min(size) < SMALLEST or size[0] * size[1] > LARGEST:
+        return None
+    view = View.of(source)
+    if view.last.mean() > _TOO_COARSE:
+        return None
+    suspected = suspect(view)
+    if suspected is None:
+        return None
+    luma = _told(view, suspected)
+    if luma is None:
+        return None
+    return luma if count == 1 else _with_chroma(view, luma)
+
+
+def _told(view: View, suspected: Suspect) -> History | None:
+    """Luma's history, proved."""
+    where = -suspected.before[0] % BLOCK, -suspected.before[1] % BLOCK
+
+    def guess(by: str, known: table.Known) -> History:
+        strength = suspected.strength
+        made = hypothesis.hypothesis(where, known, strength, view.last, view.used)
+        return replace(made, resizing=Resizing(suspected.size, by))
+
+    def share(history: History) -> float:
+        return _played([view.telling], history, view.size)[0].share
+
+    by, known = USUAL, suspected.known
+    for _ in range(_TURNS):
+        known = max(_neighbours(known), key=lambda each: share(guess(by, each)))
+        by = max(FILTERS, key=lambda each: share(guess(each, known)))
+    best = guess(by, known)
+    if best.coarseness < COARSER:
+        return None
+    shares, bits = _played(view.parts, best, view.size)
+    if shares.share < _PROOF or bits > _most_bits(view):
+        return None
+    return replace(best, proof=(shares.share,), telling=shares.total)
+
+
+def _neighbours(known: table.Known) -> Iterable[table.Known]:
+    for quality in range(max(1, known.quality - _NEAR), min(100, known.quality + _NEAR) + 1):
+        yield table.Known(known.encoder, quality, table.of_quality(known.encoder, quality))
+
+
+def _played(
+    parts: Sequence[Part], history: History, size: Size, index: int = 0
+) -> tuple[Shares, float]:
+    """What comes back of a component of parts, and the bits that its earlier codes take there."""
+    steps, last = history.tables[index], parts[0].view.factors[index]
+    assert steps is not None
+    total, bits = Shares(), 0.0
+    whole = geometry.of_component(history, size, index, last)
+    for part in parts:
+        view, inside = part.view.component(index), whole.part(*part.span(last))
+        codes, shares, _ = recovery.played(view, inside, steps, _MARGIN)
+        total.add(shares)
+        bits += recovery.bits(codes)
+    return total, bits
+
+
+def _most_bits(view: View) -> float:
+    """Bits that earlier codes of luma may take, to explain more than they say."""
+    per_file, per_pixel = _BITS
+    luma = [part.view.component(0) for part in view.parts]
+    codes = [each.codes[0] for each in luma if each.codes is not None]
+    if codes:
+        return per_file * sum(recovery.bits(each) for each in codes)
+    return per_pixel * sum(each.planes[0].size for each in luma)
+
+
+def _with_chroma(view: View, luma: History) -> History:
+    """Luma's history, and that of chroma as far as it comes back."""
+    tried = []
+    for factor in FACTORS:
+        last = view.parts[0].view.factors[1]
+        if factor[0] < last[0] or factor[1] < last[1]:
+            continue  # detail that chroma had is lost
+        for down in range(factor[0]):
+            for across in range(factor[1]):
+                steps = table.of_quality(luma.encoder, luma.quality, is_chroma=True)
+                guess = replace(
+                    luma,
+                    grid=(luma.grid[0] + BLOCK * down, luma.grid[1] + BLOCK * across),
+                    factors=((1, 1), factor, factor),
+                    tables=(luma.tables[0], steps, steps),
+                )
+                tried.append(_with_shares([view.telling], guess, view.size))
+    best = max(tried, key=lambda each: sum(each.proof[1:]))
+    best = _with_shares(view.parts, best, view.size)
+    if min(best.proof[1:]) >= _PROOF_CHROMA:
+        return best
+    return replace(
+        luma,
+        factors=((1, 1),) * 3,
+        tables=(luma.tables[0], None, None),
+        proof=(luma.proof[0], 0.0, 0.0),
+    )
+
+
+def _with_shares(parts: Sequence[Part], history: History, size: Size) -> History:
+    """A hypothesis on chroma with the shares of it that come back; that of luma is known."""
+    chroma = [_played(parts, history, size, index)[0].share for index in (1, 2)]
+    return replace(history, proof=(history.proof[0], *chroma))

@@ -1,0 +1,187 @@
+"""By how much a picture may have been resized, to the pixel, and which table it may have had.
+
+The distance of the lines that blocks left (`lines.py`) suggests a factor. In two corners, where the
+earlier picture began and ended, the picture is brought back to its earlier size: if coefficients
+gather at multiples of a table's steps there (`hrcnn_jax.history.table`), the size is looked for
+that makes them do so everywhere.
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrcnn_jax.history import grid, table
+from hrcnn_jax.history.blocks import Floats
+from hrcnn_jax.history.resized import lines, recovery
+from hrcnn_jax.history.resized.filters import matrix
+from hrcnn_jax.history.resized.geometry import Along, Geometry
+from hrcnn_jax.history.resized.lines import Lines
+from hrcnn_jax.history.resized.view import Size, View
+from hrcnn_jax.jpeg.tables import BLOCK
+
+USUAL = "bicubic"
+"""The filter that is taken for all until one is told: none is far from it."""
+
+_CANDIDATES = 12
+"""Factors that are looked into."""
+
+_SUSPECTS = 2
+"""Those of them whose sizes are looked for to the pixel."""
+
+_CORNER = 40
+"""Blocks that are looked at in corners, down and across."""
+
+_FEW = 3
+"""Frequencies down and across that are looked at there."""
+
+_ABOUT = 2
+"""Samples by which blocks may begin elsewhere than lines suggest."""
+
+_EVIDENCE = 60.0
+"""Logarithm of the likelihood ratio in a corner below which a factor is not believed."""
+
+_OFF = 3
+"""Pixels by which a size may be other than lines suggest."""
+
+_TURNS = 2
+"""How often the sizes down and across are looked for in turn."""
+
+
+class Suspect(NamedTuple):
+    """A compression before the picture was resized.
+
+    Attributes:
+      size: of the earlier picture, after it was cropped.
+      before: rows and columns that were cut away above and left, in its first blocks.
+      known: its table.
+      strength: the evidence, the logarithm of a likelihood ratio.
+    """
+
+    size: Size
+    before: tuple[int, int]
+    known: table.Known
+    strength: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Anchor:
+    """A corner of the earlier picture, in which a grid was found.
+
+    Attributes:
+      size: about that of the earlier picture.
+      at_end: whether it is the last corner, not the first.
+      place: rows and columns from the corner to the nearest whole block.
+      strength: the evidence.
+    """
+
+    size: Size
+    at_end: bool
+    place: tuple[int, int]
+    strength: float
+
+    def before(self, size: Size) -> tuple[int, int]:
+        """Rows and columns cut away in the first blocks of a picture of this size."""
+        down, across = (
+            (place - side if self.at_end else -place) % BLOCK
+            for place, side in zip(self.place, size, strict=True)
+        )
+        return down, across
+
+    def moved(self, axis: int, size: int, place: int) -> "_Anchor":
+        """The same with a size and a place along an axis so many pixels further."""
+        sizes, places = list(self.size), list(self.place)
+        sizes[axis] += size
+        places[axis] += place
+        return replace(self, size=(sizes[0], sizes[1]), place=(places[0], places[1]))
+
+
+def suspect(view: View) -> Suspect | None:
+    """What explains most; None if nothing explains enough."""
+    found = [_exact(view, each) for each in _anchors(view)]
+    known = [each for each in found if each is not None]
+    return max(known, key=lambda each: each.strength, default=None)
+
+
+def _anchors(view: View) -> list[_Anchor]:
+    """The factors that explain most, and the corner in which each does."""
+    plane, own = view.luma.planes[0], view.luma.codes is not None
+    # Filters are symmetrical: the last corner, turned round, is a first one.
+    ends = [
+        (at_end, each, _lines(each, own))
+        for at_end, each in ((False, plane), (True, plane[::-1, ::-1]))
+    ]
+    found = []
+    for factors in lines.candidates(ends[0][2], _CANDIDATES):
+        corners = [_anchor(view, factors, *end) for end in ends]
+        found.append(max(corners, key=lambda each: each.strength))
+    found.sort(key=lambda each: -each.strength)
+    return [each for each in found[:_SUSPECTS] if each.strength > _EVIDENCE]
+
+
+def _lines(plane: Floats, own: bool) -> tuple[Lines, Lines]:
+    return Lines.of(plane, 0, own=own), Lines.of(plane, 1, own=own)
+
+
+def _anchor(
+    view: View,
+    factors: tuple[float, float],
+    at_end: bool,
+    plane: Floats,
+    axes: tuple[Lines, Lines],
+) -> _Anchor:
+    """Where the grid lay in the first corner of a plane before it was resized, if it was."""
+    alongs, near = [], []
+    for side, axis, factor in zip(plane.shape, axes, factors, strict=True):
+        count = min(side, round(_CORNER * BLOCK * factor))
+        alongs.append(Along(matrix(USUAL, count, int(count / factor), 1 / factor), 0))
+        about = round(axis.start(factor) / factor)
+        near.append([(about + off) % BLOCK for off in range(-_ABOUT, _ABOUT + 1)])
+    counts = [along.matrix.shape[0] for along in alongs]
+    shown = Geometry(*alongs).back(plane[: counts[0], : counts[1]])
+    counted = grid.histograms([shown], _FEW, (near[0], near[1]))
+    places = [BLOCK * top + left for top in near[0] for left in near[1]]
+    evidence = np.zeros((len(places), table.CORNER, table.CORNER, len(table.STEPS)))
+    found = table.by_phase(counted[places])
+    evidence[:, :_FEW, :_FEW] = found.reshape(-1, _FEW, _FEW, len(table.STEPS))
+    best = [view.best_table(each.reshape(table.CORNER**2, -1))[0] for each in evidence]
+    which = int(np.argmax(best))
+    height, width = (round(side / each) for side, each in zip(plane.shape, factors, strict=True))
+    return _Anchor((height, width), at_end, divmod(places[which], BLOCK), best[which])
+
+
+def _exact(view: View, anchor: _Anchor) -> Suspect | None:
+    """The size that all parts agree on, where blocks begin, and the table that explains most."""
+    known: dict[tuple[Size, tuple[int, int]], tuple[float, table.Known | None]] = {}
+
+    def strength(each: _Anchor) -> float:
+        key = each.size, each.before(each.size)
+        if key not in known:
+            known[key] = view.best_table(_evidence(view, *key))
+        return known[key][0]
+
+    for _ in range(_TURNS):
+        for axis in (1, 0):
+            sizes = [anchor.moved(axis, off, 0) for off in range(-_OFF, _OFF + 1)]
+            anchor = max(sizes, key=strength)
+            places = [anchor.moved(axis, size, off) for off in (-1, 0, 1) for size in (-1, 0, 1)]
+            anchor = max(places, key=strength)
+    before = anchor.before(anchor.size)
+    found, best = known[anchor.size, before]
+    return None if best is None else Suspect(anchor.size, before, best, found)
+
+
+def _evidence(view: View, size: Size, before: tuple[int, int]) -> NDArray[np.float64]:
+    """How well steps explain coefficients of the earlier blocks of all parts."""
+    down, across = (
+        Along(matrix(USUAL, count, side, side / count), cut)
+        for count, side, cut in zip(view.size, size, before, strict=True)
+    )
+    counted = np.zeros((table.CORNER**2, table.LARGEST), np.float32)
+    for part in view.parts:
+        inside = Geometry(down, across).part(part.rows, part.columns)
+        found = recovery.coefficients(part.view.planes[0], inside)[1:-1, 1:-1]
+        seen = np.maximum(inside.visibility, np.float32(recovery.SEEN))
+        counted += grid.counted((found / seen).astype(np.float32))
+    return table.by_phase(counted)

@@ -1,0 +1,77 @@
+"""A picture that was resized after the compression that it is restored from: resized once more.
+
+What is restored at the earlier size goes the way that the picture went. Then whatever of the
+picture the earlier codes do not explain is added: nothing where they are right, as the last
+compression's noise is explained by them, too; where something was drawn over it, that.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrcnn_jax.files.depths import LARGEST, Depth
+from hrcnn_jax.history import History
+from hrcnn_jax.history.observed import Factor
+from hrcnn_jax.history.resized import geometry
+from hrcnn_jax.jpeg.tables import LEVEL_SHIFT, MAX_SAMPLE
+
+_CENTRE = LEVEL_SHIFT / MAX_SAMPLE
+
+
+@dataclass(frozen=True, eq=False)
+class Rescaled:
+    """How it was resized.
+
+    Attributes:
+      history: with its resizing.
+      size: of the picture that is there, `(height, width)`.
+      rest: of each of its components, what the earlier codes do not explain, in levels of 255.
+      factors: how many times coarser than the picture these are, `(down, across)`.
+    """
+
+    history: History
+    size: tuple[int, int]
+    rest: tuple[NDArray[np.float32], ...]
+    factors: tuple[Factor, ...]
+
+    def finished(self, picture: NDArray[Any], depth: Depth) -> NDArray[Any]:
+        """The picture at its own size.
+
+        Args:
+          picture: restored at the earlier size, `(H, W)` luma or `(H, W, 3)` RGB in [0, 1].
+          depth: of the result's samples.
+
+        Returns:
+          `(h, w)` if it has one component, else `(h, w, 3)`.
+        """
+        resized = geometry.of_picture(self.history, self.size)
+        planes = [resized.forth(each) for each in _components(picture)]
+        planes += [np.full(self.size, _CENTRE, np.float32)] * (len(self.rest) - len(planes))
+        for index, (rest, factor) in enumerate(zip(self.rest, self.factors, strict=True)):
+            whole = geometry.enlarged(rest, factor)[: self.size[0], : self.size[1]]
+            planes[index] = planes[index] + whole / np.float32(MAX_SAMPLE)
+        result = np.clip(planes[0] if len(planes) == 1 else _rgb(*planes), 0.0, 1.0)
+        white = LARGEST[depth]
+        return result if white == 1.0 else np.rint(result * np.float32(white)).astype(depth)
+
+
+def _components(picture: NDArray[Any]) -> list[NDArray[np.float32]]:
+    """Y, Cb and Cr of RGB; gray as it is (T.871, clause 7)."""
+    if picture.ndim == 2:
+        return [picture]
+    red, green, blue = np.moveaxis(picture, -1, 0)
+    luma = np.float32(0.299) * red + np.float32(0.587) * green + np.float32(0.114) * blue
+    chroma = [(blue - luma) / np.float32(1.772), (red - luma) / np.float32(1.402)]
+    return [luma, *(each + np.float32(_CENTRE) for each in chroma)]
+
+
+def _rgb(
+    luma: NDArray[np.float32], cb: NDArray[np.float32], cr: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """RGB of Y, Cb and Cr."""
+    red = luma + np.float32(1.402) * (cr - np.float32(_CENTRE))
+    blue = luma + np.float32(1.772) * (cb - np.float32(_CENTRE))
+    green = (luma - np.float32(0.299) * red - np.float32(0.114) * blue) / np.float32(0.587)
+    return np.stack([red, green, blue], axis=-1)
