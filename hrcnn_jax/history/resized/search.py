@@ -5,8 +5,9 @@ the file's codes, or of the picture's samples, once the recovered codes are deco
 compressed as the file was. Right ones bring back much more than their neighbours.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.history import hypothesis, observed, table
@@ -80,14 +81,17 @@ def _told(view: View, suspected: Suspect) -> History | None:
         made = hypothesis.hypothesis(where, known, strength, view.last, view.used)
         return replace(made, resizing=Resizing(suspected.size, by))
 
-    def share(history: History) -> float:
+    @cache
+    def share(by: str, quality: int) -> float:
+        history = guess(by, _of_quality(suspected.known, quality))
         return _played([view.telling], history, view.size)[0].share
 
-    by, known = USUAL, suspected.known
+    by, quality = USUAL, suspected.known.quality
     for _ in range(_TURNS):
-        known = max(_neighbours(known), key=lambda each: share(guess(by, each)))
-        by = max(FILTERS, key=lambda each: share(guess(each, known)))
-    best = guess(by, known)
+        near = range(max(1, quality - _NEAR), min(100, quality + _NEAR) + 1)
+        quality = max(near, key=lambda each: share(by, each))
+        by = max(FILTERS, key=lambda each: share(each, quality))
+    best = guess(by, _of_quality(suspected.known, quality))
     if best.coarseness < COARSER:
         return None
     shares, bits = _played(view.parts, best, view.size)
@@ -96,9 +100,8 @@ def _told(view: View, suspected: Suspect) -> History | None:
     return replace(best, proof=(shares.share,), telling=shares.total)
 
 
-def _neighbours(known: table.Known) -> Iterable[table.Known]:
-    for quality in range(max(1, known.quality - _NEAR), min(100, known.quality + _NEAR) + 1):
-        yield table.Known(known.encoder, quality, table.of_quality(known.encoder, quality))
+def _of_quality(known: table.Known, quality: int) -> table.Known:
+    return table.Known(known.encoder, quality, table.of_quality(known.encoder, quality))
 
 
 def _played(

@@ -30,6 +30,9 @@ _CANDIDATES = 12
 _SUSPECTS = 2
 """Those of them whose sizes are looked for to the pixel."""
 
+_COMPARABLE = 0.4
+"""Part of the best one's evidence that the second needs: in large pictures chance explains more."""
+
 _CORNER = 40
 """Blocks that are looked at in corners, down and across."""
 
@@ -117,7 +120,8 @@ def _anchors(view: View) -> list[_Anchor]:
         corners = [_anchor(view, factors, *end) for end in ends]
         found.append(max(corners, key=lambda each: each.strength))
     found.sort(key=lambda each: -each.strength)
-    return [each for each in found[:_SUSPECTS] if each.strength > _EVIDENCE]
+    least = max(_EVIDENCE, _COMPARABLE * found[0].strength) if found else _EVIDENCE
+    return [each for each in found[:_SUSPECTS] if each.strength > least]
 
 
 def _lines(plane: Floats, own: bool) -> tuple[Lines, Lines]:
@@ -163,10 +167,9 @@ def _exact(view: View, anchor: _Anchor) -> Suspect | None:
 
     for _ in range(_TURNS):
         for axis in (1, 0):
-            sizes = [anchor.moved(axis, off, 0) for off in range(-_OFF, _OFF + 1)]
-            anchor = max(sizes, key=strength)
-            places = [anchor.moved(axis, size, off) for off in (-1, 0, 1) for size in (-1, 0, 1)]
-            anchor = max(places, key=strength)
+            sizes = range(-_OFF, _OFF + 1)
+            near = [anchor.moved(axis, size, place) for size in sizes for place in (-1, 0, 1)]
+            anchor = max(near, key=strength)
     before = anchor.before(anchor.size)
     found, best = known[anchor.size, before]
     return None if best is None else Suspect(anchor.size, before, best, found)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrcnn_jax.files.reader import JpegFile
-from hrcnn_jax.history import hypothesis, observed, table
+from hrcnn_jax.history import grid, hypothesis, observed, table
 from hrcnn_jax.history.observed import Factor, Observed, Samples
 from hrcnn_jax.jpeg.tables import BLOCK
 
@@ -45,7 +45,7 @@ class View:
     Attributes:
       size: height and width.
       luma: as decoded, alone.
-      parts: the middle and the corners, as far as they differ.
+      parts: that are looked at.
       last: steps of its own table of luma, `(8, 8)`.
       used: how often that uses frequencies, as `hrcnn_jax.history.hypothesis` counts them.
     """
@@ -76,8 +76,10 @@ class View:
 
 
 def _parts(source: JpegFile | Samples, size: Size) -> list[Part]:
+    """All of a small picture; of a large one the middle and the corners, as far as they differ."""
     mcu = 2 * BLOCK
-    lengths = [min(_PART, side) // mcu * mcu for side in size]
+    side = max(size) if size[0] * size[1] <= grid.WHOLE**2 else _PART
+    lengths = [min(side, each) // mcu * mcu for each in size]
     chosen = {}
     for places in ((0, 0), (0, 2), (1, 1), (2, 0), (2, 2)):
         starts = [
