@@ -80,11 +80,10 @@ class Along:
         return np.asarray(kept.reshape(count, BLOCK).mean(0), np.float32)
 
     def part(self, span: slice) -> "Along":
-        """Some of the observed samples, and the blocks of earlier ones that they depend on."""
+        """Some of the observed samples, and the earlier ones that they depend on."""
         rows = self.matrix[span]
-        first = (int(rows.indices.min()) + self.before) // BLOCK * BLOCK - self.before
-        start, stop = max(0, first), int(rows.indices.max()) + 1
-        return Along(rows[:, start:stop], start - first)
+        start, stop = int(rows.indices.min()), int(rows.indices.max()) + 1
+        return Along(rows[:, start:stop], (self.before + start) % BLOCK)
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,15 +34,14 @@ _CARE = 0.9
 """Part of what is left over that counts, so that a code changes only if most of a step is."""
 
 
-def coefficients(plane: Floats, geometry: Geometry) -> Floats:
-    """Of a component's earlier blocks, as far as they come back: `(hb, wb, 8, 8)`.
+def coefficients(earlier: Floats, before: tuple[int, int]) -> Floats:
+    """Of the blocks of a component that was brought back, `(hb, wb, 8, 8)`.
 
     Args:
-      plane: observed samples, from 0 to 255.
-      geometry: how they came about.
+      earlier: its samples, from 0 to 255.
+      before: rows and columns cut away above and left of it, in its first blocks.
     """
-    layout = Layout.of(geometry.size, geometry.before)
-    return blocks.dct(blocks.to_blocks(layout.filled(geometry.back(plane))))
+    return blocks.dct(blocks.to_blocks(Layout.of(earlier.shape, before).filled(earlier)))
 
 
 def bits(codes: Codes) -> float:
@@ -63,7 +62,7 @@ def recovered(plane: Floats, geometry: Geometry, table: NDArray[np.int32]) -> Co
     visibility = geometry.visibility
     is_seen = visibility > SEEN
     gain = np.where(is_seen, _CARE / np.maximum(visibility, SEEN), 0) / steps
-    codes = np.rint(coefficients(plane, geometry) / steps) * is_seen
+    codes = np.rint(coefficients(geometry.back(plane), geometry.before) / steps) * is_seen
     outside = [
         (before, BLOCK * count - before - side)
         for before, count, side in zip(layout.offset, layout.blocks, layout.size, strict=True)

@@ -16,6 +16,7 @@ from hrcnn_jax.history.observed import Samples, Shares
 from hrcnn_jax.history.record import History, Resizing
 from hrcnn_jax.history.resized import geometry, recovery
 from hrcnn_jax.history.resized.filters import FILTERS
+from hrcnn_jax.history.resized.geometry import Geometry
 from hrcnn_jax.history.resized.suspicion import USUAL, Suspect, suspect
 from hrcnn_jax.history.resized.view import COARSER, Part, Size, View
 from hrcnn_jax.jpeg.tables import BLOCK
@@ -81,10 +82,18 @@ def _told(view: View, suspected: Suspect) -> History | None:
         made = hypothesis.hypothesis(where, known, strength, view.last, view.used)
         return replace(made, resizing=Resizing(suspected.size, by))
 
+    telling = view.telling
+
+    @cache
+    def inside(by: str) -> Geometry:
+        whole = geometry.of_component(guess(by, suspected.known), view.size, 0, (1, 1))
+        return whole.part(telling.rows, telling.columns)
+
     @cache
     def share(by: str, quality: int) -> float:
-        history = guess(by, _of_quality(suspected.known, quality))
-        return _played([view.telling], history, view.size)[0].share
+        steps = _of_quality(suspected.known, quality).steps
+        luma = telling.view.component(0)
+        return recovery.played(luma, inside(by), steps, _MARGIN)[1].share
 
     by, quality = USUAL, suspected.known.quality
     for _ in range(_TURNS):

@@ -7,6 +7,7 @@ that makes them do so everywhere.
 """
 
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -157,13 +158,14 @@ def _anchor(
 
 def _exact(view: View, anchor: _Anchor) -> Suspect | None:
     """The size that all parts agree on, where blocks begin, and the table that explains most."""
-    known: dict[tuple[Size, tuple[int, int]], tuple[float, table.Known | None]] = {}
+    brought_back = cache(partial(_brought_back, view))
+
+    @cache
+    def explained(size: Size, before: tuple[int, int]) -> tuple[float, table.Known | None]:
+        return view.best_table(_evidence(brought_back(size), before))
 
     def strength(each: _Anchor) -> float:
-        key = each.size, each.before(each.size)
-        if key not in known:
-            known[key] = view.best_table(_evidence(view, *key))
-        return known[key][0]
+        return explained(each.size, each.before(each.size))[0]
 
     for _ in range(_TURNS):
         for axis in (1, 0):
@@ -171,20 +173,46 @@ def _exact(view: View, anchor: _Anchor) -> Suspect | None:
             near = [anchor.moved(axis, size, place) for size in sizes for place in (-1, 0, 1)]
             anchor = max(near, key=strength)
     before = anchor.before(anchor.size)
-    found, best = known[anchor.size, before]
+    found, best = explained(anchor.size, before)
     return None if best is None else Suspect(anchor.size, before, best, found)
 
 
-def _evidence(view: View, size: Size, before: tuple[int, int]) -> NDArray[np.float64]:
-    """How well steps explain coefficients of the earlier blocks of all parts."""
-    down, across = (
-        Along(matrix(USUAL, count, side, side / count), cut)
-        for count, side, cut in zip(view.size, size, before, strict=True)
+class _Piece(NamedTuple):
+    """A part brought back to an earlier size.
+
+    Attributes:
+      plane: its samples.
+      start: the first row and column of it, counted in blocks' samples.
+      visibility: of frequencies, `(8, 8)`.
+    """
+
+    plane: Floats
+    start: tuple[int, int]
+    visibility: Floats
+
+
+def _brought_back(view: View, size: Size) -> list[_Piece]:
+    """All parts."""
+    whole = Geometry(
+        *(
+            Along(matrix(USUAL, count, side, side / count), 0)
+            for count, side in zip(view.size, size, strict=True)
+        )
     )
-    counted = np.zeros((table.CORNER**2, table.LARGEST), np.float32)
+    pieces = []
     for part in view.parts:
-        inside = Geometry(down, across).part(part.rows, part.columns)
-        found = recovery.coefficients(part.view.planes[0], inside)[1:-1, 1:-1]
+        inside = whole.part(part.rows, part.columns)
+        plane = inside.back(part.view.planes[0])
         seen = np.maximum(inside.visibility, np.float32(recovery.SEEN))
-        counted += grid.counted((found / seen).astype(np.float32))
+        pieces.append(_Piece(plane, inside.before, seen))
+    return pieces
+
+
+def _evidence(pieces: list[_Piece], before: tuple[int, int]) -> NDArray[np.float64]:
+    """How well steps explain coefficients, if so many rows and columns had been cut away."""
+    counted = np.zeros((table.CORNER**2, table.LARGEST), np.float32)
+    for plane, start, visibility in pieces:
+        cut = (start[0] + before[0]) % BLOCK, (start[1] + before[1]) % BLOCK
+        found = recovery.coefficients(plane, cut)[1:-1, 1:-1] / visibility
+        counted += grid.counted(found)
     return table.by_phase(counted)

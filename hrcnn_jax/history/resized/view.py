@@ -17,8 +17,8 @@ COARSER = 2.5
 """How coarse a table has to be, in the last one's steps: of finer ones there is little to gain, and
 in a picture that was much larger they explain anything."""
 
-_PART = 320
-"""Side in pixels of the parts."""
+_PART = 256
+"""Side in pixels of the pieces."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,8 @@ class View:
     Attributes:
       size: height and width.
       luma: as decoded, alone.
-      parts: that are looked at.
+      parts: all of a small picture; of a large one those of `pieces`.
+      pieces: the middle and the corners, as far as they differ.
       last: steps of its own table of luma, `(8, 8)`.
       used: how often that uses frequencies, as `hrcnn_jax.history.hypothesis` counts them.
     """
@@ -53,6 +54,7 @@ class View:
     size: Size
     luma: Observed
     parts: Sequence[Part]
+    pieces: Sequence[Part]
     last: NDArray[np.int32]
     used: NDArray[np.float64]
 
@@ -62,12 +64,15 @@ class View:
         size, _ = observed.extent(source)
         luma = observed.luma_of(source)
         last, used = hypothesis.last_table([luma]), hypothesis.used_frequencies([luma])
-        return cls(size, luma, _parts(source, size), last, used)
+        pieces = _pieces(source, size, _PART)
+        is_small = size[0] * size[1] <= grid.WHOLE**2
+        parts = _pieces(source, size, max(size)) if is_small else pieces
+        return cls(size, luma, parts, pieces, last, used)
 
     @property
     def telling(self) -> Part:
-        """The part whose luma tells most."""
-        return max(self.parts, key=lambda part: part.view.telling())
+        """The piece whose luma tells most."""
+        return max(self.pieces, key=lambda part: part.view.telling())
 
     def best_table(self, evidence: NDArray[np.float64]) -> tuple[float, table.Known | None]:
         """The table that explains most, and how well, given what `table.by_phase` says."""
@@ -75,16 +80,15 @@ class View:
         return found[0] if found else (0.0, None)
 
 
-def _parts(source: JpegFile | Samples, size: Size) -> list[Part]:
-    """All of a small picture; of a large one the middle and the corners, as far as they differ."""
+def _pieces(source: JpegFile | Samples, size: Size, side: int) -> list[Part]:
+    """Squares of a side at the middle and the corners, as far as they differ; whole MCUs."""
     mcu = 2 * BLOCK
-    side = max(size) if size[0] * size[1] <= grid.WHOLE**2 else _PART
     lengths = [min(side, each) // mcu * mcu for each in size]
     chosen = {}
     for places in ((0, 0), (0, 2), (1, 1), (2, 0), (2, 2)):
         starts = [
-            (side - length) * place // 2 // mcu * mcu
-            for side, length, place in zip(size, lengths, places, strict=True)
+            (each - length) * place // 2 // mcu * mcu
+            for each, length, place in zip(size, lengths, places, strict=True)
         ]
         rows, columns = (slice(s, s + n) for s, n in zip(starts, lengths, strict=True))
         chosen[rows.start, columns.start] = rows, columns
