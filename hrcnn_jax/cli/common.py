@@ -75,8 +75,8 @@ def add_network(flags: argparse.ArgumentParser) -> None:
         type=_unless_none,
         default=cards.PIXELS,
         metavar="NAME",
-        help="what restores, from their pixels, pictures whose damage no codes explain, such as "
-        f"resized ones: a network of pictures, or {cards.NONE} (default: {cards.PIXELS})",
+        help="what restores, from their pixels, pictures whose damage no codes explain: "
+        f"a network of pictures, or {cards.NONE} (default: {cards.PIXELS})",
     )
     flags.add_argument(
         "--strength",

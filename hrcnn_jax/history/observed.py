@@ -184,15 +184,6 @@ def part_of(source: JpegFile | Samples, rows: slice, columns: slice) -> Observed
     return Observed.of_pixels(source[rows, columns])
 
 
-def luma_of(source: JpegFile | Samples) -> Observed:
-    """All of a picture's luma, alone."""
-    if isinstance(source, JpegFile):
-        luma = source.components[0]
-        size = source.height, source.width
-        return Observed.of_codes(size, [luma.codes], [luma.table], [(1, 1)])
-    return Observed.of_pixels(source).luma()
-
-
 def _looked_at(file: JpegFile) -> int:
     return 3 if file.colour in ("ycbcr", "ycck") else 1
 

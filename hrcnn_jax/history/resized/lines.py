@@ -73,6 +73,10 @@ class Lines:
         profile -= (sums[_SMOOTH:] - sums[:-_SMOOTH]) / _SMOOTH
         return cls(profile * np.hanning(len(profile)), own)
 
+    def turned(self) -> "Lines":
+        """Of the picture turned round."""
+        return Lines(self.profile[::-1], self.own)
+
     @cached_property
     def _power(self) -> Values:
         """The spectrum; 1 is the mean of noise."""

@@ -110,33 +110,27 @@ def suspect(view: View) -> Suspect | None:
 
 def _anchors(view: View) -> list[_Anchor]:
     """The factors that explain most, and the corner in which each does."""
-    plane, own = view.luma.planes[0], view.luma.codes is not None
-    # Filters are symmetrical: the last corner, turned round, is a first one.
-    ends = [
-        (at_end, each, _lines(each, own))
-        for at_end, each in ((False, plane), (True, plane[::-1, ::-1]))
-    ]
+    down, across = (
+        Lines.of(strip, axis, own=view.is_file) for axis, strip in enumerate(view.strips)
+    )
     found = []
-    for factors in lines.candidates(ends[0][2], _CANDIDATES):
-        corners = [_anchor(view, factors, *end) for end in ends]
+    for factors in lines.candidates((down, across), _CANDIDATES):
+        # Filters are symmetrical: the last corner, turned round, is a first one.
+        corners = [
+            _anchor(view, factors, False, (down, across)),
+            _anchor(view, factors, True, (down.turned(), across.turned())),
+        ]
         found.append(max(corners, key=lambda each: each.strength))
     found.sort(key=lambda each: -each.strength)
     least = max(_EVIDENCE, _COMPARABLE * found[0].strength) if found else _EVIDENCE
     return [each for each in found[:_SUSPECTS] if each.strength > least]
 
 
-def _lines(plane: Floats, own: bool) -> tuple[Lines, Lines]:
-    return Lines.of(plane, 0, own=own), Lines.of(plane, 1, own=own)
-
-
 def _anchor(
-    view: View,
-    factors: tuple[float, float],
-    at_end: bool,
-    plane: Floats,
-    axes: tuple[Lines, Lines],
+    view: View, factors: tuple[float, float], at_end: bool, axes: tuple[Lines, Lines]
 ) -> _Anchor:
-    """Where the grid lay in the first corner of a plane before it was resized, if it was."""
+    """Where the grid lay in a corner of the picture before it was resized, if it was."""
+    plane = view.corners[at_end]
     alongs, near = [], []
     for side, axis, factor in zip(plane.shape, axes, factors, strict=True):
         count = min(side, round(_CORNER * BLOCK * factor))
@@ -152,7 +146,7 @@ def _anchor(
     evidence[:, :_FEW, :_FEW] = found.reshape(-1, _FEW, _FEW, len(table.STEPS))
     best = [view.best_table(each.reshape(table.CORNER**2, -1))[0] for each in evidence]
     which = int(np.argmax(best))
-    height, width = (round(side / each) for side, each in zip(plane.shape, factors, strict=True))
+    height, width = (round(side / each) for side, each in zip(view.size, factors, strict=True))
     return _Anchor((height, width), at_end, divmod(places[which], BLOCK), best[which])
 
 

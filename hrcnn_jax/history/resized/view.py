@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.history import grid, hypothesis, observed, table
+from hrcnn_jax.history.blocks import Floats
 from hrcnn_jax.history.observed import Factor, Observed, Samples
 from hrcnn_jax.jpeg.tables import BLOCK
 
@@ -19,6 +20,12 @@ in a picture that was much larger they explain anything."""
 
 _PART = 256
 """Side in pixels of the pieces."""
+
+_STRIP = 512
+"""Rows and columns in which lines are looked for."""
+
+_CORNER = 640
+"""Side in pixels of the corners that are seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +51,8 @@ class View:
 
     Attributes:
       size: height and width.
-      luma: as decoded, alone.
+      strips: luma in the middle, of all rows and of all columns.
+      corners: luma in the first corner, and in the last, turned round.
       parts: all of a small picture; of a large one those of `pieces`.
       pieces: the middle and the corners, as far as they differ.
       last: steps of its own table of luma, `(8, 8)`.
@@ -52,7 +60,8 @@ class View:
     """
 
     size: Size
-    luma: Observed
+    strips: tuple[Floats, Floats]
+    corners: tuple[Floats, Floats]
     parts: Sequence[Part]
     pieces: Sequence[Part]
     last: NDArray[np.int32]
@@ -62,12 +71,30 @@ class View:
     def of(cls, source: JpegFile | Samples) -> "View":
         """Of a file or of pixels."""
         size, _ = observed.extent(source)
-        luma = observed.luma_of(source)
-        last, used = hypothesis.last_table([luma]), hypothesis.used_frequencies([luma])
         pieces = _pieces(source, size, _PART)
         is_small = size[0] * size[1] <= grid.WHOLE**2
-        parts = _pieces(source, size, max(size)) if is_small else pieces
-        return cls(size, luma, parts, pieces, last, used)
+        lumas = [part.view.luma() for part in pieces]
+
+        def luma(rows: slice, columns: slice) -> Floats:
+            return observed.part_of(source, rows, columns).planes[0]
+
+        every = [slice(0, side) for side in size]
+        middle = [_span(side, _STRIP, 1) for side in size]
+        first, last = ([_span(side, _CORNER, place) for side in size] for place in (0, 2))
+        return cls(
+            size=size,
+            strips=(luma(every[0], middle[1]), luma(middle[0], every[1])),
+            corners=(luma(*first), luma(*last)[::-1, ::-1]),
+            parts=[_part(source, every[0], every[1])] if is_small else pieces,
+            pieces=pieces,
+            last=hypothesis.last_table(lumas),
+            used=hypothesis.used_frequencies(lumas),
+        )
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it has blocks of its own."""
+        return self.pieces[0].view.codes is not None
 
     @property
     def telling(self) -> Part:
@@ -80,16 +107,25 @@ class View:
         return found[0] if found else (0.0, None)
 
 
-def _pieces(source: JpegFile | Samples, size: Size, side: int) -> list[Part]:
-    """Squares of a side at the middle and the corners, as far as they differ; whole MCUs."""
-    mcu = 2 * BLOCK
-    lengths = [min(side, each) // mcu * mcu for each in size]
+def _pieces(source: JpegFile | Samples, size: Size, length: int) -> list[Part]:
+    """Squares at the middle and the corners, as far as they differ."""
     chosen = {}
     for places in ((0, 0), (0, 2), (1, 1), (2, 0), (2, 2)):
-        starts = [
-            (each - length) * place // 2 // mcu * mcu
-            for each, length, place in zip(size, lengths, places, strict=True)
-        ]
-        rows, columns = (slice(s, s + n) for s, n in zip(starts, lengths, strict=True))
+        rows, columns = (_span(*each) for each in zip(size, (length, length), places, strict=True))
         chosen[rows.start, columns.start] = rows, columns
-    return [Part(*spans, observed.part_of(source, *spans)) for spans in chosen.values()]
+    return [_part(source, *spans) for spans in chosen.values()]
+
+
+def _part(source: JpegFile | Samples, rows: slice, columns: slice) -> Part:
+    return Part(rows, columns, observed.part_of(source, rows, columns))
+
+
+def _span(side: int, length: int, place: int) -> slice:
+    """Whole MCUs of a side, of about a length: the first, the middle or the last of them."""
+    mcu = 2 * BLOCK
+    length = min(length, side) // mcu * mcu
+    if place == 2:
+        start = -(-(side - length) // mcu) * mcu
+        return slice(start, side)
+    start = (side - length) * place // 2 // mcu * mcu
+    return slice(start, start + length)

@@ -1,0 +1,139 @@
+"""How often resized pictures' histories are found: `python -m benchmarks.resized --data DIR`.
+
+Pictures in colour go through chains. Where one of them compresses, resizes and perhaps compresses
+once more, counted is how often the first compression is found, and how often it is right: the
+earlier size to the pixel, where blocks began, the filter, and the quality within one. In all other
+chains there is nothing to find, and whatever is found is an alarm. CPU-seconds are the mean and the
+longest of looking alone.
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from benchmarks import results
+from hrcnn_jax.data.chains import Cut, Jpeg, Resize
+from hrcnn_jax.data.sources import open_source
+from hrcnn_jax.history import History, resized, visible
+from hrcnn_jax.jpeg.tables import BLOCK
+from hrcnn_jax.scores import chains
+from hrcnn_jax.scores.chains import TOLERANCE, Chain
+
+CHAINS = (
+    "20,x0.75,png",
+    "20,x0.75,85",
+    "20,+3:5,x0.75,85",
+    "10,x0.9,75",
+    "30,x0.8,90",
+    "30,x1.3/lanczos,85",
+    "40,x0.75,85",
+    "60,x1.5/bilinear,png",
+    "20,x0.6,png",
+    "20,x0.5,85",
+    "clean",
+    "85",
+    "60",
+    "x0.75,png",
+    "x0.75,92",
+    "x1.5/lanczos,85",
+    "95,x0.6,90",
+    "w75",
+    "blur0.6,90",
+)
+
+FINE = 90
+"""Qualities from which on there is no damage worth finding."""
+
+SIDE = 1000
+"""Rows and columns of larger pictures that are used."""
+
+
+class Earlier(NamedTuple):
+    """A compression before a picture was resized.
+
+    Attributes:
+      size: of the picture then, `(height, width)`.
+      grid: rows above and columns left of the first whole block.
+      by: the filter.
+      quality: of the compression.
+    """
+
+    size: tuple[int, int]
+    grid: tuple[int, int]
+    by: str
+    quality: int
+
+
+def earlier(chain: Chain, size: tuple[int, int]) -> Earlier | None:
+    """What there is to find of a picture of a size; None if there is nothing."""
+    first, *others = chain.steps or (None,)
+    cuts = [each for each in others if isinstance(each, Cut)]
+    resizes = [each for each in others if isinstance(each, Resize)]
+    if not isinstance(first, Jpeg) or first.quality >= FINE or not resizes:
+        return None
+    top, left = sum(each.top for each in cuts), sum(each.left for each in cuts)
+    grid = -top % BLOCK, -left % BLOCK
+    return Earlier((size[0] - top, size[1] - left), grid, resizes[0].by, first.quality)
+
+
+def is_right(found: History, truth: Earlier) -> bool:
+    """Whether what is found is what was done."""
+    assert found.resizing is not None
+    place = found.grid[0] % BLOCK, found.grid[1] % BLOCK
+    near = abs(found.quality - truth.quality) <= TOLERANCE
+    same = (found.resizing.size, place, found.resizing.by) == truth[:3]
+    return near and same
+
+
+def row(pictures: Sequence[NDArray[np.uint8]], chain: Chain) -> dict[str, Any]:
+    """What becomes of pictures `(H, W, 3)` that go through a chain."""
+    found = right = 0
+    seconds = []
+    for picture in pictures:
+        source = visible(chains.made(picture, chain).given)
+        assert source is not None
+        started = time.process_time()
+        told = resized.find(source)
+        seconds.append(time.process_time() - started)
+        truth = earlier(chain, (picture.shape[0], picture.shape[1]))
+        found += told is not None
+        right += told is not None and truth is not None and is_right(told, truth)
+    return {
+        "chain": str(chain),
+        "pictures": len(pictures),
+        "found": found,
+        "right": right if earlier(chain, (1, 1)) else None,
+        "seconds": float(np.mean(seconds)),
+        "longest": max(seconds),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.resized", description=__doc__)
+    parser.add_argument("--data", nargs="+", required=True, help="pictures")
+    parser.add_argument("--every", type=int, default=10, help="of how many one is taken")
+    parser.add_argument("--history", nargs="*", default=CHAINS, help="chains, as evaluate has them")
+    parser.add_argument("--output", help="write all figures to this JSON file")
+    given = parser.parse_args(argv)
+    source = open_source(given.data)
+    places = range(0, len(source.names), given.every)
+    pictures = [np.ascontiguousarray(source.load(place)[:SIDE, :SIDE]) for place in places]
+    rows = []
+    for text in tqdm(given.history, disable=None):
+        each = row(pictures, chains.parse(text))
+        rows.append(each)
+        right = "" if each["right"] is None else f"{each['right']} right"
+        tqdm.write(
+            f"{text:24}{each['pictures']:5} pictures {each['found']:5} found {right:>10}"
+            f"{each['seconds']:8.2f} CPU-s, {each['longest']:.1f} at most"
+        )
+    results.write(given.output, {"rows": rows})
+
+
+if __name__ == "__main__":
+    main()
