@@ -93,7 +93,7 @@ class Observed:
     def of_pixels(cls, picture: Samples) -> "Observed":
         """Of pixels `(H, W)` or `(H, W, 3)`."""
         size = picture.shape[0], picture.shape[1]
-        planes = _components(picture)
+        planes = components(picture)
         tolerance = 0.0 if picture.ndim == 2 else _ROUNDING
         return cls(size, planes, ((1, 1),) * len(planes), tolerance=tolerance)
 
@@ -150,7 +150,7 @@ class Observed:
     def _compare_pixels(
         self, played: Samples, margins: Margins
     ) -> tuple[list[Shares], list[Floats]]:
-        ours = _components(played)
+        ours = components(played)
         height, width = (side // BLOCK * BLOCK for side in self.size)
         shares, rest = [], []
         for mine, plane in zip(ours, self.planes, strict=True):
@@ -219,7 +219,7 @@ def _shrunk(size: tuple[int, int], factor: Factor) -> tuple[int, int]:
     return -(-size[0] // factor[0]), -(-size[1] // factor[1])
 
 
-def _components(picture: Samples) -> tuple[Floats, ...]:
+def components(picture: Samples) -> tuple[Floats, ...]:
     """Luma and chroma of pixels, not rounded (T.871, clause 7)."""
     if picture.ndim == 2:
         return (picture.astype(np.float32),)

@@ -46,7 +46,7 @@ class Rescaled:
         Returns:
           `(h, w)` if it has one component, else `(h, w, 3)`.
         """
-        resized = geometry.of_picture(self.history, self.size)
+        resized = geometry.of_plane(self.history, self.size)
         planes = [resized.forth(each) for each in _components(picture)]
         planes += [np.full(self.size, _CENTRE, np.float32)] * (len(self.rest) - len(planes))
         for index, (rest, factor) in enumerate(zip(self.rest, self.factors, strict=True)):

@@ -95,7 +95,8 @@ def matrix(by: str, count: int, size: int, scale: float, start: float = 0.0) -> 
     centres = start + (np.arange(count) + 0.5) * scale
     reach = int(np.ceil(shape.support * width)) + 1
     places = np.floor(centres)[:, None].astype(int) + np.arange(-reach, reach + 1)
-    weights = shape.weight((places + 0.5 - centres[:, None]) / width)
+    # In Pillow's order: where a box ends between two samples, rounding decides.
+    weights = shape.weight((places - centres[:, None] + 0.5) * (1.0 / width))
     weights[(places < 0) | (places >= size)] = 0.0
     total = weights.sum(1, keepdims=True)
     weights /= np.where(total == 0, 1.0, total)

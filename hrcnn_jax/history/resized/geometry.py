@@ -19,7 +19,7 @@ from hrcnn_jax.history.blocks import BASIS, Floats
 from hrcnn_jax.history.observed import Factor
 from hrcnn_jax.history.record import History
 from hrcnn_jax.history.resized.filters import Matrix, matrix
-from hrcnn_jax.jpeg.tables import BLOCK
+from hrcnn_jax.jpeg.tables import BLOCK, LEVEL_SHIFT
 
 _RIDGE = 3e-3
 """Of the least squares, in squares of a sample's weight."""
@@ -99,8 +99,13 @@ class Geometry:
         return np.asarray((self.across.matrix @ rows.T).T, np.float32)
 
     def back(self, observed: Floats) -> Floats:
-        """Earlier samples, as far as they come back."""
+        """Earlier samples, as far as they come back; what is lost is taken for zero."""
         return np.ascontiguousarray(self.across.back(self.down.back(observed).T).T)
+
+    def brought_back(self, plane: Floats) -> Floats:
+        """The same of samples from 0 to 255, about their middle."""
+        centre = np.float32(LEVEL_SHIFT)
+        return self.back(plane - centre) + centre
 
     @property
     def visibility(self) -> Floats:
@@ -138,18 +143,18 @@ def of_component(history: History, size: tuple[int, int], index: int, last: Fact
     return Geometry(down, across)
 
 
-def of_picture(history: History, size: tuple[int, int]) -> Geometry:
-    """How the pixels of a picture that was resized came about; blocks do not matter.
+def of_plane(history: History, size: tuple[int, int], last: Factor = (1, 1)) -> Geometry:
+    """How planes of the earlier picture were resized, and perhaps shrunk; blocks do not matter.
 
     Args:
       history: of the picture, with its resizing.
       size: of the picture that is there, `(height, width)`.
+      last: how many times coarser than that picture the plane is there.
     """
-    resizing = history.resizing
-    assert resizing is not None
+    assert history.resizing is not None
+    sides = zip(size, history.resizing.size, last, strict=True)
     down, across = (
-        Along(matrix(resizing.by, count, side, side / count), 0)
-        for count, side in zip(size, resizing.size, strict=True)
+        _along(history.resizing.by, count, side, 1, shrunk, 0) for count, side, shrunk in sides
     )
     return Geometry(down, across)
 

@@ -16,9 +16,9 @@ from hrcnn_jax.history import blocks, chain, observed
 from hrcnn_jax.history.blocks import Floats
 from hrcnn_jax.history.codes import Codes, Layout
 from hrcnn_jax.history.earlier import Earlier, component
-from hrcnn_jax.history.observed import Observed, Samples, Shares
+from hrcnn_jax.history.observed import NO_MARGINS, Observed, Samples, Shares
 from hrcnn_jax.history.record import History
-from hrcnn_jax.history.resized.geometry import Geometry, of_component
+from hrcnn_jax.history.resized.geometry import Geometry, of_component, of_plane
 from hrcnn_jax.jpeg.tables import BLOCK, LEVEL_SHIFT, MAX_SAMPLE
 
 _TURNS = 3
@@ -62,7 +62,7 @@ def recovered(plane: Floats, geometry: Geometry, table: NDArray[np.int32]) -> Co
     visibility = geometry.visibility
     is_seen = visibility > SEEN
     gain = np.where(is_seen, _CARE / np.maximum(visibility, SEEN), 0) / steps
-    codes = np.rint(coefficients(geometry.back(plane), geometry.before) / steps) * is_seen
+    codes = np.rint(coefficients(geometry.brought_back(plane), geometry.before) / steps) * is_seen
     outside = [
         (before, BLOCK * count - before - side)
         for before, count, side in zip(layout.offset, layout.blocks, layout.size, strict=True)
@@ -76,10 +76,10 @@ def recovered(plane: Floats, geometry: Geometry, table: NDArray[np.int32]) -> Co
     return np.clip(codes, -limit, limit).astype(np.int16)
 
 
-def played(
-    view: Observed, geometry: Geometry, table: NDArray[np.int32], margin: int = 0
-) -> tuple[Codes, Shares, Floats]:
-    """Codes, what comes back of a component when the chain is played again, and what does not.
+def comes_back(
+    view: Observed, geometry: Geometry, table: NDArray[np.int32], margin: int
+) -> tuple[Codes, Shares]:
+    """Codes, and what comes back of a component when the chain is played again with them.
 
     It is played component by component: what colours lose when they are rounded to RGB is as good
     as nothing beside what the last compression rounds.
@@ -93,9 +93,12 @@ def played(
     codes = recovered(view.planes[0], geometry, table)
     inside = Layout.of(geometry.size, geometry.before).inside
     made = geometry.forth(chain.decode(codes, table)[inside].astype(np.float32))
-    rounded = np.clip(np.rint(made), 0, MAX_SAMPLE).astype(np.uint8)
-    (shares,), (rest,) = view.compare(rounded, ((margin, margin), (margin, margin)))
-    return codes, shares, _believed(rest, view.planes[0] - rest - made)
+    (shares,), _ = view.compare(_rounded(made), ((margin, margin), (margin, margin)))
+    return codes, shares
+
+
+def _rounded(plane: Floats) -> Samples:
+    return np.clip(np.rint(plane), 0, MAX_SAMPLE).astype(np.uint8)
 
 
 def _believed(rest: Floats, noise: Floats) -> Floats:
@@ -121,27 +124,30 @@ def recover(source: JpegFile | Samples, history: History) -> Earlier:
 
     Args:
       source: the file, or the pixels, in which the history was found.
-      history: as found.
+      history: as found; of chroma nothing may be told.
     """
     size, _ = observed.extent(source)
     whole = observed.part_of(source, slice(0, size[0]), slice(0, size[1]))
-    resizing = history.resizing
-    assert resizing is not None
-    before = resizing.size[0] + history.offset[0], resizing.size[1] + history.offset[1]
-    components: list[Component | None] = []
+    told = [steps for steps in history.tables if steps is not None]
+    codes = [
+        recovered(whole.planes[index], of_component(history, size, index, factor), steps)
+        for index, (steps, factor) in enumerate(zip(told, whole.factors, strict=False))
+    ]
     proof, rest = [], []
-    for index, (steps, last) in enumerate(zip(history.tables, whole.factors, strict=True)):
+    for index, plane in enumerate(_earlier_planes(codes, history)):
         view = whole.component(index)
-        if steps is None:
-            components.append(None)
-            proof.append(0.0)
-            rest.append(view.planes[0] - np.float32(LEVEL_SHIFT))
-            continue
-        inside = of_component(history, size, index, last)
-        codes, shares, missed = played(view, inside, steps)
-        components.append(component(codes, before, history, index))
+        made = of_plane(history, size, whole.factors[index]).forth(plane)
+        (shares,), (missed,) = view.compare(_rounded(made), NO_MARGINS)
         proof.append(shares.share)
-        rest.append(missed)
+        rest.append(_believed(missed, view.planes[0] - missed - made))
+    for plane in whole.planes[len(told) :]:
+        proof.append(0.0)
+        rest.append(plane - np.float32(LEVEL_SHIFT))
+    before = _whole_size(history)
+    components: list[Component | None] = [None] * len(history.tables)
+    components[: len(codes)] = [
+        component(each, before, history, index) for index, each in enumerate(codes)
+    ]
     return Earlier(
         height=before[0],
         width=before[1],
@@ -151,3 +157,23 @@ def recover(source: JpegFile | Samples, history: History) -> Earlier:
         history=replace(history, proof=tuple(proof)),
         rest=tuple(rest),
     )
+
+
+def _whole_size(history: History) -> tuple[int, int]:
+    """Of the earlier picture before it was cropped above and left, less whole MCUs."""
+    assert history.resizing is not None
+    height, width = history.resizing.size
+    return height + history.offset[0], width + history.offset[1]
+
+
+def _earlier_planes(codes: list[Codes], history: History) -> list[Floats]:
+    """The earlier picture decoded and cropped, as luma or as Y, Cb and Cr of its RGB pixels."""
+    (height, width), (top, left) = _whole_size(history), history.offset
+    full = []
+    for each, steps, (down, across) in zip(codes, history.tables, history.factors, strict=False):
+        assert steps is not None
+        samples = chain.decode(each, steps)[: -(-height // down), : -(-width // across)]
+        full.append(chain.enlarge(samples, (down, across))[top:height, left:width])
+    if len(full) == 1:
+        return [full[0].astype(np.float32)]
+    return list(observed.components(chain.to_rgb(np.stack(full, axis=-1))))

@@ -93,7 +93,7 @@ def _told(view: View, suspected: Suspect) -> History | None:
     def share(by: str, quality: int) -> float:
         steps = _of_quality(suspected.known, quality).steps
         luma = telling.view.component(0)
-        return recovery.played(luma, inside(by), steps, _MARGIN)[1].share
+        return recovery.comes_back(luma, inside(by), steps, _MARGIN)[1].share
 
     by, quality = USUAL, suspected.known.quality
     for _ in range(_TURNS):
@@ -123,7 +123,7 @@ def _played(
     whole = geometry.of_component(history, size, index, last)
     for part in parts:
         view, inside = part.view.component(index), whole.part(*part.span(last))
-        codes, shares, _ = recovery.played(view, inside, steps, _MARGIN)
+        codes, shares = recovery.comes_back(view, inside, steps, _MARGIN)
         total.add(shares)
         bits += recovery.bits(codes)
     return total, bits

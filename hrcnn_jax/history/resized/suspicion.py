@@ -138,7 +138,7 @@ def _anchor(
         about = round(axis.start(factor) / factor)
         near.append([(about + off) % BLOCK for off in range(-_ABOUT, _ABOUT + 1)])
     counts = [along.matrix.shape[0] for along in alongs]
-    shown = Geometry(*alongs).back(plane[: counts[0], : counts[1]])
+    shown = Geometry(*alongs).brought_back(plane[: counts[0], : counts[1]])
     counted = grid.histograms([shown], _FEW, (near[0], near[1]))
     places = [BLOCK * top + left for top in near[0] for left in near[1]]
     evidence = np.zeros((len(places), table.CORNER, table.CORNER, len(table.STEPS)))
@@ -196,7 +196,7 @@ def _brought_back(view: View, size: Size) -> list[_Piece]:
     pieces = []
     for part in view.parts:
         inside = whole.part(part.rows, part.columns)
-        plane = inside.back(part.view.planes[0])
+        plane = inside.brought_back(part.view.planes[0])
         seen = np.maximum(inside.visibility, np.float32(recovery.SEEN))
         pieces.append(_Piece(plane, inside.before, seen))
     return pieces
