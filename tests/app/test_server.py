@@ -136,11 +136,21 @@ def test_the_earlier_compression_decides_what_is_expected() -> None:
     facts = inspection.inspect(
         reader.read(jpeg_bytes(make_photo(16, 16)[..., 0], quality=90)), None
     )
-    before = {"quality": 20, "luma_quality": 20, "grid": [4, 4]}
+    before = {"quality": 20, "luma_quality": 20, "grid": [4, 4], "resized_from": None}
     assert words.quality_of_damage(facts) == 90
     assert words.quality_of_damage(facts | {"history": before}) == 20
     told = words.sentences(facts | {"history": before}, model="tiny", gain=None)
-    assert "saved before at quality 20, and cropped since" in told[2]
+    assert "saved before at quality 20, and cropped since:" in told[2]
+
+
+@pytest.mark.parametrize(
+    ("grid", "since"), [([0, 0], "resized since:"), ([4, 4], "cropped and resized since:")]
+)
+def test_a_resizing_is_told(grid: list[int], since: str) -> None:
+    facts = inspection.inspect(reader.read(jpeg_bytes(make_photo(16, 16), quality=90)), None)
+    before = {"quality": 20, "luma_quality": 20, "grid": grid, "resized_from": [30, 40]}
+    told = words.sentences(facts | {"history": before}, model="tiny", gain=None)
+    assert f"saved before at quality 20, and {since} that did the damage." in told[2]
 
 
 @pytest.mark.parametrize("path", ["restore", "inspect"])

@@ -1,5 +1,6 @@
 """The command line, on real files with the released network."""
 
+import io
 import json
 import os
 import re
@@ -270,6 +271,34 @@ def test_verify_tells_what_came_back(
     arguments[1] = str(gray)
     assert main([*arguments, "--model", "hrcnn-q10"]) == 0, "not promised, so no failure"
     assert "codes that come back: Y" in capsys.readouterr().out
+
+
+def test_a_picture_that_was_resized(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is restored from before, and at no strength given back as it is."""
+    sample = Path(hrcnn_jax.__file__).parent / "sample" / "parrots.webp"
+    photo = Image.open(sample).convert("L").crop((100, 150, 404, 470))
+    before = Image.open(io.BytesIO(jpeg_bytes(np.asarray(photo), quality=20)))
+    resized = before.resize((228, 240), Image.Resampling.BICUBIC)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    alpha = Image.linear_gradient("L").resize(resized.size)
+    path = tmp_path / "small.png"
+    Image.merge("LA", (resized, alpha)).save(path, dpi=(300, 300), icc_profile=profile)
+    flags = ["--verify", "--strength", "0", "--model", "fast"]
+    assert main(["restore", str(path), "-o", str(tmp_path / "out"), *flags]) == 0
+    first, second = capsys.readouterr().out.splitlines()[:2]
+    told = f"{path}: compressed before at quality 20, then resized from 304×320 ("
+    assert first.startswith(told)
+    assert second.startswith(f"{path}: of the earlier compression, codes that come back: Y 100 %")
+    assert ", before it is resized; played again, it gives " in second
+    with Image.open(tmp_path / "out" / "small.png") as restored:
+        assert (restored.mode, restored.size) == ("LA", resized.size)
+        assert restored.info["icc_profile"] == profile
+        assert restored.info["dpi"] == pytest.approx((300, 300), rel=1e-3)
+        gray, opacity = (np.asarray(each).astype(int) for each in restored.split())
+    np.testing.assert_array_equal(opacity, np.asarray(alpha))
+    error = np.abs(gray - np.asarray(resized))
+    assert error.max() <= 3  # Pillow rounds after each axis, and the decoder rounded before
+    assert error.mean() < 0.5
 
 
 def test_verbose_tells_what_a_file_is_and_becomes(

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import Image
 from hrcnn_jax import history
 from hrcnn_jax.files import reader
 from hrcnn_jax.history import inspection
+from hrcnn_jax.history.record import History, Resizing
 
 PHOTO = make_photo(61, 83)
 SAMPLE = Path(reader.__file__).parents[1] / "sample" / "parrots.webp"
@@ -104,6 +106,37 @@ def test_an_earlier_compression_is_told() -> None:
     assert told == {"encoder": "libjpeg", "quality": 20, "grid": [0, 0], "sampling": "4:2:0"}
     assert "compressed before at quality 20 (" in inspection.summary(facts)
     assert "blocks begin 0 down, 0 across" in inspection.text(facts)
+
+
+@pytest.mark.parametrize("grid", [(0, 0), (5, 3)])
+def test_a_resizing_is_told(grid: tuple[int, int]) -> None:
+    past = History(
+        grid=grid,
+        factors=((1, 1),),
+        tables=(np.full((8, 8), 40),),
+        encoder="libjpeg",
+        quality=20,
+        proof=(0.8765,),
+        evidence=900.0,
+        coarseness=8.0,
+        telling=5000,
+        resizing=Resizing((600, 800), "lanczos"),
+    )
+    before = inspection.history(past)
+    assert json.loads(json.dumps(before)) == before
+    assert (before["resized_from"], before["resized_by"]) == ([600, 800], "lanczos")
+    since = "" if grid == (0, 0) else ", then cropped"
+    told = f"compressed before at quality 20{since}, then resized from 800×600 ("
+    assert inspection.told(before).startswith(told)
+    facts = inspection.inspect(reader.read(jpeg_bytes(PHOTO)), past)
+    assert told in inspection.summary(facts)
+    assert told in inspection.text(facts)
+    row = inspection.row(before)
+    assert row["history_resized_from"] == [600, 800]
+    assert row["history_resized_by"] == "lanczos"
+    before = inspection.history(replace(past, resizing=None))
+    assert (before["resized_from"], before["resized_by"]) == (None, None)
+    assert "resized" not in inspection.told(before)
 
 
 def test_no_history_is_told() -> None:

@@ -1,0 +1,361 @@
+"""Pictures that Pillow resized after libjpeg compressed them: the way back, the past, the codes."""
+
+import io
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import scipy.fft
+from conftest import jpeg_bytes
+from PIL import Image
+
+from hrcnn_jax import history
+from hrcnn_jax.files import reader
+from hrcnn_jax.files.reader import Component, JpegFile
+from hrcnn_jax.history import Earlier, History, resized
+from hrcnn_jax.history.observed import Samples
+from hrcnn_jax.history.record import Resizing
+from hrcnn_jax.history.resized import geometry, lines
+from hrcnn_jax.history.resized.filters import FILTERS, matrix
+from hrcnn_jax.history.resized.geometry import Along
+from hrcnn_jax.history.resized.lines import Lines
+
+SAMPLE = Path(reader.__file__).parents[1] / "sample" / "parrots.webp"
+PHOTO = np.asarray(Image.open(SAMPLE).convert("RGB"))[150:470, 100:404]
+GRAY = np.asarray(Image.fromarray(PHOTO).convert("L"))
+SMALL = GRAY[:208, :272]
+
+PILLOWS = {
+    name: Image.Resampling[name.upper()]
+    for name in ("bicubic", "lanczos", "bilinear", "hamming", "box")
+}
+NOISE = np.random.default_rng(0).uniform(0, 255, (101, 77)).astype(np.float32)
+
+
+def by_pillow(picture: np.ndarray, size: tuple[int, int], by: str, **options: Any) -> np.ndarray:
+    """Resized to a height and width, floats as floats."""
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    return np.asarray(image.resize(size[::-1], PILLOWS[by], **options))
+
+
+def times(picture: np.ndarray, factor: float) -> tuple[int, int]:
+    height, width = picture.shape[:2]
+    return round(factor * height), round(factor * width)
+
+
+def shown(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+@pytest.mark.parametrize("by", PILLOWS)
+@pytest.mark.parametrize("count", [17, 52, 76, 101, 131, 202])
+def test_filters_are_pillows(by: str, count: int) -> None:
+    made = matrix(by, count, 101, 101 / count) @ NOISE
+    # Pillow's samples are rounded to single precision.
+    np.testing.assert_allclose(made, by_pillow(NOISE, (count, 77), by), atol=1e-4)
+
+
+@pytest.mark.parametrize("by", PILLOWS)
+@pytest.mark.parametrize(("start", "scale"), [(5.25, 1.7), (40.5, 0.6), (0, 2), (31, 1)])
+def test_filters_within_a_picture(by: str, start: float, scale: float) -> None:
+    made = matrix(by, 30, 101, scale, start) @ NOISE
+    expected = by_pillow(NOISE, (30, 77), by, box=(0, start, 77, start + 30 * scale))
+    np.testing.assert_allclose(made, expected, atol=1e-3)  # its box is in single precision
+
+
+@pytest.mark.parametrize("count", [50, 101, 160])
+def test_a_linear_filter_that_does_not_widen(count: int) -> None:
+    places = (np.arange(count) + 0.5) * 101 / count - 0.5
+    expected = np.interp(places, np.arange(101), NOISE[:, 0])
+    np.testing.assert_allclose(
+        matrix("narrow-linear", count, 101, 101 / count) @ NOISE[:, 0], expected, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("by", "scale", "start", "weights"),
+    [
+        # OpenCV's at a quarter and a half of a sample: Keys' cubic with a = -3/4.
+        ("narrow-cubic", 0.5, 0.5, [-0.10546875, 0.87890625, 0.26171875, -0.03515625]),
+        ("narrow-cubic", 2, 0, [-0.09375, 0.59375, 0.59375, -0.09375]),
+        # Mitchell's and Netravali's at a half, from the formula of their paper.
+        ("mitchell", 1, 0.5, [-5 / 144, 77 / 144, 77 / 144, -5 / 144]),
+    ],
+)
+def test_cubic_filters(by: str, scale: float, start: float, weights: list[float]) -> None:
+    row = matrix(by, 20, 40, scale, start)[[8]].toarray().ravel()
+    np.testing.assert_allclose(row[np.flatnonzero(row)], weights, atol=1e-12)
+    centre = start + 8.5 * scale
+    assert abs((row * (np.arange(40) + 0.5)).sum() - centre) < 0.1
+
+
+BACK = [("bicubic", 60, 80), ("lanczos", 104, 80), ("hamming", 31, 80), ("mitchell", 127, 80)]
+
+
+@pytest.mark.parametrize(("by", "count", "size"), BACK)
+def test_the_way_back_is_least_squares(by: str, count: int, size: int) -> None:
+    forth = matrix(by, count, size, size / count)
+    observed = np.resize(NOISE, (count, 5))
+    ridge = np.sqrt(geometry._RIDGE) * np.eye(size)
+    dense = np.concatenate([forth.toarray(), ridge])
+    given = np.concatenate([observed, np.zeros((size, 5))])
+    expected = np.linalg.lstsq(dense, given, rcond=None)[0]
+    back = Along(forth, 0).back(observed)
+    # Of single precision, times the condition of the normal equations, about 1 / ridge.
+    np.testing.assert_allclose(back, expected, atol=1e-6 / geometry._RIDGE * np.abs(back).max())
+
+
+@pytest.mark.parametrize(("by", "count", "size"), BACK)
+def test_what_of_each_frequency_comes_back(by: str, count: int, size: int) -> None:
+    forth = matrix(by, count, size, size / count)
+    square = (forth.T @ forth).toarray()
+    there_and_back = np.linalg.solve(square + geometry._RIDGE * np.eye(size), square)
+    inside = there_and_back[5:77, 5:77].reshape(9, 8, 9, 8)  # nine whole blocks
+    waves = scipy.fft.idct(np.eye(8), norm="ortho", axis=0)
+    expected = np.einsum("bibj,ik,jk->k", inside, waves, waves) / 9
+    np.testing.assert_allclose(Along(forth, 3).visibility, expected, atol=1e-3)
+
+
+def known(size: tuple[int, int], by: str, before: JpegFile | None = None, **values: Any) -> History:
+    """What is to be found of a picture that had this size, and had been this file."""
+    parts = before.components if before is not None else ()
+    told: dict[str, Any] = {
+        "grid": (0, 0),
+        "factors": tuple(part.factor for part in parts) or ((1, 1),),
+        "tables": tuple(part.table for part in parts) or (np.ones((8, 8), np.int32),),
+        "encoder": "libjpeg",
+        "quality": 20,
+        "proof": (1.0,) * max(1, len(parts)),
+        "evidence": 0.0,
+        "coarseness": 9.0,
+        "resizing": Resizing(size, by),
+    }
+    return History(**told | values)
+
+
+@pytest.mark.parametrize("by", PILLOWS)
+@pytest.mark.parametrize("size", [(76, 57), (131, 100)])
+def test_pixels_go_pillows_way(by: str, size: tuple[int, int]) -> None:
+    made = geometry.of_picture(known(NOISE.shape, by), size).forth(NOISE)
+    np.testing.assert_allclose(made, by_pillow(NOISE, size, by), atol=1e-3)
+
+
+@pytest.mark.parametrize("by", ["bicubic", "lanczos"])
+@pytest.mark.parametrize("last", [(1, 1), (2, 2), (1, 2)])
+@pytest.mark.parametrize("size", [(70, 51), (131, 101)])
+def test_chroma_goes_pillows_way(by: str, last: tuple[int, int], size: tuple[int, int]) -> None:
+    """Enlarged by the decoder, cropped, resized, and shrunk by the encoder."""
+    cropped = 199, 148  # 202x154 less three rows and five columns, less a column
+    past = known(cropped, by, grid=(13, 11), factors=((1, 1), (2, 2), (2, 2)))
+    assert past.offset == (3, 5)
+    there = geometry.of_component(past, size, 1, last)
+    # One sample above and two to the left are cut away altogether.
+    assert (there.before, there.size) == ((1, 2), (100, 75))
+    enlarged = by_pillow(NOISE, (202, 154), "bilinear")[3:, 5:][:199, :148]
+    expected = np.asarray(Image.fromarray(by_pillow(enlarged, size, by)).reduce(last[::-1]))
+    np.testing.assert_allclose(there.forth(NOISE[1:, 2:]), expected, atol=1e-3)
+
+
+def test_parts_go_the_way_of_the_whole() -> None:
+    size = 72, 54
+    past = known((96, 72), "bicubic", grid=(5, 3))
+    plane = NOISE[:96, :72]
+    whole = by_pillow(plane, size, "bicubic")
+    there = geometry.of_component(past, size, 0, (1, 1))
+    first, later = there.part(slice(24), slice(16)), there.part(slice(16, 48), slice(32, 54))
+    # Row 16 depends on rows from 19, column 32 on those from 41; some before may be part of it.
+    top, left = (
+        first - (first + cut - before) % 8
+        for first, cut, before in zip((19, 41), past.offset, later.before, strict=True)
+    )
+    assert first.before == (3, 5)
+    made = first.forth(plane[: first.size[0], : first.size[1]])
+    np.testing.assert_allclose(made, whole[:24, :16], atol=1e-3)
+    made = later.forth(plane[top : top + later.size[0], left : left + later.size[1]])
+    np.testing.assert_allclose(made, whole[16:48, 32:], atol=1e-3)
+
+
+@pytest.mark.parametrize("factor", [(1, 1), (2, 2), (1, 2), (2, 1)])
+def test_samples_are_enlarged_as_pillow_does(factor: tuple[int, int]) -> None:
+    expected = by_pillow(NOISE, (101 * factor[0], 77 * factor[1]), "bilinear")
+    np.testing.assert_allclose(geometry.enlarged(NOISE, factor), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(("factor", "by"), [(0.75, "bicubic"), (0.6, "box"), (1.3, "lanczos")])
+@pytest.mark.parametrize("quality", [None, 90])
+def test_lines_tell_factors(factor: float, by: str, quality: int | None) -> None:
+    picture = shown(jpeg_bytes(GRAY, quality=15))[3:, 5:]
+    made = by_pillow(picture, times(picture, factor), by)
+    made = made if quality is None else shown(jpeg_bytes(made, quality=quality))
+    axes = [Lines.of(made.astype(np.float32), axis, own=quality is not None) for axis in (0, 1)]
+    true = [after / before for after, before in zip(made.shape, picture.shape, strict=True)]
+    found = np.array(lines.candidates((axes[0], axes[1]), 12))
+    nearest = found[np.abs(np.log(found / true)).max(1).argmin()]
+    # Each side is told to a pixel and a half in three hundred.
+    np.testing.assert_allclose(nearest, true, rtol=0.005)
+    for axis, each, cut in zip(axes, true, (3, 5), strict=True):
+        off = axis.start(each) / each - (8 - cut)
+        assert abs((off + 4) % 8 - 4) < 1.5  # samples of the picture before
+
+
+class Chain(NamedTuple):
+    """A picture and its past.
+
+    Attributes:
+      before: the file that did the damage.
+      cut: rows and columns cropped after that.
+      size: height and width then.
+      by: the filter that it was resized with.
+      source: the picture that is there.
+    """
+
+    before: JpegFile
+    cut: tuple[int, int]
+    size: tuple[int, int]
+    by: str
+    source: JpegFile | Samples
+
+
+def chain(
+    picture: np.ndarray,
+    quality: int,
+    factor: float,
+    last: int | None,
+    *,
+    by: str = "bicubic",
+    cut: tuple[int, int] = (0, 0),
+    **options: Any,
+) -> Chain:
+    """Compressed, cropped, resized, and kept as pixels or compressed again."""
+    data = jpeg_bytes(picture, quality=quality, **options)
+    cropped = shown(data)[cut[0] :, cut[1] :]
+    made = by_pillow(cropped, times(cropped, factor), by)
+    source = made if last is None else reader.read(jpeg_bytes(made, quality=last))
+    size = cropped.shape[0], cropped.shape[1]
+    return Chain(reader.read(data), cut, size, by, source)
+
+
+CHAINS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+    "file": ((GRAY, 20, 0.75, 85), {}),
+    "pixels": ((GRAY, 20, 0.75, None), {}),
+    "cropped": ((GRAY, 20, 0.75, 85), {"cut": (3, 5)}),
+    "enlarged": ((SMALL, 25, 1.3, 85), {"by": "lanczos"}),
+    "colour": ((PHOTO, 20, 0.75, None), {"subsampling": "4:2:0", "cut": (3, 5)}),
+    "lost chroma": ((PHOTO, 20, 0.75, 85), {"subsampling": "4:4:4"}),
+}
+
+
+class Found(NamedTuple):
+    """A chain, and what is made of it."""
+
+    chain: Chain
+    history: History
+    earlier: Earlier
+
+
+@pytest.fixture(scope="module", params=list(CHAINS))
+def found(request: pytest.FixtureRequest) -> Found:
+    given, options = CHAINS[request.param]
+    made = chain(*given, **options)
+    past = history.find(made.source)
+    assert past is not None
+    return Found(made, past, history.recover(made.source, past))
+
+
+def share(ours: Component, theirs: Component) -> float:
+    """Of the codes that are not zero in either those that are equal."""
+    a, b = ours.codes, theirs.codes
+    return float(np.mean((a == b)[(a != 0) | (b != 0)]))
+
+
+def is_lost(found: Found) -> bool:
+    """Whether chroma was shrunk after it had been as fine as luma."""
+    parts = found.chain.before.components
+    return isinstance(found.chain.source, JpegFile) and parts[-1].factor < (
+        found.chain.source.components[-1].factor
+    )
+
+
+def test_what_is_found(found: Found) -> None:
+    before, past = found.chain.before, found.history
+    assert past.resizing == Resizing(found.chain.size, found.chain.by)
+    assert past.offset == found.chain.cut
+    assert past.encoder == "libjpeg"
+    np.testing.assert_array_equal(past.tables[0], before.components[0].table)
+    assert past.proof[0] > 0.75
+    if is_lost(found):
+        assert past.tables[1:] == (None, None)
+        assert past.proof[1:] == (0, 0)
+        return
+    assert past.factors == tuple(part.factor for part in before.components)
+    for table, part in zip(past.tables, before.components, strict=True):
+        np.testing.assert_array_equal(table, part.table)
+    assert min(past.proof) > 0.7
+
+
+def test_codes_are_libjpegs(found: Found) -> None:
+    before, earlier = found.chain.before, found.earlier
+    assert (earlier.height, earlier.width) == (before.height, before.width)
+    assert earlier.offset == found.chain.cut
+    for ours, theirs in zip(earlier.components, before.components, strict=True):
+        if theirs is not before.components[0] and is_lost(found):
+            assert ours is None
+            continue
+        assert ours is not None
+        assert (ours.factor, ours.sampling, ours.size) == (
+            (theirs.factor, theirs.sampling, theirs.size)
+        )
+        assert ours.codes.shape == theirs.codes.shape
+        assert share(ours, theirs) > 0.97
+
+
+@pytest.mark.parametrize("by", PILLOWS)
+@pytest.mark.parametrize("factor", [0.75, 1.4])
+def test_the_right_filter_brings_back_most(by: str, factor: float) -> None:
+    made = chain(SMALL, 20, factor, None, by=by)
+    back = {
+        name: resized.recover(made.source, known(made.size, name, made.before)) for name in FILTERS
+    }
+    proofs = {name: each.history.proof[0] for name, each in back.items()}
+    assert proofs[by] == max(proofs.values())
+    assert proofs[by] > 0.75
+    ours = back[by].components[0]
+    assert ours is not None
+    assert share(ours, made.before.components[0]) > 0.97
+    others = [proofs[name] for name in PILLOWS if name != by]
+    assert max(others) < 0.9 * proofs[by]
+
+
+def saved(picture: np.ndarray, quality: int) -> JpegFile:
+    return reader.read(jpeg_bytes(picture, quality=quality))
+
+
+RESIZED = by_pillow(PHOTO, (240, 228), "bicubic")
+NOTHING: dict[str, JpegFile | Samples] = {
+    "only resized": RESIZED,
+    "only resized, gray": by_pillow(GRAY, (240, 228), "lanczos"),
+    "only resized, then compressed": saved(RESIZED, 85),
+    "only enlarged": by_pillow(SMALL, (270, 354), "lanczos"),
+    "compressed once": saved(PHOTO, 85),
+    "compressed once, coarsely": saved(GRAY, 20),
+    "hardly coarser than since": chain(SMALL, 50, 1.3, 75).source,
+    "the last table is coarse": chain(SMALL, 10, 1.3, 50).source,
+    "few rows": by_pillow(shown(jpeg_bytes(GRAY[:160], quality=20)), (120, 228), "bicubic"),
+    "flat": np.full((160, 200), 90, np.uint8),
+    "tiny": np.zeros((3, 5, 3), np.uint8),
+    "noise": saved(np.random.default_rng(1).integers(0, 256, (200, 160, 3), np.uint8), 90),
+}
+
+
+@pytest.mark.parametrize("what", NOTHING)
+def test_nothing_is_found(what: str) -> None:
+    assert history.find(NOTHING[what]) is None
+
+
+@pytest.mark.parametrize("cut", [0, 3])
+def test_what_was_not_resized_is_not_told_to_be(cut: int) -> None:
+    for picture in (GRAY, PHOTO):
+        past = history.find(np.ascontiguousarray(shown(jpeg_bytes(picture, quality=20))[cut:]))
+        assert past is not None
+        assert (past.resizing, past.quality) == (None, 20)
