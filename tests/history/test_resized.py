@@ -137,7 +137,7 @@ def known(size: tuple[int, int], by: str, before: JpegFile | None = None, **valu
 @pytest.mark.parametrize("by", PILLOWS)
 @pytest.mark.parametrize("size", [(76, 57), (131, 100)])
 def test_pixels_go_pillows_way(by: str, size: tuple[int, int]) -> None:
-    made = geometry.of_picture(known(NOISE.shape, by), size).forth(NOISE)
+    made = geometry.of_plane(known(NOISE.shape, by), size).forth(NOISE)
     np.testing.assert_allclose(made, by_pillow(NOISE, size, by), atol=1e-3)
 
 
