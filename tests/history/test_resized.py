@@ -1,6 +1,7 @@
 """Pictures that Pillow resized after libjpeg compressed them: the way back, the past, the codes."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import scipy.fft
 from conftest import jpeg_bytes
 from PIL import Image
 
+from benchmarks import resized as benchmark
 from hrcnn_jax import history
 from hrcnn_jax.files import reader
 from hrcnn_jax.files.reader import Component, JpegFile
@@ -20,6 +22,7 @@ from hrcnn_jax.history.resized import geometry, lines
 from hrcnn_jax.history.resized.filters import FILTERS, matrix
 from hrcnn_jax.history.resized.geometry import Along
 from hrcnn_jax.history.resized.lines import Lines
+from hrcnn_jax.scores import chains
 
 SAMPLE = Path(reader.__file__).parents[1] / "sample" / "parrots.webp"
 PHOTO = np.asarray(Image.open(SAMPLE).convert("RGB"))[150:470, 100:404]
@@ -359,3 +362,25 @@ def test_what_was_not_resized_is_not_told_to_be(cut: int) -> None:
         past = history.find(np.ascontiguousarray(shown(jpeg_bytes(picture, quality=20))[cut:]))
         assert past is not None
         assert (past.resizing, past.quality) == (None, 20)
+
+
+def test_how_often_it_is_found(tmp_path: Path) -> None:
+    """The benchmark counts what was done by hand, and alarms where nothing is to be found."""
+    cut = chains.parse("20,+3:13,x0.75/lanczos,85")
+    truth = benchmark.earlier(cut, (101, 77))
+    assert truth == benchmark.Earlier((98, 64), (5, 3), "lanczos", 20)
+    for nothing in ("x0.75,85", "20,png", "95,x0.5,85", "clean"):
+        assert benchmark.earlier(chains.parse(nothing), (101, 77)) is None
+    Image.fromarray(PHOTO).save(tmp_path / "photo.png")
+    flags = ["--data", str(tmp_path), "--every", "1", "--history", "20,x0.75,png", "x0.75,92"]
+    benchmark.main([*flags, "--output", str(tmp_path / "found.json")])
+    found, alarms = json.loads((tmp_path / "found.json").read_text())["rows"]
+    assert (found["pictures"], found["found"], found["right"]) == (1, 1, 1)
+    assert (alarms["pictures"], alarms["found"], alarms["right"]) == (1, 0, None)
+    told = history.find(by_pillow(shown(jpeg_bytes(GRAY, quality=20)), (240, 228), "bicubic"))
+    assert told is not None
+    right = benchmark.Earlier(GRAY.shape, (0, 0), "bicubic", 20)
+    assert benchmark.is_right(told, right)
+    assert not benchmark.is_right(told, right._replace(size=(320, 305)))
+    assert not benchmark.is_right(told, right._replace(grid=(0, 1)))
+    assert not benchmark.is_right(told, right._replace(quality=22))

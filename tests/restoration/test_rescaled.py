@@ -215,8 +215,9 @@ def test_strength_zero_gives_what_was_resized(known: Given, restorers: dict[str,
         assert error.mean() < 0.5
 
 
-def test_what_was_drawn_over_it_stays(restorers: dict[str, Restorer]) -> None:
-    pixels = Image.fromarray(made(GRAY))
+@pytest.mark.parametrize("photo", [GRAY, PHOTO], ids=["gray", "colour"])
+def test_what_was_drawn_over_it_stays(restorers: dict[str, Restorer], photo: np.ndarray) -> None:
+    pixels = Image.fromarray(made(photo))
     pen = ImageDraw.Draw(pixels)
     pen.rectangle((100, 90, 159, 129), fill="white")
     pen.text((132, 100), "text", fill="black")
@@ -226,12 +227,15 @@ def test_what_was_drawn_over_it_stays(restorers: dict[str, Restorer]) -> None:
     assert source.rescaled is not None
     box, white, above = np.s_[90:130, 100:160], np.s_[90:130, 100:124], np.s_[:80]
     plain, restored = (restorers[each].picture(picture, source) for each in ("zero", "auto"))
-    assert np.abs(plain[box].astype(int) - drawn[box]).max() <= 4
-    assert np.abs(restored[white].astype(int) - drawn[white]).max() <= 8
+    # Colours that the decoder clips at the box's edge are told less well than gray.
+    few = np.abs(plain[box].astype(int) - drawn[box])
+    assert few.max() <= (4 if photo.ndim == 2 else 12)
+    assert few.mean() < 0.5
+    assert np.abs(restored[white].astype(int) - drawn[white]).mean() < 1.5
     # What the network does to letters, it does as it does to those of a file.
     assert ((restored[box] < 128) == (drawn[box] < 128)).mean() > 0.99
     assert np.abs(restored[box].astype(int) - drawn[box]).mean() < 2
     before, after = (
-        peak_signal_noise_ratio(resized(GRAY)[above], each[above]) for each in (drawn, restored)
+        peak_signal_noise_ratio(resized(photo)[above], each[above]) for each in (drawn, restored)
     )
     assert after > before + 0.5
