@@ -10,19 +10,17 @@ longest of looking alone.
 import argparse
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks import results
-from hrcnn_jax.data.chains import Cut, Jpeg, Resize
 from hrcnn_jax.data.sources import open_source
-from hrcnn_jax.history import History, resized, visible
-from hrcnn_jax.jpeg.tables import BLOCK
+from hrcnn_jax.history import resized, visible
 from hrcnn_jax.scores import chains
-from hrcnn_jax.scores.chains import TOLERANCE, Chain
+from hrcnn_jax.scores.chains import Chain
 
 CHAINS = (
     "20,x0.75,png",
@@ -53,45 +51,11 @@ SIDE = 1000
 """Rows and columns of larger pictures that are used."""
 
 
-class Earlier(NamedTuple):
-    """A compression before a picture was resized.
-
-    Attributes:
-      size: of the picture then, `(height, width)`.
-      grid: rows above and columns left of the first whole block.
-      by: the filter.
-      quality: of the compression.
-    """
-
-    size: tuple[int, int]
-    grid: tuple[int, int]
-    by: str
-    quality: int
-
-
-def earlier(chain: Chain, size: tuple[int, int]) -> Earlier | None:
-    """What there is to find of a picture of a size; None if there is nothing."""
-    first, *others = chain.steps or (None,)
-    cuts = [each for each in others if isinstance(each, Cut)]
-    resizes = [each for each in others if isinstance(each, Resize)]
-    if not isinstance(first, Jpeg) or first.quality >= FINE or not resizes:
-        return None
-    top, left = sum(each.top for each in cuts), sum(each.left for each in cuts)
-    grid = -top % BLOCK, -left % BLOCK
-    return Earlier((size[0] - top, size[1] - left), grid, resizes[0].by, first.quality)
-
-
-def is_right(found: History, truth: Earlier) -> bool:
-    """Whether what is found is what was done."""
-    assert found.resizing is not None
-    place = found.grid[0] % BLOCK, found.grid[1] % BLOCK
-    near = abs(found.quality - truth.quality) <= TOLERANCE
-    same = (found.resizing.size, place, found.resizing.by) == truth[:3]
-    return near and same
-
-
 def row(pictures: Sequence[NDArray[np.uint8]], chain: Chain) -> dict[str, Any]:
     """What becomes of pictures `(H, W, 3)` that go through a chain."""
+    truth = chain.earlier
+    if truth is not None and (truth.resized is None or truth.quality >= FINE):
+        truth = None
     found = right = 0
     seconds = []
     for picture in pictures:
@@ -100,14 +64,14 @@ def row(pictures: Sequence[NDArray[np.uint8]], chain: Chain) -> dict[str, Any]:
         started = time.process_time()
         told = resized.find(source)
         seconds.append(time.process_time() - started)
-        truth = earlier(chain, (picture.shape[0], picture.shape[1]))
         found += told is not None
-        right += told is not None and truth is not None and is_right(told, truth)
+        if told is not None and truth is not None:
+            right += truth.is_told(told, (picture.shape[0], picture.shape[1]))
     return {
         "chain": str(chain),
         "pictures": len(pictures),
         "found": found,
-        "right": right if earlier(chain, (1, 1)) else None,
+        "right": None if truth is None else right,
         "seconds": float(np.mean(seconds)),
         "longest": max(seconds),
     }

@@ -9,13 +9,40 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hrcnn_jax.data import chains
-from hrcnn_jax.data.chains import Cut, Jpeg, Png, Step
+from hrcnn_jax.data.chains import Cut, Jpeg, Png, Resize, Step
 from hrcnn_jax.files import pictures, reader
 from hrcnn_jax.files.pictures import Stored
+from hrcnn_jax.history import History
+from hrcnn_jax.history.record import Resizing
+from hrcnn_jax.jpeg.tables import BLOCK
 from hrcnn_jax.restoration.restorer import Restorer
 
 TOLERANCE = 1
 """Of a quality that is found: neighbours often have the same effect."""
+
+
+class Earlier(NamedTuple):
+    """A compression whose codes may be had back.
+
+    Attributes:
+      quality: of it, 1-100.
+      cut: rows and columns that were cut away since.
+      resized: by what factor and filter the picture was resized after that, if it was.
+    """
+
+    quality: int
+    cut: tuple[int, int]
+    resized: Resize | None = None
+
+    def is_told(self, found: History, size: tuple[int, int]) -> bool:
+        """Whether it is what was found in a picture that was of this size, at first."""
+        size_then = size[0] - self.cut[0], size[1] - self.cut[1]
+        resizing = None if self.resized is None else Resizing(size_then, self.resized.by)
+        on_grid = [
+            (place + cut) % BLOCK == 0 for place, cut in zip(found.grid, self.cut, strict=True)
+        ]
+        is_near = abs(found.quality - self.quality) <= TOLERANCE
+        return is_near and all(on_grid) and found.resizing == resizing
 
 
 class Chain(NamedTuple):
@@ -34,24 +61,26 @@ class Chain(NamedTuple):
         return self.text
 
     @property
-    def earlier(self) -> tuple[int, tuple[int, int]] | None:
+    def earlier(self) -> Earlier | None:
         """The compression before the last whose codes may be had back, if there is one.
 
-        That is its quality, and the rows and columns that were cut away since. There is none if
-        anything but cuts came after it, or if it is the last and the picture is kept as a file.
+        There is none if anything but cuts and then a resizing came after it, or if it is the last
+        and the picture is kept as a file.
         """
         steps = list(self.steps)
         if steps and isinstance(steps[-1], Jpeg):
             del steps[-1]
         top = left = 0
+        resized = None
         for step in reversed(steps):
             if isinstance(step, Jpeg):
-                return step.quality, (top, left)
-            if isinstance(step, Png):
-                continue
-            if not isinstance(step, Cut):
+                return Earlier(step.quality, (top, left), resized)
+            if isinstance(step, Cut):
+                top, left = top + step.top, left + step.left
+            elif isinstance(step, Resize) and resized is None and top == left == 0:
+                resized = step
+            elif not isinstance(step, Png):
                 return None
-            top, left = top + step.top, left + step.left
         return None
 
 
@@ -136,8 +165,6 @@ def restored(restorer: Restorer, samples: NDArray[np.uint8], chain: Chain) -> Ou
     if found is None or earlier is None:
         right = found is None and earlier is None
     else:
-        right = abs(found.quality - earlier[0]) <= TOLERANCE and all(
-            (place + cut) % 8 == 0 for place, cut in zip(found.grid, earlier[1], strict=True)
-        )
+        right = earlier.is_told(found, (samples.shape[0], samples.shape[1]))
     picture = restorer.picture(given, source, "float32")
     return Outcome(original, plain, picture, found is not None, right)

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from benchmarks import resized as benchmark
 from hrcnn_jax import history
+from hrcnn_jax.data.chains import Resize
 from hrcnn_jax.files import reader
 from hrcnn_jax.files.reader import Component, JpegFile
 from hrcnn_jax.history import Earlier, History, resized
@@ -365,22 +367,26 @@ def test_what_was_not_resized_is_not_told_to_be(cut: int) -> None:
 
 
 def test_how_often_it_is_found(tmp_path: Path) -> None:
-    """The benchmark counts what was done by hand, and alarms where nothing is to be found."""
-    cut = chains.parse("20,+3:13,x0.75/lanczos,85")
-    truth = benchmark.earlier(cut, (101, 77))
-    assert truth == benchmark.Earlier((98, 64), (5, 3), "lanczos", 20)
-    for nothing in ("x0.75,85", "20,png", "95,x0.5,85", "clean"):
-        assert benchmark.earlier(chains.parse(nothing), (101, 77)) is None
+    """The benchmark counts what is right, and alarms where nothing is to be found."""
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")
-    flags = ["--data", str(tmp_path), "--every", "1", "--history", "20,x0.75,png", "x0.75,92"]
+    asked = ["20,x0.75,png", "x0.75,92", "95,x0.75,png"]
+    flags = ["--data", str(tmp_path), "--every", "1", "--history", *asked]
     benchmark.main([*flags, "--output", str(tmp_path / "found.json")])
-    found, alarms = json.loads((tmp_path / "found.json").read_text())["rows"]
-    assert (found["pictures"], found["found"], found["right"]) == (1, 1, 1)
-    assert (alarms["pictures"], alarms["found"], alarms["right"]) == (1, 0, None)
-    told = history.find(by_pillow(shown(jpeg_bytes(GRAY, quality=20)), (240, 228), "bicubic"))
-    assert told is not None
-    right = benchmark.Earlier(GRAY.shape, (0, 0), "bicubic", 20)
-    assert benchmark.is_right(told, right)
-    assert not benchmark.is_right(told, right._replace(size=(320, 305)))
-    assert not benchmark.is_right(told, right._replace(grid=(0, 1)))
-    assert not benchmark.is_right(told, right._replace(quality=22))
+    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+    assert [each["chain"] for each in rows] == asked
+    assert [(each["pictures"], each["found"]) for each in rows] == [(1, 1), (1, 0), (1, 0)]
+    assert [each["right"] for each in rows] == [1, None, None]
+
+
+def test_what_is_right() -> None:
+    """By hand: the quality within one, the grid, the earlier size and the filter."""
+    truth = chains.parse("20,+3:13,x0.75/lanczos,85").earlier
+    assert truth == chains.Earlier(20, (3, 13), Resize(0.75, "lanczos"))
+    told = replace(history.told(GRAY, 21, (5, 3)), resizing=Resizing((98, 64), "lanczos"))
+    assert truth.is_told(told, (101, 77))
+    assert not truth.is_told(told, (101, 78))
+    assert not truth.is_told(replace(told, quality=22), (101, 77))
+    assert not truth.is_told(replace(told, grid=(5, 2)), (101, 77))
+    assert not truth.is_told(replace(told, resizing=None), (101, 77))
+    for nothing in ("x0.75,85", "20,x0.75,+1:0,85", "20,x0.75,x0.9,85", "20,blur0.6,85", "clean"):
+        assert chains.parse(nothing).earlier is None

@@ -9,6 +9,7 @@ from conftest import jpeg_bytes, make_photo
 from PIL import Image
 
 from hrcnn_jax.cli import evaluate
+from hrcnn_jax.data.chains import Resize
 from hrcnn_jax.files import reader
 from hrcnn_jax.files.pictures import Picture
 from hrcnn_jax.scores import chains
@@ -38,12 +39,12 @@ def test_no_past(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "earlier"),
     [
-        ("30,10,4,2", (30, (4, 2))),
-        ("30,png,4,2", (30, (4, 2))),
-        ("30,+4:2,10", (30, (4, 2))),
-        ("10,30,+1:2,+2:0,90", (30, (3, 2))),
+        ("30,10,4,2", (30, (4, 2), None)),
+        ("30,png,4,2", (30, (4, 2), None)),
+        ("30,+4:2,10", (30, (4, 2), None)),
+        ("10,30,+1:2,+2:0,90", (30, (3, 2), None)),
         ("30", None),
-        ("20,x0.75,85", None),
+        ("20,x0.75,85", (20, (0, 0), Resize(0.75))),
         ("clean", None),
         ("40,blur0.5", None),
     ],

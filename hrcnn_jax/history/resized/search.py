@@ -8,6 +8,7 @@ compressed as the file was. Right ones bring back much more than their neighbour
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from math import prod
 
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.history import hypothesis, observed, table
@@ -24,8 +25,9 @@ from hrcnn_jax.jpeg.tables import BLOCK
 SMALLEST = 128
 """Rows and columns that a picture needs to tell something."""
 
-LARGEST = 1 << 24
-"""Pixels of the largest pictures that are looked at: what bad pictures have, and no more."""
+LARGEST = 1 << 22, 1 << 23
+"""Pixels of the largest pictures that are looked at, and of what they were before: bad ones rarely
+have more, and what is done is done to the whole of them."""
 
 _TOO_COARSE = 46.0
 """Mean step of luma's own table from which on it hides what came before: quality 60 is below it."""
@@ -59,13 +61,13 @@ def find(source: JpegFile | Samples) -> History | None:
       None if there is none that can be proved.
     """
     size, count = observed.extent(source)
-    if min(size) < SMALLEST or size[0] * size[1] > LARGEST:
+    if min(size) < SMALLEST or prod(size) > LARGEST[0]:
+        return None
+    if isinstance(source, JpegFile) and source.components[0].table.mean() > _TOO_COARSE:
         return None
     view = View.of(source)
-    if view.last.mean() > _TOO_COARSE:
-        return None
     suspected = suspect(view)
-    if suspected is None:
+    if suspected is None or prod(suspected.size) > LARGEST[1]:
         return None
     luma = _told(view, suspected)
     if luma is None:

@@ -110,9 +110,8 @@ def suspect(view: View) -> Suspect | None:
 
 def _anchors(view: View) -> list[_Anchor]:
     """The factors that explain most, and the corner in which each does."""
-    down, across = (
-        Lines.of(strip, axis, own=view.is_file) for axis, strip in enumerate(view.strips)
-    )
+    strips = enumerate(view.strips)
+    down, across = (Lines.of(strip, axis, own=view.is_file) for axis, strip in strips)
     found = []
     for factors in lines.candidates((down, across), _CANDIDATES):
         # Filters are symmetrical: the last corner, turned round, is a first one.
@@ -176,7 +175,7 @@ class _Piece(NamedTuple):
 
     Attributes:
       plane: its samples.
-      start: the first row and column of it, counted in blocks' samples.
+      start: its first row and column, modulo 8, if no blocks were cut.
       visibility: of frequencies, `(8, 8)`.
     """
 
@@ -187,12 +186,11 @@ class _Piece(NamedTuple):
 
 def _brought_back(view: View, size: Size) -> list[_Piece]:
     """All parts."""
-    whole = Geometry(
-        *(
-            Along(matrix(USUAL, count, side, side / count), 0)
-            for count, side in zip(view.size, size, strict=True)
-        )
+    down, across = (
+        Along(matrix(USUAL, count, side, side / count), 0)
+        for count, side in zip(view.size, size, strict=True)
     )
+    whole = Geometry(down, across)
     pieces = []
     for part in view.parts:
         inside = whole.part(part.rows, part.columns)
