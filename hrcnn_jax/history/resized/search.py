@@ -18,7 +18,7 @@ from hrcnn_jax.history.record import History, Resizing
 from hrcnn_jax.history.resized import geometry, recovery
 from hrcnn_jax.history.resized.filters import FILTERS
 from hrcnn_jax.history.resized.geometry import Geometry
-from hrcnn_jax.history.resized.suspicion import USUAL, Suspect, suspect
+from hrcnn_jax.history.resized.suspicion import Suspect, evidence, suspect
 from hrcnn_jax.history.resized.view import COARSER, Part, Size, View
 from hrcnn_jax.jpeg.tables import BLOCK
 
@@ -35,11 +35,8 @@ _TOO_COARSE = 46.0
 _MARGIN = 2 * BLOCK
 """Pixels at the edges of a part that what lies beyond reaches into."""
 
-_NEAR = 3
-"""Qualities to either side of the likeliest that are played again."""
-
-_TURNS = 2
-"""How often quality and filter are told from one another."""
+_CLOSE, _NEAR = 1, 3
+"""Qualities to either side of the likeliest that are played again, by every filter and the best."""
 
 _PROOF = 0.6
 """Share of luma that has to come back."""
@@ -85,6 +82,7 @@ def _told(view: View, suspected: Suspect) -> History | None:
         return replace(made, resizing=Resizing(suspected.size, by))
 
     telling = view.telling
+    luma = telling.view.component(0)
 
     @cache
     def inside(by: str) -> Geometry:
@@ -92,17 +90,18 @@ def _told(view: View, suspected: Suspect) -> History | None:
         return whole.part(telling.rows, telling.columns)
 
     @cache
-    def share(by: str, quality: int) -> float:
-        steps = _of_quality(suspected.known, quality).steps
-        luma = telling.view.component(0)
+    def share(by: str, encoder: str, quality: int) -> float:
+        steps = table.of_quality(encoder, quality)
         return recovery.comes_back(luma, inside(by), steps, _MARGIN)[1].share
 
-    by, quality = USUAL, suspected.known.quality
-    for _ in range(_TURNS):
-        near = range(max(1, quality - _NEAR), min(100, quality + _NEAR) + 1)
-        quality = max(near, key=lambda each: share(by, each))
-        by = max(FILTERS, key=lambda each: share(each, quality))
-    best = guess(by, _of_quality(suspected.known, quality))
+    tried = []
+    for by in FILTERS:  # each with the table that it speaks for: seen through others it is finer
+        _, known = view.best_table(evidence(luma.planes[0], inside(by)))
+        if known is not None:
+            tried += [(by, known.encoder, quality) for quality in _near(known.quality, _CLOSE)]
+    by, encoder, quality = max(tried, key=lambda each: share(*each))
+    quality = max(_near(quality, _NEAR), key=lambda each: share(by, encoder, each))
+    best = guess(by, table.Known(encoder, quality, table.of_quality(encoder, quality)))
     if best.coarseness < COARSER:
         return None
     shares, bits = _played(view.parts, best, view.size)
@@ -111,8 +110,8 @@ def _told(view: View, suspected: Suspect) -> History | None:
     return replace(best, proof=(shares.share,), telling=shares.total)
 
 
-def _of_quality(known: table.Known, quality: int) -> table.Known:
-    return table.Known(known.encoder, quality, table.of_quality(known.encoder, quality))
+def _near(quality: int, distance: int) -> range:
+    return range(max(1, quality - distance), min(100, quality + distance) + 1)
 
 
 def _played(

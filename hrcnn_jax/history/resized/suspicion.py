@@ -7,7 +7,7 @@ that makes them do so everywhere.
 """
 
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +43,7 @@ _FEW = 3
 _ABOUT = 2
 """Samples by which blocks may begin elsewhere than lines suggest."""
 
-_EVIDENCE = 60.0
+_EVIDENCE = 100.0
 """Logarithm of the likelihood ratio in a corner below which a factor is not believed."""
 
 _OFF = 3
@@ -100,6 +100,11 @@ class _Anchor:
         places[axis] += place
         return replace(self, size=(sizes[0], sizes[1]), place=(places[0], places[1]))
 
+    def uncut(self, axis: int) -> "_Anchor":
+        """The same with nothing cut away before it along an axis."""
+        cut = self.before(self.size)[axis]
+        return self.moved(axis, 0, -cut if self.at_end else cut)
+
 
 def suspect(view: View) -> Suspect | None:
     """What explains most; None if nothing explains enough."""
@@ -151,7 +156,18 @@ def _anchor(
 
 def _exact(view: View, anchor: _Anchor) -> Suspect | None:
     """The size that all parts agree on, where blocks begin, and the table that explains most."""
-    brought_back = cache(partial(_brought_back, view))
+
+    @cache
+    def brought_back(size: Size) -> list[_Piece]:
+        down, across = (
+            Along(matrix(USUAL, count, side, side / count), 0)
+            for count, side in zip(view.size, size, strict=True)
+        )
+        whole = Geometry(down, across)
+        return [
+            _Piece.of(part.view.planes[0], whole.part(part.rows, part.columns))
+            for part in view.parts
+        ]
 
     @cache
     def explained(size: Size, before: tuple[int, int]) -> tuple[float, table.Known | None]:
@@ -162,8 +178,10 @@ def _exact(view: View, anchor: _Anchor) -> Suspect | None:
 
     for _ in range(_TURNS):
         for axis in (1, 0):
-            sizes = range(-_OFF, _OFF + 1)
-            near = [anchor.moved(axis, size, place) for size in sizes for place in (-1, 0, 1)]
+            sizes = [anchor.moved(axis, off, 0) for off in range(-_OFF, _OFF + 1)]
+            near = [each.moved(axis, 0, place) for each in sizes for place in (-1, 0, 1)]
+            # Most pictures begin with a whole block.
+            near += [each.uncut(axis) for each in sizes]
             anchor = max(near, key=strength)
     before = anchor.before(anchor.size)
     found, best = explained(anchor.size, before)
@@ -175,7 +193,7 @@ class _Piece(NamedTuple):
 
     Attributes:
       plane: its samples.
-      start: its first row and column, modulo 8, if no blocks were cut.
+      start: rows and columns cut away in its first blocks.
       visibility: of frequencies, `(8, 8)`.
     """
 
@@ -183,25 +201,25 @@ class _Piece(NamedTuple):
     start: tuple[int, int]
     visibility: Floats
 
+    @classmethod
+    def of(cls, plane: Floats, geometry: Geometry) -> "_Piece":
+        """Of an observed plane."""
+        seen = np.maximum(geometry.visibility, np.float32(recovery.SEEN))
+        return cls(geometry.brought_back(plane), geometry.before, seen)
 
-def _brought_back(view: View, size: Size) -> list[_Piece]:
-    """All parts."""
-    down, across = (
-        Along(matrix(USUAL, count, side, side / count), 0)
-        for count, side in zip(view.size, size, strict=True)
-    )
-    whole = Geometry(down, across)
-    pieces = []
-    for part in view.parts:
-        inside = whole.part(part.rows, part.columns)
-        plane = inside.brought_back(part.view.planes[0])
-        seen = np.maximum(inside.visibility, np.float32(recovery.SEEN))
-        pieces.append(_Piece(plane, inside.before, seen))
-    return pieces
+
+def evidence(plane: Floats, geometry: Geometry) -> NDArray[np.float64]:
+    """How well steps explain coefficients of the earlier blocks, as `table.by_phase` tells.
+
+    Args:
+      plane: luma that is observed, from 0 to 255.
+      geometry: how it came about.
+    """
+    return _evidence([_Piece.of(plane, geometry)], (0, 0))
 
 
 def _evidence(pieces: list[_Piece], before: tuple[int, int]) -> NDArray[np.float64]:
-    """How well steps explain coefficients, if so many rows and columns had been cut away."""
+    """The same of several pieces, if so many more rows and columns had been cut away."""
     counted = np.zeros((table.CORNER**2, table.LARGEST), np.float32)
     for plane, start, visibility in pieces:
         cut = (start[0] + before[0]) % BLOCK, (start[1] + before[1]) % BLOCK
