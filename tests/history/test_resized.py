@@ -17,7 +17,7 @@ from hrcnn_jax import history
 from hrcnn_jax.data.chains import Resize
 from hrcnn_jax.files import reader
 from hrcnn_jax.files.reader import Component, JpegFile
-from hrcnn_jax.history import Earlier, History, resized
+from hrcnn_jax.history import Earlier, History, grid, resized
 from hrcnn_jax.history.observed import Samples
 from hrcnn_jax.history.record import Resizing
 from hrcnn_jax.history.resized import geometry, lines
@@ -364,6 +364,16 @@ def test_what_was_not_resized_is_not_told_to_be(cut: int) -> None:
         past = history.find(np.ascontiguousarray(shown(jpeg_bytes(picture, quality=20))[cut:]))
         assert past is not None
         assert (past.resizing, past.quality) == (None, 20)
+
+
+def test_of_a_large_picture_parts_are_looked_at() -> None:
+    picture = np.tile(GRAY, (3, 3))[:, 5:]
+    small = by_pillow(shown(jpeg_bytes(picture, quality=20)), (768, 726), "bicubic")
+    assert small.size > grid.WHOLE**2
+    past = history.find(saved(small, 88))
+    assert past is not None
+    assert past.resizing == Resizing(picture.shape, "bicubic")
+    assert (past.quality, past.grid) == (20, (0, 0))
 
 
 def test_how_often_it_is_found(tmp_path: Path) -> None:

@@ -112,6 +112,16 @@ class Lines:
         return float(tried[np.argmax(waves)])
 
 
+def can_be(factor: float) -> bool:
+    """Whether it is looked for: neither out of range nor next to 1."""
+    return bool(FACTORS[0] < factor < FACTORS[-1] and abs(np.log(factor)) >= _SAME)
+
+
+def differ(one: float, other: float) -> bool:
+    """Whether factors are told apart."""
+    return bool(abs(np.log(one / other)) >= _APART)
+
+
 def candidates(axes: tuple[Lines, Lines], count: int) -> list[tuple[float, float]]:
     """Factors by which a picture may have been resized, down and across, the likeliest first.
 

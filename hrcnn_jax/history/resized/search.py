@@ -44,7 +44,7 @@ _PROOF = 0.6
 _PROOF_CHROMA = 0.5
 """Share of chroma that has to, to be believed as well."""
 
-_BITS = 0.62, 1.5
+_BITS = 0.85, 1.5
 """Bits that recovered codes may take for each that a file's take, and for each pixel."""
 
 

@@ -25,8 +25,13 @@ from hrcnn_jax.jpeg.tables import BLOCK
 USUAL = "bicubic"
 """The filter that is taken for all until one is told: none is far from it."""
 
-_CANDIDATES = 12
-"""Factors that are looked into."""
+_CANDIDATES = 8
+"""Factors suggested by lines that are looked into."""
+
+_FACTORS = 3 / 4, 2 / 3, 4 / 5
+_SIDES = 640, 800, 1024, 1200, 1280, 1600, 1920, 2048
+"""Factors that people resize by, and longer sides that pictures have: these are looked into in any
+case, as lines may be hidden by the last compression."""
 
 _SUSPECTS = 2
 """Those of them whose sizes are looked for to the pixel."""
@@ -118,7 +123,8 @@ def _anchors(view: View) -> list[_Anchor]:
     strips = enumerate(view.strips)
     down, across = (Lines.of(strip, axis, own=view.is_file) for axis, strip in strips)
     found = []
-    for factors in lines.candidates((down, across), _CANDIDATES):
+    suggested = lines.candidates((down, across), _CANDIDATES)
+    for factors in [*suggested, *_usual(view.size, suggested)]:
         # Filters are symmetrical: the last corner, turned round, is a first one.
         corners = [
             _anchor(view, factors, False, (down, across)),
@@ -128,6 +134,16 @@ def _anchors(view: View) -> list[_Anchor]:
     found.sort(key=lambda each: -each.strength)
     least = max(_EVIDENCE, _COMPARABLE * found[0].strength) if found else _EVIDENCE
     return [each for each in found[:_SUSPECTS] if each.strength > least]
+
+
+def _usual(size: Size, others: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Factors down and across that are not among others."""
+    found = list(others)
+    for factor in (*_FACTORS, *(max(size) / side for side in _SIDES)):
+        if lines.can_be(factor) and all(lines.differ(factor, each) for _, each in found):
+            height, width = (max(1, round(side / factor)) for side in size)
+            found.append((size[0] / height, size[1] / width))
+    return found[len(others) :]
 
 
 def _anchor(
@@ -140,7 +156,8 @@ def _anchor(
         count = min(side, round(_CORNER * BLOCK * factor))
         alongs.append(Along(matrix(USUAL, count, int(count / factor), 1 / factor), 0))
         about = round(axis.start(factor) / factor)
-        near.append([(about + off) % BLOCK for off in range(-_ABOUT, _ABOUT + 1)])
+        expected = {(about + off) % BLOCK for off in range(-_ABOUT, _ABOUT + 1)}
+        near.append(sorted(expected | {0}))  # most pictures begin with a whole block
     counts = [along.matrix.shape[0] for along in alongs]
     shown = Geometry(*alongs).brought_back(plane[: counts[0], : counts[1]])
     counted = grid.histograms([shown], _FEW, (near[0], near[1]))
@@ -180,7 +197,6 @@ def _exact(view: View, anchor: _Anchor) -> Suspect | None:
         for axis in (1, 0):
             sizes = [anchor.moved(axis, off, 0) for off in range(-_OFF, _OFF + 1)]
             near = [each.moved(axis, 0, place) for each in sizes for place in (-1, 0, 1)]
-            # Most pictures begin with a whole block.
             near += [each.uncut(axis) for each in sizes]
             anchor = max(near, key=strength)
     before = anchor.before(anchor.size)
