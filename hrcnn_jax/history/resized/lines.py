@@ -45,7 +45,7 @@ _APART = 0.006
 _SAME = 0.01
 """As near to 1 nothing was resized."""
 
-_FAINT = 3.3
+_FAINT = 4.0
 """Strength that is not looked into. Measured: half of all pictures have 4 somewhere by chance."""
 
 

@@ -6,6 +6,7 @@ gather at multiples of a table's steps there (`hrcnn_jax.history.table`), the si
 that makes them do so everywhere.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
@@ -39,11 +40,17 @@ _SUSPECTS = 2
 _COMPARABLE = 0.4
 """Part of the best one's evidence that the second needs: in large pictures chance explains more."""
 
-_CORNER = 40
+_CORNER = 32
 """Blocks that are looked at in corners, down and across."""
 
 _FEW = 3
 """Frequencies down and across that are looked at there."""
+
+_LOWEST = (1, _FEW, _FEW + 1)
+"""Of these, the three by which the likeliest places are chosen."""
+
+_LIKELY = 3
+"""Places that are looked at by all of them."""
 
 _ABOUT = 2
 """Samples by which blocks may begin elsewhere than lines suggest."""
@@ -164,14 +171,24 @@ def _anchor(
     counts = [along.matrix.shape[0] for along in alongs]
     shown = Geometry(*alongs).brought_back(plane[: counts[0], : counts[1]])
     counted = grid.histograms([shown], _FEW, (near[0], near[1]))
-    places = [BLOCK * top + left for top in near[0] for left in near[1]]
-    evidence = np.zeros((len(places), table.CORNER, table.CORNER, len(table.STEPS)))
-    found = table.by_phase(counted[places])
-    evidence[:, :_FEW, :_FEW] = found.reshape(-1, _FEW, _FEW, len(table.STEPS))
-    best = [view.best_table(each.reshape(table.CORNER**2, -1))[0] for each in evidence]
-    which = int(np.argmax(best))
+    places = np.array([BLOCK * top + left for top in near[0] for left in near[1]])
+    first = _explained(view, counted[places], _LOWEST)
+    places = places[np.argsort(-first)[:_LIKELY]]
+    strengths = _explained(view, counted[places], range(_FEW**2))
+    which = int(np.argmax(strengths))
     height, width = (round(side / each) for side, each in zip(view.size, factors, strict=True))
-    return _Anchor((height, width), at_end, divmod(places[which], BLOCK), best[which])
+    place = divmod(int(places[which]), BLOCK)
+    return _Anchor((height, width), at_end, place, float(strengths[which]))
+
+
+def _explained(
+    view: View, counted: NDArray[np.float32], which: Sequence[int]
+) -> NDArray[np.float64]:
+    """How well the best table explains some frequencies of the few, by place."""
+    down, across = np.divmod(np.array(which), _FEW)
+    evidence = np.zeros((len(counted), table.CORNER**2, len(table.STEPS)))
+    evidence[:, table.CORNER * down + across] = table.by_phase(counted[:, which])
+    return np.array([view.best_table(each)[0] for each in evidence])
 
 
 def _exact(view: View, anchor: _Anchor) -> Suspect | None:
