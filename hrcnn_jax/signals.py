@@ -43,6 +43,16 @@ def _ignore() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def _send(number: int) -> None:
+    """Sends a signal to the main thread, from another: there it ends a wait, too."""
+    if hasattr(signal, "pthread_kill"):
+        main = threading.main_thread().ident
+        assert main is not None
+        signal.pthread_kill(main, number)
+    else:
+        signal.raise_signal(number)
+
+
 @contextmanager
 def raised_signals() -> Iterator[None]:
     """The first signal that asks the program to end raises `Ended`; others are ignored.
@@ -68,7 +78,7 @@ def raised_signals() -> Iterator[None]:
             hook(unraisable)
             return
         raised = False
-        threading.Timer(0.01, signal.raise_signal, (unraisable.exc_value.signal,)).start()
+        threading.Timer(0.01, _send, (unraisable.exc_value.signal,)).start()
 
     for number, handler in handlers.items():
         if handler != signal.SIG_IGN:

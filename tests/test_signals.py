@@ -87,3 +87,28 @@ except Ended as ended:
 """
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.PIPE)
     assert (ended.returncode, ended.stderr) == (128 + signal.SIGINT, b"")
+
+
+def test_what_a_callback_swallowed_ends_a_wait() -> None:
+    """It comes again while the main thread waits for what never comes."""
+    program = """
+import gc, os, signal, sys, threading
+from hrcnn_jax.signals import Ended, raised_signals
+
+def interrupting(phase, _):
+    gc.callbacks.remove(interrupting)
+    os.kill(os.getpid(), signal.SIGINT)
+    for _ in range(1000):  # here the signal is noticed, and what it raises let go
+        pass
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+gc.callbacks.append(interrupting)
+try:
+    with raised_signals():
+        gc.collect()
+        threading.Event().wait()
+except Ended as ended:
+    sys.exit(128 + ended.signal)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=50)
+    assert ended.returncode == 128 + signal.SIGINT
