@@ -23,25 +23,19 @@ from hrcnn_jax.scores import chains
 from hrcnn_jax.scores.chains import Chain
 
 CHAINS = (
-    "20,x0.75,png",
     "20,x0.75,85",
+    "20,x0.75,png",
+    "40,x0.75,85",
     "20,+3:5,x0.75,85",
-    "10,x0.9,75",
     "30,x0.8,90",
     "30,x1.3/lanczos,85",
-    "40,x0.75,85",
     "60,x1.5/bilinear,png",
     "20,x0.6,png",
-    "20,x0.5,85",
     "clean",
     "85",
-    "60",
-    "x0.75,png",
     "x0.75,92",
     "x1.5/lanczos,85",
-    "95,x0.6,90",
     "w75",
-    "blur0.6,90",
 )
 
 FINE = 90
