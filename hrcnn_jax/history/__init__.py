@@ -4,7 +4,7 @@
 >>> found = history.find(file)  # what was read from a file, or an array of pixels
 >>> earlier = history.recover(file, found)  # its codes, tables, and what is unsure
 
-NumPy alone: nothing here loads a compiler.
+NumPy and SciPy alone: nothing here loads a compiler.
 """
 
 from hrcnn_jax.history.earlier import Earlier

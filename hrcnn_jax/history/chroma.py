@@ -1,6 +1,6 @@
 """What chroma's part in an earlier compression was, once luma's is known."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -44,11 +44,12 @@ def with_chroma(views: Sequence[Observed], luma: History) -> History:
         best = played(views, best)
         if min(best.proof[1:]) >= PROOF:
             return best
-    plain = played(views, _without_chroma(luma))
+    plain = played(views, without_chroma(luma))
     return replace(plain, proof=(plain.proof[0], 0.0, 0.0))
 
 
-def _without_chroma(luma: History) -> History:
+def without_chroma(luma: History) -> History:
+    """Luma's history, nothing told of chroma."""
     return replace(
         luma,
         factors=((1, 1), (1, 1), (1, 1)),
@@ -71,24 +72,34 @@ def _chroma_hypotheses(views: Sequence[Observed], luma: History) -> list[History
     finest = np.ones((BLOCK, BLOCK), np.int32) if lasts is None else lasts[1]
     usual: list[tuple[float, History]] = []
     others: list[tuple[float, History]] = []
+    for guess in sampled(luma, last, finest):
+        expected, rest = _chroma_tables(views, guess, finest)
+        usual += expected
+        others += rest
+    for each in (usual, others):  # by evidence a sample: coarser chroma has fewer
+        each.sort(key=lambda pair: -pair[0] * np.prod(pair[1].factors[1]))
+    return [history for _, history in usual[:_CANDIDATES] + others[: _CANDIDATES // 2]]
+
+
+def sampled(luma: History, last: Factor, steps: NDArray[np.int32]) -> Iterator[History]:
+    """Luma's history with each way in which chroma may have been sampled, and lain, before.
+
+    Args:
+      luma: its history.
+      last: how many times coarser than the picture chroma is now: it was no finer.
+      steps: of chroma, `(8, 8)`.
+    """
     for factor in FACTORS:
         if factor[0] < last[0] or factor[1] < last[1]:
             continue  # detail that chroma had is lost
         for down in range(factor[0]):
             for across in range(factor[1]):
-                place = luma.grid[0] + BLOCK * down, luma.grid[1] + BLOCK * across
-                guess = replace(
+                yield replace(
                     luma,
-                    grid=place,
+                    grid=(luma.grid[0] + BLOCK * down, luma.grid[1] + BLOCK * across),
                     factors=((1, 1), factor, factor),
-                    tables=(luma.tables[0], finest, finest),
+                    tables=(luma.tables[0], steps, steps),
                 )
-                expected, rest = _chroma_tables(views, guess, finest)
-                usual += expected
-                others += rest
-    for each in (usual, others):  # by evidence a sample: coarser chroma has fewer
-        each.sort(key=lambda pair: -pair[0] * np.prod(pair[1].factors[1]))
-    return [history for _, history in usual[:_CANDIDATES] + others[: _CANDIDATES // 2]]
 
 
 def _chroma_tables(

@@ -66,13 +66,17 @@ class Layout:
         (top, left), (height, width) = self.offset, self.size
         return slice(top, top + height), slice(left, left + width)
 
-    def filled(self, plane: NDArray[Any]) -> NDArray[Any]:
-        """The plane on whole blocks, its edges repeated."""
-        margins = [
+    @property
+    def outside(self) -> list[tuple[int, int]]:
+        """Samples of its blocks above and below the plane, and to its left and right."""
+        return [
             (before, BLOCK * count - before - side)
             for before, count, side in zip(self.offset, self.blocks, self.size, strict=True)
         ]
-        return np.pad(plane, margins, mode="edge")
+
+    def filled(self, plane: NDArray[Any]) -> NDArray[Any]:
+        """The plane on whole blocks, its edges repeated."""
+        return np.pad(plane, self.outside, mode="edge")
 
     def is_inside(self) -> Mask:
         """Which samples of its blocks are the plane's, `(8*hb, 8*wb)`."""

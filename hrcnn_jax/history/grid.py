@@ -111,17 +111,19 @@ def _clear(samples: Floats) -> NDArray[np.bool_]:
 
 def of_codes(codes: NDArray[np.int16], corner: int = BLOCK) -> NDArray[np.int64]:
     """A file's own codes `(hb, wb, 8, 8)` counted by size, `(corner**2, LARGEST)`."""
-    low = np.abs(codes[:, :, :corner, :corner].astype(np.int32))
-    sizes = np.minimum(low, LARGEST - 1).reshape(-1, corner**2)
-    return np.stack([np.bincount(each, minlength=LARGEST) for each in sizes.T])
+    return _by_size(np.abs(codes[..., :corner, :corner].astype(np.int32)))
 
 
 def counted(coefficients: Floats, corner: int = CORNER) -> NDArray[np.float32]:
     """Coefficients `(hb, wb, 8, 8)` of blocks counted by size, `(corner**2, LARGEST)`."""
-    low = np.abs(coefficients[..., :corner, :corner]).reshape(-1, corner**2)
-    sizes = np.minimum(np.rint(low), LARGEST - 1).astype(np.int32)
-    counts = [np.bincount(each, minlength=LARGEST) for each in sizes.T]
-    return np.stack(counts).astype(np.float32)
+    sizes = np.rint(np.abs(coefficients[..., :corner, :corner]))
+    return _by_size(sizes).astype(np.float32)
+
+
+def _by_size(sizes: NDArray[Any]) -> NDArray[np.int64]:
+    """Whole sizes `(hb, wb, c, c)` counted, `(c**2, LARGEST)`."""
+    index = np.minimum(sizes, LARGEST - 1).astype(np.int32).reshape(-1, sizes.shape[-1] ** 2)
+    return np.stack([np.bincount(each, minlength=LARGEST) for each in index.T])
 
 
 def _rows(samples: Floats, corner: int) -> Floats:

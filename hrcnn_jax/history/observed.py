@@ -7,6 +7,7 @@ made, is compared with them after it took the last step, too: the file's own enc
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -219,8 +220,8 @@ def _shrunk(size: tuple[int, int], factor: Factor) -> tuple[int, int]:
     return -(-size[0] // factor[0]), -(-size[1] // factor[1])
 
 
-def components(picture: Samples) -> tuple[Floats, ...]:
-    """Luma and chroma of pixels, not rounded (T.871, clause 7)."""
+def components(picture: NDArray[Any]) -> tuple[Floats, ...]:
+    """Luma and chroma of pixels in levels of 255, not rounded (T.871, clause 7)."""
     if picture.ndim == 2:
         return (picture.astype(np.float32),)
     red, green, blue = np.moveaxis(picture.astype(np.float32), -1, 0)

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrcnn_jax.files.depths import LARGEST, Depth
-from hrcnn_jax.history import History
+from hrcnn_jax.history import History, observed
 from hrcnn_jax.history.observed import Factor
 from hrcnn_jax.history.resized import geometry
 from hrcnn_jax.jpeg.tables import LEVEL_SHIFT, MAX_SAMPLE
 
-_CENTRE = LEVEL_SHIFT / MAX_SAMPLE
+_CENTRE = np.float32(LEVEL_SHIFT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,31 +47,23 @@ class Rescaled:
           `(h, w)` if it has one component, else `(h, w, 3)`.
         """
         resized = geometry.of_plane(self.history, self.size)
-        planes = [resized.forth(each) for each in _components(picture)]
-        planes += [np.full(self.size, _CENTRE, np.float32)] * (len(self.rest) - len(planes))
+        levels = observed.components(picture * np.float32(MAX_SAMPLE))
+        planes = [resized.forth(each) for each in levels]
+        planes += [np.full(self.size, _CENTRE)] * (len(self.rest) - len(planes))
         for index, (rest, factor) in enumerate(zip(self.rest, self.factors, strict=True)):
             whole = geometry.enlarged(rest, factor)[: self.size[0], : self.size[1]]
-            planes[index] = planes[index] + whole / np.float32(MAX_SAMPLE)
-        result = np.clip(planes[0] if len(planes) == 1 else _rgb(*planes), 0.0, 1.0)
+            planes[index] = planes[index] + whole
+        samples = planes[0] if len(planes) == 1 else _rgb(*planes)
+        result = np.clip(samples / np.float32(MAX_SAMPLE), 0.0, 1.0)
         white = LARGEST[depth]
         return result if white == 1.0 else np.rint(result * np.float32(white)).astype(depth)
-
-
-def _components(picture: NDArray[Any]) -> list[NDArray[np.float32]]:
-    """Y, Cb and Cr of RGB; gray as it is (T.871, clause 7)."""
-    if picture.ndim == 2:
-        return [picture]
-    red, green, blue = np.moveaxis(picture, -1, 0)
-    luma = np.float32(0.299) * red + np.float32(0.587) * green + np.float32(0.114) * blue
-    chroma = [(blue - luma) / np.float32(1.772), (red - luma) / np.float32(1.402)]
-    return [luma, *(each + np.float32(_CENTRE) for each in chroma)]
 
 
 def _rgb(
     luma: NDArray[np.float32], cb: NDArray[np.float32], cr: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """RGB of Y, Cb and Cr."""
-    red = luma + np.float32(1.402) * (cr - np.float32(_CENTRE))
-    blue = luma + np.float32(1.772) * (cb - np.float32(_CENTRE))
+    """RGB of Y, Cb and Cr, in levels of 255 (T.871, clause 7)."""
+    red = luma + np.float32(1.402) * (cr - _CENTRE)
+    blue = luma + np.float32(1.772) * (cb - _CENTRE)
     green = (luma - np.float32(0.299) * red - np.float32(0.114) * blue) / np.float32(0.587)
     return np.stack([red, green, blue], axis=-1)

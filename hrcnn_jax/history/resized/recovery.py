@@ -63,14 +63,10 @@ def recovered(plane: Floats, geometry: Geometry, table: NDArray[np.int32]) -> Co
     is_seen = visibility > SEEN
     gain = np.where(is_seen, _CARE / np.maximum(visibility, SEEN), 0) / steps
     codes = np.rint(coefficients(geometry.brought_back(plane), geometry.before) / steps) * is_seen
-    outside = [
-        (before, BLOCK * count - before - side)
-        for before, count, side in zip(layout.offset, layout.blocks, layout.size, strict=True)
-    ]
     for _ in range(_TURNS):
         made = blocks.from_blocks(blocks.idct(codes * steps))[layout.inside]
         rest = plane - geometry.forth(np.clip(made, 0, MAX_SAMPLE))
-        missed = blocks.to_blocks(np.pad(geometry.back(rest), outside))
+        missed = blocks.to_blocks(np.pad(geometry.back(rest), layout.outside))
         codes += np.rint(blocks.dct(missed + np.float32(LEVEL_SHIFT)) * gain)
     limit = np.iinfo(np.int16).max
     return np.clip(codes, -limit, limit).astype(np.int16)

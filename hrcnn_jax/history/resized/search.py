@@ -12,7 +12,7 @@ from math import prod
 
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.history import hypothesis, observed, table
-from hrcnn_jax.history.chroma import FACTORS
+from hrcnn_jax.history.chroma import sampled, without_chroma
 from hrcnn_jax.history.observed import Samples, Shares
 from hrcnn_jax.history.record import History, Resizing
 from hrcnn_jax.history.resized import geometry, recovery
@@ -142,31 +142,12 @@ def _most_bits(view: View) -> float:
 
 def _with_chroma(view: View, luma: History) -> History:
     """Luma's history, and that of chroma as far as it comes back."""
-    tried = []
-    for factor in FACTORS:
-        last = view.parts[0].view.factors[1]
-        if factor[0] < last[0] or factor[1] < last[1]:
-            continue  # detail that chroma had is lost
-        for down in range(factor[0]):
-            for across in range(factor[1]):
-                steps = table.of_quality(luma.encoder, luma.quality, is_chroma=True)
-                guess = replace(
-                    luma,
-                    grid=(luma.grid[0] + BLOCK * down, luma.grid[1] + BLOCK * across),
-                    factors=((1, 1), factor, factor),
-                    tables=(luma.tables[0], steps, steps),
-                )
-                tried.append(_with_shares([view.telling], guess, view.size))
+    steps = table.of_quality(luma.encoder, luma.quality, is_chroma=True)
+    guesses = sampled(luma, view.parts[0].view.factors[1], steps)
+    tried = [_with_shares([view.telling], each, view.size) for each in guesses]
     best = max(tried, key=lambda each: sum(each.proof[1:]))
     best = _with_shares(view.parts, best, view.size)
-    if min(best.proof[1:]) >= _PROOF_CHROMA:
-        return best
-    return replace(
-        luma,
-        factors=((1, 1),) * 3,
-        tables=(luma.tables[0], None, None),
-        proof=(luma.proof[0], 0.0, 0.0),
-    )
+    return best if min(best.proof[1:]) >= _PROOF_CHROMA else without_chroma(luma)
 
 
 def _with_shares(parts: Sequence[Part], history: History, size: Size) -> History:

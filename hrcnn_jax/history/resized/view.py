@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +97,7 @@ class View:
         """Whether it has blocks of its own."""
         return self.pieces[0].view.codes is not None
 
-    @property
+    @cached_property
     def telling(self) -> Part:
         """The piece whose luma tells most."""
         return max(self.pieces, key=lambda part: part.view.telling())
