@@ -20,7 +20,7 @@ from hrcnn_jax.files.reader import Component, JpegFile
 from hrcnn_jax.history import Earlier, History, grid, resized
 from hrcnn_jax.history.observed import Samples
 from hrcnn_jax.history.record import Resizing
-from hrcnn_jax.history.resized import geometry, lines
+from hrcnn_jax.history.resized import geometry, lines, suspicion
 from hrcnn_jax.history.resized.filters import FILTERS, matrix
 from hrcnn_jax.history.resized.geometry import Along
 from hrcnn_jax.history.resized.lines import Lines
@@ -30,6 +30,7 @@ SAMPLE = Path(reader.__file__).parents[1] / "sample" / "parrots.webp"
 PHOTO = np.asarray(Image.open(SAMPLE).convert("RGB"))[150:470, 100:404]
 GRAY = np.asarray(Image.fromarray(PHOTO).convert("L"))
 SMALL = GRAY[:208, :272]
+LARGE = np.asarray(Image.open(SAMPLE).convert("L"))
 
 PILLOWS = {
     name: Image.Resampling[name.upper()]
@@ -76,6 +77,24 @@ def test_a_linear_filter_that_does_not_widen(count: int) -> None:
     np.testing.assert_allclose(
         matrix("narrow-linear", count, 101, 101 / count) @ NOISE[:, 0], expected, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("count", [17, 52, 76, 100])
+def test_areas_are_means_over_steps(count: int) -> None:
+    sums = np.concatenate([[0], np.cumsum(NOISE[:, 0], dtype=np.float64)])
+    edges = np.linspace(0, 101, count + 1)
+    expected = np.diff(np.interp(edges, np.arange(102), sums)) * count / 101
+    made = matrix("area", count, 101, 101 / count) @ NOISE[:, 0]
+    np.testing.assert_allclose(made, expected, atol=1e-4)
+
+
+def test_a_wide_filter_that_does_not_widen() -> None:
+    """OpenCV's of four lobes, halfway between two samples."""
+    distances = np.arange(-3.5, 4)
+    waves = np.sin(np.pi * distances) * np.sin(np.pi * distances / 4) / distances**2
+    row = matrix("narrow-lanczos", 20, 60, 2, 0)[[10]].toarray().ravel()
+    np.testing.assert_allclose(row[17:25], waves / waves.sum(), atol=1e-12)
+    assert np.count_nonzero(row) == 8
 
 
 @pytest.mark.parametrize(
@@ -195,13 +214,57 @@ def test_lines_tell_factors(factor: float, by: str, quality: int | None) -> None
     made = made if quality is None else shown(jpeg_bytes(made, quality=quality))
     axes = [Lines.of(made.astype(np.float32), axis, own=quality is not None) for axis in (0, 1)]
     true = [after / before for after, before in zip(made.shape, picture.shape, strict=True)]
-    found = np.array(lines.candidates((axes[0], axes[1]), 12))
+    found = np.array(lines.candidates((axes[0], axes[1]), 3))
     nearest = found[np.abs(np.log(found / true)).max(1).argmin()]
     # Each side is told to a pixel and a half in three hundred.
     np.testing.assert_allclose(nearest, true, rtol=0.005)
     for axis, each, cut in zip(axes, true, (3, 5), strict=True):
         off = axis.start(each) / each - (8 - cut)
         assert abs((off + 4) % 8 - 4) < 1.5  # samples of the picture before
+
+
+def axes_of(picture: np.ndarray, *, own: bool = True) -> tuple[Lines, Lines]:
+    down, across = (Lines.of(picture.astype(np.float32), axis, own=own) for axis in (0, 1))
+    return down, across
+
+
+def test_lines_tell_factors_through_a_last_compression() -> None:
+    """Above slow waves of the picture itself, which are stronger."""
+    picture = shown(jpeg_bytes(LARGE, quality=30))
+    made = by_pillow(picture, times(picture, 0.62), "bicubic")
+    axes = axes_of(shown(jpeg_bytes(made, quality=90)))
+    found = np.array(lines.candidates(axes, 3))
+    assert np.abs(np.log(found / 0.62)).max(1).min() < 0.005
+
+
+def test_usual_factors_need_lines_as_well() -> None:
+    picture = by_pillow(shown(jpeg_bytes(GRAY, quality=20)), times(GRAY, 0.75), "bicubic")
+    axes = axes_of(shown(jpeg_bytes(picture, quality=85)))
+    right, wrong, too_small, the_same = (0.75, 0.75), (0.667, 0.667), (0.4, 0.4), (1.0, 1.0)
+    usual = [wrong, right, too_small, the_same]
+    assert lines.candidates(axes, 0, usual) == [right]
+    found = lines.candidates(axes, 3, usual)
+    assert len([pair for pair in found if abs(np.log(pair[1] / 0.75)) < 0.0015]) == 1
+
+
+@pytest.mark.parametrize(
+    ("strengths", "expected"),
+    [
+        ({0.75: 300, 0.8: 120, 1.3: 8}, 0.75),
+        ({0.75: 300, 0.755: 290, 0.8: 120}, 0.75),  # a neighbour is no rival
+        ({0.75: 300, 0.8: 200, 1.3: 8}, None),
+        ({0.75: 90, 0.8: 10}, None),
+        ({0.75: 101}, 0.75),
+        ({}, None),
+    ],
+)
+def test_a_factor_has_to_stand_out(strengths: dict[float, float], expected: float | None) -> None:
+    anchors = {
+        (factor, factor): suspicion._Anchor((round(100 / factor), 100), False, (0, 0), strength)
+        for factor, strength in strengths.items()
+    }
+    best = suspicion._outstanding(anchors)
+    assert best is (None if expected is None else anchors[expected, expected])
 
 
 class Chain(NamedTuple):
@@ -266,6 +329,22 @@ def found(request: pytest.FixtureRequest) -> Found:
     past = history.find(made.source)
     assert past is not None
     return Found(made, past, history.recover(made.source, past))
+
+
+def test_fractions_that_were_cut_off() -> None:
+    """As ImageMagick 6 does where it writes PNG."""
+    made = chain(GRAY, 20, 0.75, None)
+    exact = by_pillow(shown(jpeg_bytes(GRAY, quality=20)).astype(np.float32), made.size, "bicubic")
+    exact = by_pillow(exact, times(GRAY, 0.75), "bicubic")
+    source = np.clip(np.floor(exact), 0, 255).astype(np.uint8)
+    past = history.find(source)
+    assert past is not None
+    assert past.resizing == Resizing(made.size, "bicubic")
+    assert past.proof[0] > 0.75
+    earlier = history.recover(source, past)
+    assert earlier.history.proof[0] > 0.75
+    assert earlier.components[0] is not None
+    assert share(earlier.components[0], made.before.components[0]) > 0.97
 
 
 def share(ours: Component, theirs: Component) -> float:

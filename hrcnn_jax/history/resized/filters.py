@@ -24,14 +24,19 @@ class Filter:
     """A filter by its shape.
 
     Attributes:
-      support: distance in samples from which on it is zero.
-      weight: at distances in samples, not normalised.
-      widens: whether it grows where a picture shrinks.
+      support: distance in steps from which on it is zero.
+      weight: at distances in steps, not normalised, given how many samples a step has.
+      widens: whether it grows where a picture shrinks, steps being those of the result.
     """
 
     support: float
-    weight: Callable[[Values], Values]
+    weight: Callable[[Values, float], Values]
     widens: bool = True
+
+
+def _shaped(support: float, shape: Callable[[Values], Values], *, widens: bool = True) -> Filter:
+    """A filter whose shape is the same however wide it is."""
+    return Filter(support, lambda distance, _: shape(distance), widens)
 
 
 def _cubic(b: float, c: float) -> Callable[[Values], Values]:
@@ -60,21 +65,32 @@ def _hamming(distance: Values) -> Values:
     return np.where(np.abs(distance) < 1, np.sinc(distance) * window, 0.0)
 
 
-def _lanczos(distance: Values) -> Values:
-    return np.where(np.abs(distance) < 3, np.sinc(distance) * np.sinc(distance / 3), 0.0)
+def _lanczos(lobes: int) -> Callable[[Values], Values]:
+    def weight(distance: Values) -> Values:
+        window = np.sinc(distance / lobes)
+        return np.where(np.abs(distance) < lobes, np.sinc(distance) * window, 0.0)
+
+    return weight
+
+
+def _area(distance: Values, samples: float) -> Values:
+    """How much of a sample lies in a step, in samples."""
+    return np.clip((0.5 - np.abs(distance)) * samples + 0.5, 0.0, 1.0)
 
 
 FILTERS = {
-    "bicubic": Filter(2.0, _cubic(0.0, 0.5)),
-    "lanczos": Filter(3.0, _lanczos),
-    "bilinear": Filter(1.0, _triangle),
-    "hamming": Filter(1.0, _hamming),
-    "box": Filter(0.5, _box),
-    "mitchell": Filter(2.0, _cubic(1 / 3, 1 / 3)),
-    "narrow-linear": Filter(1.0, _triangle, widens=False),
-    "narrow-cubic": Filter(2.0, _cubic(0.0, 0.75), widens=False),
+    "bicubic": _shaped(2.0, _cubic(0.0, 0.5)),
+    "lanczos": _shaped(3.0, _lanczos(3)),
+    "bilinear": _shaped(1.0, _triangle),
+    "hamming": _shaped(1.0, _hamming),
+    "box": _shaped(0.5, _box),
+    "mitchell": _shaped(2.0, _cubic(1 / 3, 1 / 3)),
+    "area": Filter(1.0, _area),
+    "narrow-linear": _shaped(1.0, _triangle, widens=False),
+    "narrow-cubic": _shaped(2.0, _cubic(0.0, 0.75), widens=False),
+    "narrow-lanczos": _shaped(4.0, _lanczos(4), widens=False),
 }
-"""Pillow's; ImageMagick's for enlarging; and those of OpenCV, which do not widen."""
+"""Pillow's; ImageMagick's for enlarging; and OpenCV's, most of which do not widen."""
 
 
 def matrix(by: str, count: int, size: int, scale: float, start: float = 0.0) -> Matrix:
@@ -96,7 +112,7 @@ def matrix(by: str, count: int, size: int, scale: float, start: float = 0.0) -> 
     reach = int(np.ceil(shape.support * width)) + 1
     places = np.floor(centres)[:, None].astype(int) + np.arange(-reach, reach + 1)
     # In Pillow's order: where a box ends between two samples, rounding decides.
-    weights = shape.weight((places - centres[:, None] + 0.5) * (1.0 / width))
+    weights = shape.weight((places - centres[:, None] + 0.5) * (1.0 / width), width)
     weights[(places < 0) | (places >= size)] = 0.0
     total = weights.sum(1, keepdims=True)
     weights /= np.where(total == 0, 1.0, total)

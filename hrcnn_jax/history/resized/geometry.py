@@ -56,8 +56,10 @@ class Along:
         ).astype(np.float32)
         return factor
 
-    def back(self, samples: Floats) -> Floats:
-        """Earlier samples `(n, k)` of observed ones `(m, k)`."""
+    def back(self, samples: Floats, axis: int = 0) -> Floats:
+        """Earlier samples of observed ones, along the first axis or the second."""
+        if axis == 1:
+            return np.ascontiguousarray(self.back(samples.T).T)
         made = np.asarray(self.matrix.T @ samples, np.float32)
         found: Floats = scipy.linalg.cho_solve_banded(
             (self._factor, False), made, overwrite_b=True, check_finite=False
@@ -100,7 +102,7 @@ class Geometry:
 
     def back(self, observed: Floats) -> Floats:
         """Earlier samples, as far as they come back; what is lost is taken for zero."""
-        return np.ascontiguousarray(self.across.back(self.down.back(observed).T).T)
+        return self.across.back(self.down.back(observed), 1)
 
     def brought_back(self, plane: Floats) -> Floats:
         """The same of samples from 0 to 255, about their middle."""

@@ -30,6 +30,10 @@ SEEN = 0.2
 _ROUNDING = 1 / 12
 """Energy of the noise of rounding to 8 bits."""
 
+_CUT = 0.25
+"""Levels by which a picture is darker than expected if fractions were cut off, not rounded, as
+ImageMagick 6 does for PNG files: half a level."""
+
 _CARE = 0.9
 """Part of what is left over that counts, so that a code changes only if most of a step is."""
 
@@ -89,12 +93,15 @@ def comes_back(
     codes = recovered(view.planes[0], geometry, table)
     inside = Layout.of(geometry.size, geometry.before).inside
     made = geometry.forth(chain.decode(codes, table)[inside].astype(np.float32))
-    (shares,), _ = view.compare(_rounded(made), ((margin, margin), (margin, margin)))
+    played = _rounded(made, view.planes[0])
+    (shares,), _ = view.compare(played, ((margin, margin), (margin, margin)))
     return codes, shares
 
 
-def _rounded(plane: Floats) -> Samples:
-    return np.clip(np.rint(plane), 0, MAX_SAMPLE).astype(np.uint8)
+def _rounded(made: Floats, there: Floats) -> Samples:
+    """As the tool did that made what is there: to the nearest level, or to the next below."""
+    is_cut = float(np.mean(there - made)) < -_CUT
+    return np.clip(np.rint(made - np.float32(0.5 * is_cut)), 0, MAX_SAMPLE).astype(np.uint8)
 
 
 def _believed(rest: Floats, noise: Floats) -> Floats:
@@ -133,7 +140,7 @@ def recover(source: JpegFile | Samples, history: History) -> Earlier:
     for index, plane in enumerate(_earlier_planes(codes, history)):
         view = whole.component(index)
         made = of_plane(history, size, whole.factors[index]).forth(plane)
-        (shares,), (missed,) = view.compare(_rounded(made), NO_MARGINS)
+        (shares,), (missed,) = view.compare(_rounded(made, view.planes[0]), NO_MARGINS)
         proof.append(shares.share)
         rest.append(_believed(missed, view.planes[0] - missed - made))
     for plane in whole.planes[len(told) :]:

@@ -38,8 +38,9 @@ _MARGIN = 2 * BLOCK
 _CLOSE, _NEAR = 1, 3
 """Qualities to either side of the likeliest that are played again, by every filter and the best."""
 
-_PROOF = 0.6
-"""Share of luma that has to come back."""
+_PROOF = 0.6, 0.5
+"""Share of luma that has to come back: of a file's codes, and of samples, which are harder to meet.
+Measured of what never was compressed: at most a third."""
 
 _PROOF_CHROMA = 0.5
 """Share of chroma that has to, to be believed as well."""
@@ -105,7 +106,7 @@ def _told(view: View, suspected: Suspect) -> History | None:
     if best.coarseness < COARSER:
         return None
     shares, bits = _played(view.parts, best, view.size)
-    if shares.share < _PROOF or bits > _most_bits(view):
+    if shares.share < _PROOF[not view.is_file] or bits > _most_bits(view):
         return None
     return replace(best, proof=(shares.share,), telling=shares.total)
 
