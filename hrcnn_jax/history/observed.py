@@ -111,6 +111,11 @@ class Observed:
             return alone
         return replace(alone, codes=self.codes[which], tables=self.tables[which])
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether its luma has one level only: many tables make it, and none can be told."""
+        return float(np.ptp(self.planes[0])) < 1
+
     def telling(self) -> int:
         """How many of luma's codes are not zero, or samples are in blocks that are not flat."""
         if self.codes is not None:

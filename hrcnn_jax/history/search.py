@@ -185,7 +185,7 @@ def _likely(lumas: Sequence[Observed], known: table.Known) -> list[tuple[int, in
 
 
 def _find(views: Sequence[Observed], reach: NDArray[np.float64] | None) -> History | None:
-    views = [each for each in views if min(each.size) >= SMALLEST]
+    views = [each for each in views if min(each.size) >= SMALLEST and not each.is_flat]
     if not views:
         return None
     lumas, is_file = [each.luma() for each in views], reach is not None

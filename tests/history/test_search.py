@@ -206,9 +206,10 @@ def test_chroma_that_was_shrunk_since_has_no_history() -> None:
     assert share(earlier.components[0], before.components[0]) > 0.95
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (64, 40), (64, 64)])
-def test_small_and_flat_pictures_tell_nothing(shape: tuple[int, int]) -> None:
-    flat = np.full(shape, 90, np.uint8)
+@pytest.mark.parametrize("shape", [(8, 8), (64, 40), (64, 64), (480, 640), (480, 640, 3)])
+@pytest.mark.parametrize("level", [0, 90])
+def test_small_and_flat_pictures_tell_nothing(shape: tuple[int, ...], level: int) -> None:
+    flat = np.full(shape, level, np.uint8)
     assert history.find(saved(flat, 75)) is None
     assert history.find(flat) is None
 
