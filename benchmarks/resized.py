@@ -1,8 +1,9 @@
 """How often resized pictures' histories are found: `python -m benchmarks.resized --data DIR`.
 
-Pictures in colour go through chains. Where one of them compresses, resizes and perhaps compresses
-once more, counted is how often the first compression is found, and how often it is right: the
-earlier size to the pixel, where blocks began, the filter, and the quality within one. In all other
+Pictures in colour go through chains. Where one of them compresses, resizes, crops perhaps, and
+perhaps compresses once more, counted is how often the first compression is found, and how often it
+is right: the earlier size to the pixel (what is shown of it to a quarter, where it was cropped
+since), where blocks began, the filter, and the quality within one. In all other
 chains there is nothing to find, and whatever is found is an alarm. CPU-seconds are the mean and the
 longest of looking alone.
 """
@@ -27,6 +28,8 @@ CHAINS = (
     "20,x0.75,png",
     "40,x0.75,85",
     "20,+3:5,x0.75,85",
+    "20,x0.75,+13:21,85",
+    "30,x0.7,+40:30,png",
     "30,x0.8,90",
     "30,x0.7/lanczos,90",
     "40,x0.9,85",

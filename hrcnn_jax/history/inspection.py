@@ -96,6 +96,9 @@ def history(earlier: History) -> dict[str, Any]:
         "coarseness": earlier.coarseness,
         "resized_from": None if earlier.resizing is None else list(earlier.resizing.size),
         "resized_by": None if earlier.resizing is None else earlier.resizing.by,
+        "resized_spans": None
+        if earlier.resizing is None or earlier.resizing.shown is None
+        else [list(span) for span in earlier.resizing.shown],
     }
 
 
@@ -109,6 +112,7 @@ COLUMNS = {
     "history_coarseness": "double",
     "history_resized_from": "list<int32>",
     "history_resized_by": "string",
+    "history_resized_spans": "list<list<double>>",
 }
 """What a row of a report tells of an earlier compression, by Arrow's names of types."""
 
@@ -177,7 +181,10 @@ def told(earlier: dict[str, Any]) -> str:
     since = "" if earlier["grid"] == [0, 0] else ", then cropped"
     if earlier["resized_from"] is not None:
         height, width = earlier["resized_from"]
-        since += f", then resized from {width}×{height}"
+        if earlier["resized_spans"]:
+            since = f", then resized and cropped to what was {width}×{height}"
+        else:
+            since += f", then resized from {width}×{height}"
     quality, encoder = f"quality {earlier['quality']}", earlier["encoder"]
     if encoder == OWN:
         quality = f"about {quality}, with a table of its own"

@@ -12,6 +12,10 @@ OWN = "own"
 """What stands for the encoder where the table is none of the well-known ones."""
 
 
+Span = tuple[float, float]
+"""From where to where, along an axis."""
+
+
 @dataclass(frozen=True)
 class Resizing:
     """How a picture was resized after the earlier compression.
@@ -19,10 +23,18 @@ class Resizing:
     Attributes:
       size: of the earlier picture, `(height, width)`, after it was cropped.
       by: the filter, a key of `hrcnn_jax.history.resized.filters.FILTERS`.
+      shown: if the picture was cropped since, too, its rows and columns: from where to where in the
+        earlier one, in samples and parts of them. All of `size` is shown at least in part.
     """
 
     size: tuple[int, int]
     by: str
+    shown: tuple[Span, Span] | None = None
+
+    @property
+    def spans(self) -> tuple[Span, Span]:
+        """Rows and columns that are shown."""
+        return self.shown or ((0.0, float(self.size[0])), (0.0, float(self.size[1])))
 
 
 @dataclass(frozen=True, eq=False)

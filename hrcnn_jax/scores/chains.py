@@ -20,6 +20,9 @@ from hrcnn_jax.restoration.restorer import Restorer
 TOLERANCE = 1
 """Of a quality that is found: neighbours often have the same effect."""
 
+_NEAR = 0.25
+"""Samples by which what is shown of an earlier picture may be told otherwise."""
+
 
 class Earlier(NamedTuple):
     """A compression whose codes may be had back.
@@ -28,21 +31,39 @@ class Earlier(NamedTuple):
       quality: of it, 1-100.
       cut: rows and columns that were cut away since.
       resized: by what factor and filter the picture was resized after that, if it was.
+      cropped: rows and columns that were cut away after that.
     """
 
     quality: int
     cut: tuple[int, int]
     resized: Resize | None = None
+    cropped: tuple[int, int] = (0, 0)
 
     def is_told(self, found: History, size: tuple[int, int]) -> bool:
         """Whether it is what was found in a picture that was of this size, at first."""
+        if abs(found.quality - self.quality) > TOLERANCE:
+            return False
         size_then = size[0] - self.cut[0], size[1] - self.cut[1]
+        if self.resized is not None and any(self.cropped):
+            return self._is_shown(found, size_then)
         resizing = None if self.resized is None else Resizing(size_then, self.resized.by)
         on_grid = [
             (place + cut) % BLOCK == 0 for place, cut in zip(found.grid, self.cut, strict=True)
         ]
-        is_near = abs(found.quality - self.quality) <= TOLERANCE
-        return is_near and all(on_grid) and found.resizing == resizing
+        return all(on_grid) and found.resizing == resizing
+
+    def _is_shown(self, found: History, size: tuple[int, int]) -> bool:
+        """Whether the rows and columns that are left of a picture are those that were found."""
+        told = found.resizing
+        if self.resized is None or told is None or told.shown is None or told.by != self.resized.by:
+            return False
+        sides = zip(size, self.cut, self.cropped, found.grid, told.shown, strict=True)
+        for side, cut, cropped, place, (start, stop) in sides:
+            first = cropped * side / max(1, round(side * self.resized.factor))
+            off = (start - place - cut - first + BLOCK / 2) % BLOCK - BLOCK / 2
+            if max(abs(off), abs(stop - start - (side - first))) > _NEAR:
+                return False
+        return True
 
 
 class Chain(NamedTuple):
@@ -64,21 +85,21 @@ class Chain(NamedTuple):
     def earlier(self) -> Earlier | None:
         """The compression before the last whose codes may be had back, if there is one.
 
-        There is none if anything but cuts and then a resizing came after it, or if it is the last
+        There is none if anything but cuts and one resizing came after it, or if it is the last
         and the picture is kept as a file.
         """
         steps = list(self.steps)
         if steps and isinstance(steps[-1], Jpeg):
             del steps[-1]
         top = left = 0
-        resized = None
+        resized, cropped = None, (0, 0)
         for step in reversed(steps):
             if isinstance(step, Jpeg):
-                return Earlier(step.quality, (top, left), resized)
+                return Earlier(step.quality, (top, left), resized, cropped)
             if isinstance(step, Cut):
                 top, left = top + step.top, left + step.left
-            elif isinstance(step, Resize) and resized is None and top == left == 0:
-                resized = step
+            elif isinstance(step, Resize) and resized is None:
+                resized, cropped, top, left = step, (top, left), 0, 0
             elif not isinstance(step, Png):
                 return None
         return None

@@ -134,6 +134,11 @@ def test_a_resizing_is_told(grid: tuple[int, int]) -> None:
     row = inspection.row(before)
     assert row["history_resized_from"] == [600, 800]
     assert row["history_resized_by"] == "lanczos"
+    cropped = Resizing((600, 800), "lanczos", ((0.25, 599.5), (0.75, 800.0)))
+    before = inspection.history(replace(past, resizing=cropped))
+    assert inspection.row(before)["history_resized_spans"] == [[0.25, 599.5], [0.75, 800.0]]
+    told = "compressed before at quality 20, then resized and cropped to what was 800×600 ("
+    assert inspection.told(before).startswith(told)
     before = inspection.history(replace(past, resizing=None))
     assert (before["resized_from"], before["resized_by"]) == (None, None)
     assert "resized" not in inspection.told(before)

@@ -18,9 +18,10 @@ from hrcnn_jax.data.chains import Resize
 from hrcnn_jax.files import reader
 from hrcnn_jax.files.reader import Component, JpegFile
 from hrcnn_jax.history import Earlier, History, grid, resized
-from hrcnn_jax.history.observed import Samples
+from hrcnn_jax.history.observed import Samples, extent
 from hrcnn_jax.history.record import Resizing
-from hrcnn_jax.history.resized import geometry, lines, suspicion
+from hrcnn_jax.history.resized import corners, geometry, lines
+from hrcnn_jax.history.resized.corners import Anchor
 from hrcnn_jax.history.resized.filters import FILTERS, matrix
 from hrcnn_jax.history.resized.geometry import Along
 from hrcnn_jax.history.resized.lines import Lines
@@ -242,8 +243,8 @@ def test_usual_factors_need_lines_as_well() -> None:
     axes = axes_of(shown(jpeg_bytes(picture, quality=85)))
     right, wrong, too_small, the_same = (0.75, 0.75), (0.667, 0.667), (0.4, 0.4), (1.0, 1.0)
     usual = [wrong, right, too_small, the_same]
-    assert lines.candidates(axes, 0, usual) == [right]
-    found = lines.candidates(axes, 3, usual)
+    assert lines.candidates(axes, 0, usual=usual) == [right]
+    found = lines.candidates(axes, 3, usual=usual)
     assert len([pair for pair in found if abs(np.log(pair[1] / 0.75)) < 0.0015]) == 1
 
 
@@ -260,11 +261,24 @@ def test_usual_factors_need_lines_as_well() -> None:
 )
 def test_a_factor_has_to_stand_out(strengths: dict[float, float], expected: float | None) -> None:
     anchors = {
-        (factor, factor): suspicion._Anchor((round(100 / factor), 100), False, (0, 0), strength)
+        (factor, factor): Anchor(((0, 100 / factor), (0, 100 / factor)), False, strength)
         for factor, strength in strengths.items()
     }
-    best = suspicion._outstanding(anchors)
+    best = corners._outstanding(anchors)
     assert best is (None if expected is None else anchors[expected, expected])
+
+
+@pytest.mark.parametrize("by", PILLOWS)
+def test_what_was_cropped_since_goes_pillows_way(by: str) -> None:
+    """Rows 12 to 60 and columns 8 to 49 of a picture that was resized by 0.75."""
+    past = known((64, 56), by)
+    spans = (0.0, 64.0), (2 / 3, 55 + 1 / 3)
+    past = replace(past, resizing=Resizing((64, 56), by, spans))
+    resized_first = by_pillow(NOISE[:100, :76], (75, 57), by)
+    made = geometry.of_plane(past, (48, 41)).forth(NOISE[16:80, 10:66])
+    expected = resized_first[12:60, 8:49]
+    inner = slice(4, -4)  # what was cut away is not known, and tells at the edges
+    np.testing.assert_allclose(made[inner, inner], expected[inner, inner], atol=1e-3)
 
 
 class Chain(NamedTuple):
@@ -276,6 +290,7 @@ class Chain(NamedTuple):
       size: height and width then.
       by: the filter that it was resized with.
       source: the picture that is there.
+      cropped: rows and columns cropped since.
     """
 
     before: JpegFile
@@ -283,6 +298,18 @@ class Chain(NamedTuple):
     size: tuple[int, int]
     by: str
     source: JpegFile | Samples
+    cropped: tuple[int, int]
+
+    @property
+    def spans(self) -> tuple[tuple[float, float], ...]:
+        """Rows and columns of the file before that are shown."""
+        spans = []
+        for size, cut, cropped, there in zip(
+            self.size, self.cut, self.cropped, extent(self.source)[0], strict=True
+        ):
+            start = cut + cropped * size / (there + cropped)
+            spans.append((start, float(cut + size)))
+        return tuple(spans)
 
 
 def chain(
@@ -293,15 +320,16 @@ def chain(
     *,
     by: str = "bicubic",
     cut: tuple[int, int] = (0, 0),
+    then: tuple[int, int] = (0, 0),
     **options: Any,
 ) -> Chain:
-    """Compressed, cropped, resized, and kept as pixels or compressed again."""
+    """Compressed, cropped, resized, cropped, and kept as pixels or compressed again."""
     data = jpeg_bytes(picture, quality=quality, **options)
     cropped = shown(data)[cut[0] :, cut[1] :]
-    made = by_pillow(cropped, times(cropped, factor), by)
+    made = by_pillow(cropped, times(cropped, factor), by)[then[0] :, then[1] :]
     source = made if last is None else reader.read(jpeg_bytes(made, quality=last))
     size = cropped.shape[0], cropped.shape[1]
-    return Chain(reader.read(data), cut, size, by, source)
+    return Chain(reader.read(data), cut, size, by, source, then)
 
 
 CHAINS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
@@ -345,6 +373,37 @@ def test_fractions_that_were_cut_off() -> None:
     assert earlier.history.proof[0] > 0.75
     assert earlier.components[0] is not None
     assert share(earlier.components[0], made.before.components[0]) > 0.97
+
+
+@pytest.mark.parametrize(
+    ("factor", "by", "last", "cut", "then"),
+    [
+        (0.75, "bicubic", 85, (0, 0), (13, 21)),
+        (0.7, "lanczos", None, (3, 5), (17, 10)),
+        (1.3, "bilinear", 90, (0, 0), (7, 5)),
+    ],
+)
+def test_what_was_cropped_since_is_found(
+    factor: float, by: str, last: int | None, cut: tuple[int, int], then: tuple[int, int]
+) -> None:
+    made = chain(LARGE[:480, :480], 20, factor, last, by=by, cut=cut, then=then)
+    past = history.find(made.source)
+    assert past is not None
+    assert past.resizing is not None
+    assert past.resizing.shown is not None
+    assert (past.resizing.by, past.quality) == (by, 20)
+    for span, place, expected in zip(past.resizing.shown, past.grid, made.spans, strict=True):
+        start = (span[0] - place - expected[0] + 4) % 8 - 4  # as blocks go
+        length = span[1] - span[0] - (expected[1] - expected[0])
+        assert max(abs(start), abs(length)) < 0.1
+    earlier = history.recover(made.source, past)
+    assert earlier.components[0] is not None
+    top, left = (int(start) // 8 for start, _ in made.spans)
+    ours, theirs = earlier.components[0].codes, made.before.components[0].codes[top:, left:]
+    inner = slice(2, -2)
+    a, b = ours[inner, inner], theirs[inner, inner]
+    assert a.shape == b.shape
+    assert np.mean((a == b)[(a != 0) | (b != 0)]) > 0.9
 
 
 def share(ours: Component, theirs: Component) -> float:
@@ -467,6 +526,23 @@ def test_how_often_it_is_found(tmp_path: Path) -> None:
     assert [each["right"] for each in rows] == [1, None, None]
 
 
+def test_what_is_right_of_what_was_cropped_since() -> None:
+    """By hand: 100x80 less 4 rows, resized to 72x60, less 9 rows and 6 columns."""
+    truth = chains.parse("20,+4:0,x0.75,+9:6,85").earlier
+    assert truth == chains.Earlier(20, (4, 0), Resize(0.75), (9, 6))
+    shown = ((0.0, 84.0), (0.0, 72.0))  # from row 4 + 12 and column 8 on, where blocks begin
+    told = replace(history.told(GRAY, 21, (0, 0)), resizing=Resizing((84, 72), "bicubic", shown))
+    assert truth.is_told(told, (100, 80))
+    assert not truth.is_told(replace(told, quality=22), (100, 80))
+    assert not truth.is_told(replace(told, grid=(1, 0)), (100, 80))
+    assert not truth.is_told(told, (108, 80))
+    for other in (None, ((0.4, 84.4), (0.0, 72.0)), ((0.0, 84.0), (0.0, 71.6))):
+        resizing = Resizing((84, 72), "bicubic", other)
+        assert not truth.is_told(replace(told, resizing=resizing), (100, 80))
+    other_filter = Resizing((84, 72), "lanczos", shown)
+    assert not truth.is_told(replace(told, resizing=other_filter), (100, 80))
+
+
 def test_what_is_right() -> None:
     """By hand: the quality within one, the grid, the earlier size and the filter."""
     truth = chains.parse("20,+3:13,x0.75/lanczos,85").earlier
@@ -477,5 +553,5 @@ def test_what_is_right() -> None:
     assert not truth.is_told(replace(told, quality=22), (101, 77))
     assert not truth.is_told(replace(told, grid=(5, 2)), (101, 77))
     assert not truth.is_told(replace(told, resizing=None), (101, 77))
-    for nothing in ("x0.75,85", "20,x0.75,+1:0,85", "20,x0.75,x0.9,85", "20,blur0.6,85", "clean"):
+    for nothing in ("x0.75,85", "20,x0.75,x0.9,85", "20,blur0.6,85", "clean"):
         assert chains.parse(nothing).earlier is None

@@ -8,6 +8,7 @@ much of each frequency would come back.
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from hrcnn_jax.history.blocks import BASIS, Floats
 from hrcnn_jax.history.observed import Factor
-from hrcnn_jax.history.record import History
+from hrcnn_jax.history.record import History, Span
 from hrcnn_jax.history.resized.filters import Matrix, matrix
 from hrcnn_jax.jpeg.tables import BLOCK, LEVEL_SHIFT
 
@@ -140,7 +141,7 @@ def of_component(history: History, size: tuple[int, int], index: int, last: Fact
     """
     resizing, factor = history.resizing, history.factors[index]
     assert resizing is not None
-    sides = zip(size, resizing.size, factor, last, history.offset, strict=True)
+    sides = zip(size, resizing.spans, factor, last, history.offset, strict=True)
     down, across = (_along(resizing.by, *each) for each in sides)
     return Geometry(down, across)
 
@@ -154,9 +155,9 @@ def of_plane(history: History, size: tuple[int, int], last: Factor = (1, 1)) -> 
       last: how many times coarser than that picture the plane is there.
     """
     assert history.resizing is not None
-    sides = zip(size, history.resizing.size, last, strict=True)
+    sides = zip(size, history.resizing.spans, last, strict=True)
     down, across = (
-        _along(history.resizing.by, count, side, 1, shrunk, 0) for count, side, shrunk in sides
+        _along(history.resizing.by, count, span, 1, shrunk, 0) for count, span, shrunk in sides
     )
     return Geometry(down, across)
 
@@ -169,13 +170,13 @@ def enlarged(plane: Floats, factor: Factor) -> Floats:
     return np.asarray((across @ (down @ plane).T).T, np.float32)
 
 
-def _along(by: str, count: int, size: int, factor: int, last: int, offset: int) -> Along:
-    """Enlarged by a factor, cropped by an offset, resized from a size to a count, and shrunk."""
-    first = offset // factor
+def _along(by: str, count: int, span: Span, factor: int, last: int, offset: int) -> Along:
+    """Enlarged by a factor, cropped by an offset, resized from a span to a count, and shrunk."""
+    first, size = offset // factor, ceil(span[1])
     coded = -(-(size + offset) // factor) - first
     inner = offset - first * factor
     enlarged = _enlarging(coded, factor)[inner : inner + size]
-    resized = matrix(by, count, size, size / count)
+    resized = matrix(by, count, size, (span[1] - span[0]) / count, span[0])
     return Along((_shrinking(count, last) @ resized @ enlarged).tocsr(), first)
 
 

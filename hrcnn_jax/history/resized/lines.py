@@ -131,7 +131,9 @@ class Lines:
         return float(tried[np.argmax(waves)])
 
 
-def candidates(axes: tuple[Lines, Lines], count: int, usual: Sequence[Pair] = ()) -> list[Pair]:
+def candidates(
+    axes: tuple[Lines, Lines], count: int, *, least: float = _FAINT, usual: Sequence[Pair] = ()
+) -> list[Pair]:
     """Factors by which a picture may have been resized, down and across, the likeliest first.
 
     They differ a little, as both sides are rounded to whole pixels.
@@ -139,13 +141,14 @@ def candidates(axes: tuple[Lines, Lines], count: int, usual: Sequence[Pair] = ()
     Args:
       axes: down and across.
       count: of those that lines suggest, at most.
+      least: strength that these need.
       usual: others that are looked into if lines speak for them at all.
     """
     each = [axis.strength() for axis in axes]
     total = np.where(np.abs(np.log(FACTORS)) < _SAME, -np.inf, each[0] + each[1])
     left = total.copy()
     found: list[Pair] = []
-    while len(found) < count and left.max() > _FAINT:
+    while len(found) < count and left.max() > least:
         near = _near(float(FACTORS[np.argmax(left)]))
         down, across = (float(FACTORS[np.argmax(np.where(near, own, -np.inf))]) for own in each)
         found.append((down, across))

@@ -68,19 +68,18 @@ def find(source: JpegFile | Samples) -> History | None:
     if suspected is None or prod(suspected.size) > LARGEST[1]:
         return None
     luma = _told(view, suspected)
-    if luma is None:
-        return None
-    return luma if count == 1 else _with_chroma(view, luma)
+    return luma if luma is None or count == 1 else _with_chroma(view, luma)
 
 
 def _told(view: View, suspected: Suspect) -> History | None:
     """Luma's history, proved."""
+    shown = None if suspected.is_whole else suspected.shown
     where = -suspected.before[0] % BLOCK, -suspected.before[1] % BLOCK
 
     def guess(by: str, known: table.Known) -> History:
         strength = suspected.strength
         made = hypothesis.hypothesis(where, known, strength, view.last, view.used)
-        return replace(made, resizing=Resizing(suspected.size, by))
+        return replace(made, resizing=Resizing(suspected.size, by, shown))
 
     telling = view.telling
     luma = telling.view.component(0)
@@ -100,7 +99,8 @@ def _told(view: View, suspected: Suspect) -> History | None:
         _, known = view.best_table(evidence(luma.planes[0], inside(by)))
         if known is not None:
             tried += [(by, known.encoder, quality) for quality in _near(known.quality, _CLOSE)]
-    by, encoder, quality = max(tried, key=lambda each: share(*each))
+    _, encoder, quality = max(tried, key=lambda each: share(*each))
+    by = max(FILTERS, key=lambda each: share(each, encoder, quality))
     quality = max(_near(quality, _NEAR), key=lambda each: share(by, encoder, each))
     best = guess(by, table.Known(encoder, quality, table.of_quality(encoder, quality)))
     if best.coarseness < COARSER:
