@@ -376,17 +376,24 @@ def test_fractions_that_were_cut_off() -> None:
 
 
 @pytest.mark.parametrize(
-    ("factor", "by", "last", "cut", "then"),
+    ("picture", "factor", "by", "last", "cut", "then"),
     [
-        (0.75, "bicubic", 85, (0, 0), (13, 21)),
-        (0.7, "lanczos", None, (3, 5), (17, 10)),
-        (1.3, "bilinear", 90, (0, 0), (7, 5)),
+        (LARGE[:480, :480], 0.75, "bicubic", 85, (0, 0), (13, 21)),
+        (LARGE[:480, :480], 0.7, "lanczos", None, (3, 5), (17, 10)),
+        (LARGE[:480, :480], 1.3, "bilinear", 90, (0, 0), (7, 5)),
+        (PHOTO, 0.75, "bicubic", None, (0, 0), (13, 21)),
     ],
+    ids=["file", "pixels", "enlarged", "colour"],
 )
 def test_what_was_cropped_since_is_found(
-    factor: float, by: str, last: int | None, cut: tuple[int, int], then: tuple[int, int]
+    picture: np.ndarray,
+    factor: float,
+    by: str,
+    last: int | None,
+    cut: tuple[int, int],
+    then: tuple[int, int],
 ) -> None:
-    made = chain(LARGE[:480, :480], 20, factor, last, by=by, cut=cut, then=then)
+    made = chain(picture, 20, factor, last, by=by, cut=cut, then=then)
     past = history.find(made.source)
     assert past is not None
     assert past.resizing is not None
@@ -397,13 +404,17 @@ def test_what_was_cropped_since_is_found(
         length = span[1] - span[0] - (expected[1] - expected[0])
         assert max(abs(start), abs(length)) < 0.1
     earlier = history.recover(made.source, past)
-    assert earlier.components[0] is not None
-    top, left = (int(start) // 8 for start, _ in made.spans)
-    ours, theirs = earlier.components[0].codes, made.before.components[0].codes[top:, left:]
-    inner = slice(2, -2)
-    a, b = ours[inner, inner], theirs[inner, inner]
-    assert a.shape == b.shape
-    assert np.mean((a == b)[(a != 0) | (b != 0)]) > 0.9
+    for ours, theirs in zip(earlier.components, made.before.components, strict=True):
+        assert ours is not None
+        np.testing.assert_array_equal(ours.table, theirs.table)
+        first = (
+            int(span[0]) // mcu * (mcu // 8) for span, mcu in zip(made.spans, past.mcu, strict=True)
+        )
+        top, left = (place // factor for place, factor in zip(first, ours.factor, strict=True))
+        inner = slice(2, -2)
+        a, b = ours.codes[inner, inner], theirs.codes[top:, left:][inner, inner]
+        assert a.shape == b.shape
+        assert np.mean((a == b)[(a != 0) | (b != 0)]) > 0.9
 
 
 def share(ours: Component, theirs: Component) -> float:

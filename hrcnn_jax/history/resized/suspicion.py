@@ -5,8 +5,8 @@ steps in all parts of the picture alike.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache, partial
-from math import ceil, floor
+from functools import cache, lru_cache, partial
+from math import ceil, floor, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from hrcnn_jax.history import grid, table
 from hrcnn_jax.history.blocks import Floats
+from hrcnn_jax.history.record import Span
 from hrcnn_jax.history.resized import recovery
 from hrcnn_jax.history.resized.corners import USUAL, Anchor, anchors, from_block
 from hrcnn_jax.history.resized.filters import matrix
-from hrcnn_jax.history.resized.geometry import Along, Geometry, Span
+from hrcnn_jax.history.resized.geometry import Along, Geometry
 from hrcnn_jax.history.resized.view import Size, View
 from hrcnn_jax.history.table import Known
 from hrcnn_jax.jpeg.tables import BLOCK, LEVEL_SHIFT
@@ -47,6 +48,9 @@ _CLIMBS = 3
 """Steps of each of these, at most."""
 
 Spans = tuple[Span, Span]
+
+Explained = Callable[[Spans, int], tuple[float, Known | None]]
+"""How much is explained with spans, looked for along an axis, and by which table."""
 
 Strength = Callable[[Span], float]
 """How much is explained with a span along an axis."""
@@ -99,44 +103,44 @@ def suspect(view: View) -> Suspect | None:
 
 def _exact(view: View, anchor: Anchor, is_whole: bool) -> Suspect | None:
     """The spans that all parts agree on, and the table that explains most."""
-    brought_back = _brought_back(view, anchor.spans)
-
-    @cache
-    def explained(spans: Spans, axis: int) -> tuple[float, Known | None]:
-        before = floor(spans[0][0]), floor(spans[1][0])
-        shown = _less(spans[0]), _less(spans[1])
-        return view.best_table(_evidence(brought_back(shown, axis), before))
-
-    def searched(spans: Spans, search: Callable[[Span, Strength], Span]) -> Spans:
-        """Along one axis after the other."""
-        for axis in (1, 0):
-
-            def strength(span: Span, axis: int = axis, spans: Spans = spans) -> float:
-                return explained(_with(spans, axis, span), axis)[0]
-
-            spans = _with(spans, axis, search(spans[axis], strength))
-        return spans
-
-    def is_enough(spans: Spans) -> bool:
-        pieces = brought_back((_less(spans[0]), _less(spans[1])), 0)
-        count = sum(piece.plane.size for piece in pieces) / BLOCK**2
-        return explained(spans, 0)[0] >= _PER_BLOCK * count
-
+    explained = _explaining(view, anchor.spans)
+    roughly = partial(_whole_span if is_whole else _rough_span, at_end=anchor.at_end)
     spans = anchor.spans
     for _ in range(_TURNS):
-        roughly = _whole_span if is_whole else _rough_span
-        spans = searched(spans, partial(roughly, at_end=anchor.at_end))
-        if not is_enough(spans):
+        spans = _searched(spans, roughly, explained)
+        if explained(spans, 0)[0] < _PER_BLOCK * _blocks(view, spans):
             return None
     if not is_whole or _is_off(spans, explained):
         for steps in _FINER:
-            spans = searched(spans, partial(_finer_span, steps=steps))
+            spans = _searched(spans, partial(_finer_span, steps=steps), explained)
         spans = _snapped(spans[0]), _snapped(spans[1])
     found, best = explained(spans, 0)
     return None if best is None else Suspect(spans, best, found)
 
 
-def _is_off(spans: Spans, explained: Callable[[Spans, int], tuple[float, Known | None]]) -> bool:
+def _blocks(view: View, spans: Spans) -> float:
+    """Of the earlier picture, how many the parts show."""
+    shown = sum(prod(span.stop - span.start for span in part.span((1, 1))) for part in view.parts)
+    larger = prod(
+        (stop - start) / side for (start, stop), side in zip(spans, view.size, strict=True)
+    )
+    return shown * larger / BLOCK**2
+
+
+def _searched(
+    spans: Spans, search: Callable[[Span, Strength], Span], explained: Explained
+) -> Spans:
+    """Along one axis after the other."""
+    for axis in (1, 0):
+
+        def strength(span: Span, axis: int = axis, spans: Spans = spans) -> float:
+            return explained(_with(spans, axis, span), axis)[0]
+
+        spans = _with(spans, axis, search(spans[axis], strength))
+    return spans
+
+
+def _is_off(spans: Spans, explained: Explained) -> bool:
     """Whether a part of a sample further more is explained: the picture was cropped since."""
     whole = explained(spans, 0)[0]
     return any(
@@ -215,8 +219,8 @@ class _Piece(NamedTuple):
     visibility: Floats
 
 
-def _brought_back(view: View, about: Spans) -> Callable[[Spans, int], list[_Piece]]:
-    """What brings all parts back to spans, along an axis at last: spans along it differ.
+def _explaining(view: View, about: Spans) -> Explained:
+    """What tells how well spans explain all parts, along an axis at last: spans along it differ.
 
     Args:
       view: of the picture.
@@ -225,21 +229,22 @@ def _brought_back(view: View, about: Spans) -> Callable[[Spans, int], list[_Piec
     middle = Geometry(*map(_along, view.size, map(_less, about)))
     seen = _seen(middle.part(view.telling.rows, view.telling.columns))
 
-    @cache
+    # What is kept is large, and needed by the next spans only, which differ along one axis.
+    @lru_cache(4)
     def alongs(axis: int, span: Span) -> list[Along]:
         whole = _along(view.size[axis], span)
         return [whole.part((part.rows, part.columns)[axis]) for part in view.parts]
 
-    @cache
+    @lru_cache(2)
     def half_way(axis: int, span: Span) -> list[Floats]:
         parts = zip(view.parts, alongs(axis, span), strict=True)
         centre = np.float32(LEVEL_SHIFT)
         return [along.back(part.view.planes[0] - centre, axis) for part, along in parts]
 
-    @cache
-    def pieces(spans: Spans, axis: int) -> list[_Piece]:
-        planes = half_way(1 - axis, spans[1 - axis])
-        parts = zip(planes, alongs(0, spans[0]), alongs(1, spans[1]), strict=True)
+    @lru_cache(1)
+    def pieces(shown: Spans, axis: int) -> list[_Piece]:
+        planes = half_way(1 - axis, shown[1 - axis])
+        parts = zip(planes, alongs(0, shown[0]), alongs(1, shown[1]), strict=True)
         return [
             _Piece(
                 (down, across)[axis].back(plane, axis) + np.float32(LEVEL_SHIFT),
@@ -249,7 +254,13 @@ def _brought_back(view: View, about: Spans) -> Callable[[Spans, int], list[_Piec
             for plane, down, across in parts
         ]
 
-    return pieces
+    @cache
+    def explained(spans: Spans, axis: int) -> tuple[float, Known | None]:
+        before = floor(spans[0][0]), floor(spans[1][0])
+        shown = _less(spans[0]), _less(spans[1])
+        return view.best_table(_evidence(pieces(shown, axis), before))
+
+    return explained
 
 
 def _along(count: int, span: Span) -> Along:
