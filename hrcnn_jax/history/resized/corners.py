@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrcnn_jax.history import grid, table
+from hrcnn_jax.history.blocks import Floats
 from hrcnn_jax.history.record import Span
 from hrcnn_jax.history.resized import lines
 from hrcnn_jax.history.resized.filters import matrix
@@ -89,14 +90,13 @@ def anchors(view: View, *, is_whole: bool) -> list[Anchor]:
       view: of the picture.
       is_whole: whether all of what was resized is there. If not, lines have to be strong.
     """
-    strips = enumerate(view.strips)
-    down, across = (Lines.of(strip, axis, own=view.is_file) for axis, strip in strips)
+    down, across = view.lines
     if is_whole:
-        factors = lines.candidates((down, across), _CANDIDATES, usual=_usual(view.size))
+        factors = lines.candidates(view.lines, _CANDIDATES, usual=_usual(view.size))
     else:
-        factors = lines.candidates((down, across), _FEW_CANDIDATES, least=_STRONG)
+        factors = lines.candidates(view.lines, _FEW_CANDIDATES, least=_STRONG)
     # Filters are symmetrical: the last corner, turned round, is a first one.
-    corners = (False, (down, across)), (True, (down.turned(), across.turned()))
+    corners = (False, view.lines), (True, (down.turned(), across.turned()))
     found = (
         _outstanding({each: _anchor(view, each, at_end, axes, is_whole) for each in factors})
         for at_end, axes in corners
@@ -129,8 +129,12 @@ def _anchor(
     view: View, factors: Pair, at_end: bool, axes: tuple[Lines, Lines], is_whole: bool
 ) -> Anchor:
     """Where the grid lay in a corner of the picture before it was resized, if it was."""
+    down, across = (axis.start(each) / each for axis, each in zip(axes, factors, strict=True))
     cut = (0.0,) if is_whole else _FRACTIONS
-    tried = [_best_place(view, factors, at_end, axes, (a, b)) for a, b in product(cut, cut)]
+    tried = [
+        _best_place(view.corners[at_end], view, factors, (down, across), (a, b))
+        for a, b in product(cut, cut)
+    ]
     strength, starts = max(tried)
     spans = []
     for side, factor, start in zip(view.size, factors, starts, strict=True):
@@ -140,32 +144,30 @@ def _anchor(
 
 
 def _best_place(
-    view: View, factors: Pair, at_end: bool, axes: tuple[Lines, Lines], fractions: Pair
+    plane: Floats, view: View, factors: Pair, about: Pair, fractions: Pair
 ) -> tuple[float, Pair]:
     """The evidence in a corner, and how far it is below and right of where blocks begin.
 
     Args:
+      plane: the corner.
       view: of the picture.
       factors: down and across.
-      at_end: whether the last corner is meant, turned round.
-      axes: the lines from there on.
+      about: earlier samples from the corner on to where lines suggest that blocks begin.
       fractions: of an earlier sample, that are cut away before the first.
     """
-    plane = view.corners[at_end]
     alongs, near = [], []
-    for side, axis, factor, cut in zip(plane.shape, axes, factors, fractions, strict=True):
+    for side, first, factor, cut in zip(plane.shape, about, factors, fractions, strict=True):
         count = min(side, round(_CORNER * BLOCK * factor))
         made = matrix(USUAL, count, int(count / factor + cut), 1 / factor, cut)
         alongs.append(Along(made, 0))
-        about = round(axis.start(factor) / factor + cut)
-        expected = {(about + off) % BLOCK for off in range(-_ABOUT, _ABOUT + 1)}
+        expected = {(round(first + cut) + off) % BLOCK for off in range(-_ABOUT, _ABOUT + 1)}
         near.append(sorted(expected | {0}))  # most pictures begin with a whole block
     counts = [along.matrix.shape[0] for along in alongs]
     shown = Geometry(*alongs).brought_back(plane[: counts[0], : counts[1]])
     counted = grid.histograms([shown], _FEW, (near[0], near[1]))
     places = np.array([BLOCK * top + left for top, left in product(*near)])
-    first = _explained(view, counted[places], _LOWEST)
-    places = places[np.argsort(-first)[:_LIKELY]]
+    likely = np.argsort(-_explained(view, counted[places], _LOWEST))[:_LIKELY]
+    places = places[likely]
     strengths = _explained(view, counted[places], range(_FEW**2))
     which = int(np.argmax(strengths))
     top, left = divmod(int(places[which]), BLOCK)

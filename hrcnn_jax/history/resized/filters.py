@@ -9,11 +9,14 @@ Source: Pillow, `Resample.c`; Mitchell and Netravali, "Reconstruction filters in
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
+
+from hrcnn_jax.history.record import Span
 
 Matrix: TypeAlias = scipy.sparse.csr_array
 Values = NDArray[np.float64]
@@ -119,3 +122,13 @@ def matrix(by: str, count: int, size: int, scale: float, start: float = 0.0) -> 
     rows, columns = np.nonzero(weights)
     entries = weights[rows, columns], (rows, places[rows, columns])
     return scipy.sparse.csr_array(entries, shape=(count, size))
+
+
+def of_span(by: str, count: int, span: Span) -> Matrix:
+    """What makes so many samples of a span of a source's, which ends where the span does.
+
+    Returns:
+      `(count, size)`, size being the span's end rounded up.
+    """
+    start, stop = span
+    return matrix(by, count, ceil(stop), (stop - start) / count, start)

@@ -8,7 +8,6 @@ much of each frequency would come back.
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from hrcnn_jax.history.blocks import BASIS, Floats
 from hrcnn_jax.history.observed import Factor
 from hrcnn_jax.history.record import History, Span
-from hrcnn_jax.history.resized.filters import Matrix, matrix
+from hrcnn_jax.history.resized.filters import Matrix, matrix, of_span
 from hrcnn_jax.jpeg.tables import BLOCK, LEVEL_SHIFT
 
 _RIDGE = 3e-3
@@ -172,11 +171,11 @@ def enlarged(plane: Floats, factor: Factor) -> Floats:
 
 def _along(by: str, count: int, span: Span, factor: int, last: int, offset: int) -> Along:
     """Enlarged by a factor, cropped by an offset, resized from a span to a count, and shrunk."""
-    first, size = offset // factor, ceil(span[1])
+    resized = of_span(by, count, span)
+    first, size = offset // factor, resized.shape[1]
     coded = -(-(size + offset) // factor) - first
     inner = offset - first * factor
     enlarged = _enlarging(coded, factor)[inner : inner + size]
-    resized = matrix(by, count, size, (span[1] - span[0]) / count, span[0])
     return Along((_shrinking(count, last) @ resized @ enlarged).tocsr(), first)
 
 

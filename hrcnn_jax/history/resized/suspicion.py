@@ -17,7 +17,7 @@ from hrcnn_jax.history.blocks import Floats
 from hrcnn_jax.history.record import Span
 from hrcnn_jax.history.resized import recovery
 from hrcnn_jax.history.resized.corners import USUAL, Anchor, anchors, from_block
-from hrcnn_jax.history.resized.filters import matrix
+from hrcnn_jax.history.resized.filters import of_span
 from hrcnn_jax.history.resized.geometry import Along, Geometry
 from hrcnn_jax.history.resized.view import Size, View
 from hrcnn_jax.history.table import Known
@@ -41,11 +41,11 @@ _CLEARLY = 1.05
 _FINER = (1 / 2, 1 / 4, 1 / 8), (1 / 16, 1 / 32, 1 / 64)
 """Parts of a sample by which what was cropped since is told, one after the other, in two turns."""
 
-_NEARLY = 1 / 16
-"""Part of a sample that is neither here nor there."""
-
 _CLIMBS = 3
 """Steps of each of these, at most."""
+
+_NEARLY = 1 / 16
+"""Part of a sample that is neither here nor there."""
 
 Spans = tuple[Span, Span]
 
@@ -78,12 +78,12 @@ class Suspect(NamedTuple):
     @property
     def before(self) -> tuple[int, int]:
         """Rows and columns cut away above and left, in its first blocks."""
-        return floor(self.spans[0][0]), floor(self.spans[1][0])
+        return _before(self.spans)
 
     @property
     def shown(self) -> Spans:
         """What is shown of the samples that are left."""
-        return _less(self.spans[0]), _less(self.spans[1])
+        return _shown(self.spans)
 
     @property
     def size(self) -> Size:
@@ -200,9 +200,18 @@ def _with(spans: Spans, axis: int, span: Span) -> Spans:
     return (span, spans[1]) if axis == 0 else (spans[0], span)
 
 
-def _less(span: Span) -> Span:
-    """A span less the whole samples before it."""
-    return span[0] - floor(span[0]), span[1] - floor(span[0])
+def _before(spans: Spans) -> tuple[int, int]:
+    """The whole samples before them."""
+    return floor(spans[0][0]), floor(spans[1][0])
+
+
+def _shown(spans: Spans) -> Spans:
+    """Spans less the whole samples before them."""
+    down, across = (
+        (start - before, stop - before)
+        for (start, stop), before in zip(spans, _before(spans), strict=True)
+    )
+    return down, across
 
 
 class _Piece(NamedTuple):
@@ -226,7 +235,7 @@ def _explaining(view: View, about: Spans) -> Explained:
       view: of the picture.
       about: the spans, nearly, for which it is told how much of frequencies is seen.
     """
-    middle = Geometry(*map(_along, view.size, map(_less, about)))
+    middle = Geometry(*map(_along, view.size, _shown(about)))
     seen = _seen(middle.part(view.telling.rows, view.telling.columns))
 
     # What is kept is large, and needed by the next spans only, which differ along one axis.
@@ -256,16 +265,13 @@ def _explaining(view: View, about: Spans) -> Explained:
 
     @cache
     def explained(spans: Spans, axis: int) -> tuple[float, Known | None]:
-        before = floor(spans[0][0]), floor(spans[1][0])
-        shown = _less(spans[0]), _less(spans[1])
-        return view.best_table(_evidence(pieces(shown, axis), before))
+        return view.best_table(_evidence(pieces(_shown(spans), axis), _before(spans)))
 
     return explained
 
 
 def _along(count: int, span: Span) -> Along:
-    start, stop = span
-    return Along(matrix(USUAL, count, ceil(stop), (stop - start) / count, start), 0)
+    return Along(of_span(USUAL, count, span), 0)
 
 
 def _seen(geometry: Geometry) -> Floats:

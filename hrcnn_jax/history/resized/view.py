@@ -11,6 +11,7 @@ from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.history import grid, hypothesis, observed, table
 from hrcnn_jax.history.blocks import Floats
 from hrcnn_jax.history.observed import Factor, Observed, Samples
+from hrcnn_jax.history.resized.lines import Lines
 from hrcnn_jax.jpeg.tables import BLOCK
 
 Size = tuple[int, int]
@@ -96,6 +97,14 @@ class View:
     def is_file(self) -> bool:
         """Whether it has blocks of its own."""
         return self.pieces[0].view.codes is not None
+
+    @cached_property
+    def lines(self) -> tuple[Lines, Lines]:
+        """The lines that blocks left, down and across."""
+        down, across = (
+            Lines.of(strip, axis, own=self.is_file) for axis, strip in enumerate(self.strips)
+        )
+        return down, across
 
     @cached_property
     def telling(self) -> Part:
