@@ -97,8 +97,9 @@ def add_network(flags: argparse.ArgumentParser) -> None:
         default="auto",
         metavar="H",
         help="auto: restore from an earlier compression's codes, if one did the damage and can be "
-        "proved (default); off: believe the file's own; or what it was, such as quality=20 or "
-        "quality=20,grid=3:5 (where its blocks begin, down:across, 0-7)",
+        "proved (default); off: believe the file's own; or what it was, such as quality=20, "
+        "quality=20,grid=3:5 (where its blocks begin, down:across, 0-7) or "
+        "quality=20,size=1024x768 (width and height before the picture was resized)",
     )
 
 

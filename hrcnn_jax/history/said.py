@@ -11,8 +11,8 @@ ENCODERS = ("libjpeg", "mozjpeg")
 """Whose tables are known by quality."""
 
 _USAGE = (
-    "history must be auto, off, or such as quality=20 or quality=20,grid=3:5 "
-    "(and encoder=mozjpeg if it was that)"
+    "history must be auto, off, or such as quality=20, quality=20,grid=3:5 or "
+    "quality=20,size=1024x768 (and encoder=mozjpeg if it was that)"
 )
 
 
@@ -24,19 +24,22 @@ class Said:
       quality: 1-100, of the encoder's tables.
       grid: rows above and columns left of the first whole block of luma, 0-7; None if not known.
       encoder: one of `ENCODERS`.
+      size: of the picture before it was resized, `(height, width)`; None if it was not. The grid is
+        that of the earlier picture then.
     """
 
     quality: int
     grid: tuple[int, int] | None = None
     encoder: str = ENCODERS[0]
+    size: tuple[int, int] | None = None
 
 
 def parse(text: str) -> Mode | Said:
     """What a flag or an argument means.
 
     Args:
-      text: `auto`, `off`, or pairs such as `quality=20,grid=3:5,encoder=mozjpeg`, of which
-        the quality has to be there.
+      text: `auto`, `off`, or pairs such as `quality=20,grid=3:5,encoder=mozjpeg,size=1024x768`
+        (width and height), of which the quality has to be there.
 
     Raises:
       ValueError: if it means nothing.
@@ -47,16 +50,18 @@ def parse(text: str) -> Mode | Said:
         return "off"
     parts = [part.partition("=")[::2] for part in text.split(",")]
     told = dict(parts)
-    if len(told) < len(parts) or not set(told) <= {"quality", "grid", "encoder"}:
+    if len(told) < len(parts) or not set(told) <= {"quality", "grid", "encoder", "size"}:
         raise _refused(text)
     if not re.fullmatch("0*([1-9][0-9]?|100)", told.get("quality", "")):
         raise _refused(text)
     place = re.fullmatch("([0-7]):([0-7])", told.get("grid", "0:0"))
+    sides = re.fullmatch("([1-9][0-9]{0,4})[x×]([1-9][0-9]{0,4})", told.get("size", "1x1"))
     encoder = told.get("encoder", ENCODERS[0])
-    if place is None or encoder not in ENCODERS:
+    if place is None or sides is None or encoder not in ENCODERS:
         raise _refused(text)
     grid = (int(place[1]), int(place[2])) if "grid" in told else None
-    return Said(int(told["quality"]), grid, encoder)
+    size = (int(sides[2]), int(sides[1])) if "size" in told else None
+    return Said(int(told["quality"]), grid, encoder, size)
 
 
 def _refused(text: str) -> ValueError:

@@ -28,6 +28,7 @@ from hrcnn_jax.history.hypothesis import (
 from hrcnn_jax.history.observed import Observed, Samples
 from hrcnn_jax.history.record import OWN, History
 from hrcnn_jax.history.replay import most_telling, played
+from hrcnn_jax.history.said import Said
 from hrcnn_jax.jpeg.tables import BLOCK
 
 SMALLEST = 64
@@ -120,29 +121,24 @@ def visible(source: Stored | Samples) -> JpegFile | Samples | None:
     return source
 
 
-def told(
-    source: JpegFile | Samples,
-    quality: int,
-    place: tuple[int, int] | None = None,
-    encoder: str = "libjpeg",
-) -> History:
+def told(source: JpegFile | Samples, said: Said) -> History:
     """A compression that somebody knows of, with what can be found out beside; nothing is proved.
 
     Args:
       source: as `visible` gives it.
-      quality: of the compression, 1-100.
-      place: where its luma's blocks begin, rows and columns from 0 to 7; None for where they
-        explain most.
-      encoder: whose tables they are, `libjpeg` or `mozjpeg`.
+      said: what is known.
 
     Raises:
-      ValueError: if pixels are of another shape or type.
+      ValueError: if pixels are of another shape or type, or the picture cannot be brought back to
+        the size that it is said to have had.
     """
+    known = table.Known(said.encoder, said.quality, table.of_quality(said.encoder, said.quality))
+    if said.size is not None:
+        return resized.told(source, known, said.size, said.grid)
     views = _views(source)
     lumas = [each.luma() for each in views]
-    known = table.Known(encoder, quality, table.of_quality(encoder, quality))
     last, used = last_table(lumas), used_frequencies(lumas)
-    places = [place] if place is not None else _likely(lumas, known)
+    places = [said.grid] if said.grid is not None else _likely(lumas, known)
     tried = (played(lumas, hypothesis(each, known, 0.0, last, used)) for each in places)
     best = max(tried, key=lambda each: each.proof[0])
     return with_chroma(views, best) if len(views[0].planes) > 1 else best

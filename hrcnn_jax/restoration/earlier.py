@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from hrcnn_jax import history
 from hrcnn_jax.files.depths import Depth
 from hrcnn_jax.files.pictures import Picture, Stored
-from hrcnn_jax.files.reader import Component, JpegFile
+from hrcnn_jax.files.reader import Component, JpegError, JpegFile
 from hrcnn_jax.history import Earlier, History, Mode, Said
+from hrcnn_jax.history.observed import Samples
 from hrcnn_jax.restoration import mixture
 from hrcnn_jax.restoration.blind import Verdict
 from hrcnn_jax.restoration.rescaled import Rescaled
@@ -63,14 +64,15 @@ def damaged(given: Stored, believed: Mode | Said) -> Damaged:
     Args:
       given: a file or a picture. Inks have no history that is looked for.
       believed: whether an earlier compression is looked for, or which there was.
+
+    Raises:
+      JpegError: if it cannot have been resized from the size that it is said to have had.
     """
     source = history.visible(given)
     if believed == "off" or source is None:
         return Damaged(given)
     found = (
-        history.told(source, believed.quality, believed.grid, believed.encoder)
-        if isinstance(believed, Said)
-        else history.find(source)
+        _told(given.name, source, believed) if isinstance(believed, Said) else history.find(source)
     )
     if found is None:
         return Damaged(given)
@@ -79,6 +81,13 @@ def damaged(given: Stored, believed: Mode | Said) -> Damaged:
     if isinstance(given, JpegFile):
         return _of_file(given, history.recover(source, found))
     return _of_pixels(given, history.recover(source, found.with_fine_chroma()), found)
+
+
+def _told(name: str, source: JpegFile | Samples, said: Said) -> History:
+    try:
+        return history.told(source, said)
+    except ValueError as error:
+        raise JpegError(f"{name}: {error}") from error
 
 
 def _of_file(file: JpegFile, earlier: Earlier) -> Damaged:

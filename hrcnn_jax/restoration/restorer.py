@@ -95,10 +95,11 @@ class Restorer:
             None leaves pixels as they are, and believes the codes of files.
           history: `auto` looks for an earlier compression that did the damage, and restores from
             its codes where it can be proved, or has `pixels` restore it where no codes explain
-            it; `off` believes the file's own codes; `quality=20` or
-            `quality=20,grid=3:5` says which there was, and where its blocks begin if that is
-            known (rows down and columns across, 0-7). A network of pictures looks for none: it
-            estimates how bad a picture is, or is told by `quality=20`.
+            it; `off` believes the file's own codes; `quality=20`, `quality=20,grid=3:5` or
+            `quality=20,size=1024x768` says which there was, where its blocks begin if that is
+            known (rows down and columns across, 0-7), and which width and height the picture had
+            if it was resized since. A network of pictures looks for none: it estimates how bad
+            a picture is, or is told by `quality=20`.
 
         Raises:
           ModelError: if there is no such network, or one is of the other's kind; that of `pixels`

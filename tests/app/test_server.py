@@ -175,7 +175,7 @@ def test_what_cannot_be_read_gets_a_sentence(client: TestClient, photo: bytes, p
         ("quality=9.5", "quality must be from 1 to 100, got '9.5'"),
         ("format=gif", "format must be one of png, "),
         ("model=../../etc/passwd", "model must be one of tiny, got '../../etc/passwd'"),
-        ("history=perhaps", "history must be auto, off, or such as quality=20 "),
+        ("history=perhaps", "history must be auto, off, or such as quality=20, "),
     ],
 )
 def test_parameters_that_make_no_sense(

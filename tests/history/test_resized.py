@@ -17,7 +17,7 @@ from hrcnn_jax import history
 from hrcnn_jax.data.chains import Resize
 from hrcnn_jax.files import reader
 from hrcnn_jax.files.reader import Component, JpegFile
-from hrcnn_jax.history import Earlier, History, grid, resized
+from hrcnn_jax.history import Earlier, History, Said, grid, resized
 from hrcnn_jax.history.observed import Samples, extent
 from hrcnn_jax.history.record import Resizing
 from hrcnn_jax.history.resized import corners, geometry, lines
@@ -464,6 +464,50 @@ def test_codes_are_libjpegs(found: Found) -> None:
         assert share(ours, theirs) > 0.97
 
 
+@pytest.mark.parametrize(
+    ("made", "grid_said"),
+    [
+        (chain(PHOTO, 20, 0.75, 60, by="bilinear", subsampling="4:2:0", cut=(3, 5)), False),
+        (chain(GRAY, 20, 0.75, 60, by="hamming", cut=(2, 0)), True),
+        (chain(GRAY[:110, :100], 20, 0.7, None, by="bilinear", cut=(0, 7)), False),
+        (chain(PHOTO[:96, :80], 20, 1.4, 75, subsampling="4:2:0"), False),
+    ],
+    ids=["hidden, colour", "hidden, gray", "few pixels", "a small file"],
+)
+def test_what_is_said_of_a_size_is_believed(made: Chain, grid_said: bool) -> None:
+    """Of pictures that themselves tell too little."""
+    assert history.find(made.source) is None
+    where = -made.cut[0] % 8, -made.cut[1] % 8
+    said = Said(20, where if grid_said else None, size=made.size)
+    past = history.told(made.source, said)
+    assert past.resizing == Resizing(made.size, made.by)
+    assert past.offset == made.cut
+    earlier = history.recover(made.source, past)
+    for ours, theirs in zip(earlier.components, made.before.components, strict=True):
+        assert ours is not None
+        np.testing.assert_array_equal(ours.table, theirs.table)
+        assert ours.codes.shape == theirs.codes.shape
+        assert share(ours, theirs) > 0.75
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "sentence"),
+    [
+        ((70, 90), (63, 80), r"is 90×70 pixels, said to have been 80×63; sides of at least 64 "),
+        ((63, 90), (80, 80), r"said to have been 80×80; sides of at least 64 are needed, now and"),
+        ((90, 320), (64, 79), r"said to have been 79×64; sides may have been up to 4 times "),
+        ((64, 80), (64, 321), r"said to have been 321×64; sides may have been up to 4 times "),
+        ((2049, 2048), (2049, 2048), r"what is resized may have 4,194,304 pixels, and have had 8"),
+        ((2048, 2048), (4096, 2049), r"said to have been 2049×4096; what is resized may have 4,"),
+    ],
+)
+def test_what_cannot_be_brought_back_is_refused(
+    now: tuple[int, int], before: tuple[int, int], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        history.told(np.zeros(now, np.uint8), Said(20, size=before))
+
+
 @pytest.mark.parametrize("by", PILLOWS)
 @pytest.mark.parametrize("factor", [0.75, 1.4])
 def test_the_right_filter_brings_back_most(by: str, factor: float) -> None:
@@ -542,7 +586,9 @@ def test_what_is_right_of_what_was_cropped_since() -> None:
     truth = chains.parse("20,+4:0,x0.75,+9:6,85").earlier
     assert truth == chains.Earlier(20, (4, 0), Resize(0.75), (9, 6))
     shown = ((0.0, 84.0), (0.0, 72.0))  # from row 4 + 12 and column 8 on, where blocks begin
-    told = replace(history.told(GRAY, 21, (0, 0)), resizing=Resizing((84, 72), "bicubic", shown))
+    told = replace(
+        history.told(GRAY, Said(21, (0, 0))), resizing=Resizing((84, 72), "bicubic", shown)
+    )
     assert truth.is_told(told, (100, 80))
     assert not truth.is_told(replace(told, quality=22), (100, 80))
     assert not truth.is_told(replace(told, grid=(1, 0)), (100, 80))
@@ -558,7 +604,7 @@ def test_what_is_right() -> None:
     """By hand: the quality within one, the grid, the earlier size and the filter."""
     truth = chains.parse("20,+3:13,x0.75/lanczos,85").earlier
     assert truth == chains.Earlier(20, (3, 13), Resize(0.75, "lanczos"))
-    told = replace(history.told(GRAY, 21, (5, 3)), resizing=Resizing((98, 64), "lanczos"))
+    told = replace(history.told(GRAY, Said(21, (5, 3))), resizing=Resizing((98, 64), "lanczos"))
     assert truth.is_told(told, (101, 77))
     assert not truth.is_told(told, (101, 78))
     assert not truth.is_told(replace(told, quality=22), (101, 77))

@@ -16,6 +16,8 @@ from pyarrow import parquet
 from hrcnn_jax import history
 from hrcnn_jax.cli.main import main
 from hrcnn_jax.files import pictures, reader
+from hrcnn_jax.files.reader import JpegError
+from hrcnn_jax.history import Said
 from hrcnn_jax.networks import cards
 from hrcnn_jax.restoration.earlier import damaged
 from hrcnn_jax.restoration.restorer import Restorer
@@ -137,10 +139,22 @@ def test_luma_alone(restorers: dict[str, Restorer]) -> None:
     assert error.mean() < 0.004  # a level, as little as the second compression leaves
 
 
+def test_a_size_that_is_said(tmp_path: Path) -> None:
+    """Width and height, as everybody writes them; the message of one that cannot be has a name."""
+    assert history.parse("quality=20,size=1024x768") == Said(20, size=(768, 1024))
+    assert history.parse("size=80×64,grid=3:5,quality=7") == Said(7, (3, 5), size=(64, 80))
+    told = Restorer("small", chroma=None, history="quality=15,size=200x300")
+    path = tmp_path / "narrow.png"
+    Image.fromarray(PHOTO[:40]).save(path)
+    with pytest.raises(JpegError, match=f"{path}: is {PHOTO.shape[1]}×40 pixels, said to have"):
+        told.restore(path)
+
+
 @pytest.mark.parametrize(
     "text",
     ["always", "quality=0", "quality=101", "grid=1:2", "quality=20,grid=8:0", "quality=20,,",
-     "quality=20,quality=30", "quality=20,encoder=mine", ""],
+     "quality=20,quality=30", "quality=20,encoder=mine", "quality=20,size=64", "size=64x64",
+     "quality=20,size=0x64", "quality=20,size=100000x64", ""],
 )  # fmt: skip
 def test_no_such_history(text: str) -> None:
     with pytest.raises(ValueError, match="history must be auto, off, or such as quality=20"):

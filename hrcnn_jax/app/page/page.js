@@ -24,10 +24,13 @@ function wishes() {
   };
 }
 
-/** The earlier compression as it is told by hand: its quality, and its grid if that is known. */
+/** The earlier compression as it is told by hand: its quality, and what else is known. */
 function said() {
-  const grid = $("said-grid").value;
-  return `quality=${$("said-quality").value}${grid ? `,grid=${grid}` : ""}`;
+  return ["quality", "grid", "size"]
+    .map((name) => [name, $(`said-${name}`).value])
+    .filter(([, value]) => value)
+    .map((pair) => pair.join("="))
+    .join(",");
 }
 
 async function ask(path, picture, parameters, options = {}) {

@@ -6,6 +6,6 @@ the `filters` that tools resize with. `view` is what is looked at.
 """
 
 from hrcnn_jax.history.resized.recovery import recover
-from hrcnn_jax.history.resized.search import find
+from hrcnn_jax.history.resized.search import find, told
 
-__all__ = ["find", "recover"]
+__all__ = ["find", "recover", "told"]

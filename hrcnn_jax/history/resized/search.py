@@ -5,7 +5,7 @@ the file's codes, or of the picture's samples, once the recovered codes are deco
 compressed as the file was. Right ones bring back much more than their neighbours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from math import prod
@@ -16,9 +16,10 @@ from hrcnn_jax.history.chroma import sampled, without_chroma
 from hrcnn_jax.history.observed import Samples, Shares
 from hrcnn_jax.history.record import History, Resizing
 from hrcnn_jax.history.resized import geometry, recovery
+from hrcnn_jax.history.resized.corners import USUAL
 from hrcnn_jax.history.resized.filters import FILTERS
 from hrcnn_jax.history.resized.geometry import Geometry
-from hrcnn_jax.history.resized.suspicion import Suspect, evidence, suspect
+from hrcnn_jax.history.resized.suspicion import Suspect, by_likelihood, evidence, suspect
 from hrcnn_jax.history.resized.view import COARSER, Part, Size, View
 from hrcnn_jax.jpeg.tables import BLOCK
 
@@ -28,6 +29,13 @@ SMALLEST = 128
 LARGEST = 1 << 22, 1 << 23
 """Pixels of the largest pictures that are looked at, and of what they were before: bad ones rarely
 have more, and what is done is done to the whole of them."""
+
+_LEAST, _TIMES = 8 * BLOCK, 4.0
+"""Of a size that is told by hand, the sides that it needs, now and before, and by how many times
+these may differ."""
+
+_PLACES = 4
+"""Places of the first block that are played again, if it is not told."""
 
 _TOO_COARSE = 46.0
 """Mean step of luma's own table from which on it hides what came before: quality 60 is below it."""
@@ -67,11 +75,62 @@ def find(source: JpegFile | Samples) -> History | None:
     suspected = suspect(view)
     if suspected is None or prod(suspected.size) > LARGEST[1]:
         return None
-    luma = _told(view, suspected)
+    luma = _proved(view, suspected)
     return luma if luma is None or count == 1 else _with_chroma(view, luma)
 
 
-def _told(view: View, suspected: Suspect) -> History | None:
+def told(
+    source: JpegFile | Samples, known: table.Known, size: Size, place: tuple[int, int] | None
+) -> History:
+    """A compression before a picture was resized, of which somebody knows; nothing is proved.
+
+    The filter is the one that brings back most.
+
+    Args:
+      source: a file or pixels, as `hrcnn_jax.history.search.visible` gives them.
+      known: its table.
+      size: of the picture before it was resized, height and width.
+      place: rows above and columns left of its first whole block, from 0 to 7; None for where
+        blocks explain most.
+
+    Raises:
+      ValueError: if it is too much larger, or smaller, to be brought back; the message begins with
+        a verb.
+    """
+    now, count = observed.extent(source)
+    _check(now, size)
+    view = View.of(source)
+
+    def played(by: str, where: tuple[int, int]) -> History:
+        made = hypothesis.hypothesis(where, known, 0.0, view.last, view.used)
+        guess = replace(made, resizing=Resizing(size, by))
+        shares, _ = _played(view.parts, guess, now)
+        return replace(guess, proof=(shares.share,), telling=shares.total)
+
+    def best(tried: Iterable[History]) -> History:
+        return max(tried, key=lambda each: each.proof[0])
+
+    if place is None:
+        places = [(0, 0), *by_likelihood(view, size, known)[:_PLACES]]
+        place = best(played(USUAL, where) for where in places).grid
+    luma = best(played(by, place) for by in FILTERS)
+    return luma if count == 1 else _with_chroma(view, luma)
+
+
+def _check(now: Size, size: Size) -> None:
+    """Raises ValueError unless a picture may be brought back to a size."""
+    sizes = "is {1}×{0} pixels, said to have been {3}×{2}; ".format(*now, *size)
+    if min(*now, *size) < _LEAST:
+        raise ValueError(f"{sizes}sides of at least {_LEAST} are needed, now and before")
+    if not all(1 / _TIMES <= each / side <= _TIMES for each, side in zip(size, now, strict=True)):
+        raise ValueError(f"{sizes}sides may have been up to {_TIMES:.0f} times larger or smaller")
+    if prod(now) > LARGEST[0] or prod(size) > LARGEST[1]:
+        raise ValueError(
+            f"{sizes}what is resized may have {LARGEST[0]:,} pixels, and have had {LARGEST[1]:,}"
+        )
+
+
+def _proved(view: View, suspected: Suspect) -> History | None:
     """Luma's history, proved."""
     shown = None if suspected.is_whole else suspected.shown
     where = -suspected.before[0] % BLOCK, -suspected.before[1] % BLOCK

@@ -6,6 +6,7 @@ steps in all parts of the picture alike.
 
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache, partial
+from itertools import product
 from math import ceil, floor, prod
 from typing import NamedTuple
 
@@ -99,6 +100,29 @@ def suspect(view: View) -> Suspect | None:
         if known:
             return max(known, key=lambda each: each.strength)
     return None
+
+
+def by_likelihood(view: View, size: Size, known: Known) -> list[tuple[int, int]]:
+    """Rows above and columns left of the first whole block, first where a table explains most.
+
+    Args:
+      view: of the picture.
+      size: that it was resized from.
+      known: the table.
+    """
+    whole = Geometry(*(_along(now, (0.0, side)) for now, side in zip(view.size, size, strict=True)))
+    pieces = []
+    for part in view.parts:
+        shown = whole.part(part.rows, part.columns)
+        plane = shown.brought_back(part.view.planes[0])
+        pieces.append(_Piece(plane, shown.before, _seen(shown)))
+    steps = np.minimum(table.corner(known.steps), table.STEPS[-1])
+
+    def strength(place: tuple[int, int]) -> float:
+        found = _evidence(pieces, (-place[0], -place[1]))
+        return float(np.take_along_axis(found, steps[:, None] - 1, 1).sum())
+
+    return sorted(product(range(BLOCK), range(BLOCK)), key=strength, reverse=True)
 
 
 def _exact(view: View, anchor: Anchor, is_whole: bool) -> Suspect | None:
