@@ -334,7 +334,7 @@ def _restore(job: Job, file: Stored, *, network: Restorer, flags: argparse.Names
     else:
         picture, lines, back = _restored(file, source, source.file, network, kind, flags)
         told += lines
-        picture = pictures.with_alpha(source.finished(picture, kind.depth), pictures.alpha_of(file))
+        picture = network.finished(file, source, picture, kind.depth)
     compared = None
     if flags.compare:
         before, after = restorer.decode(file), writer.to_8_bits(_opaque(picture, file))
@@ -367,7 +367,7 @@ def _restored(
     picture = network.assembled(source, planes, kind.depth)
     written = verification.of_picture(codes, picture)
     line = verification.report(codes, tallies, written, picture.dtype.name)
-    if source.share < 1.0:
+    if source.luma is not None and source.share < 1.0:
         line = (
             f"of the file's own compression, {line}; the earlier one did as much, and is mixed in"
         )

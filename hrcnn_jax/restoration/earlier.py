@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from hrcnn_jax import history
-from hrcnn_jax.files.depths import Depth
 from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import Component, JpegError, JpegFile
 from hrcnn_jax.history import Earlier, History, Mode, Said
@@ -32,7 +31,8 @@ class Damaged(NamedTuple):
       luma: the earlier compression's luma, if only that could be told, or if the file's own did as
         much damage: it stands for the file's, or is mixed with that.
       luma_offset: rows and columns above and left that were cut away from it since.
-      share: its weight; the rest is the file's own.
+      share: the weight of that luma, or of a picture that was resized since; the rest is what is
+        restored from the file's own codes, or pixels.
       rescaled: how the picture was resized since; None if it was not.
       verdict: how bad the pixels are, if a network of pictures is to restore them.
     """
@@ -46,16 +46,11 @@ class Damaged(NamedTuple):
     rescaled: Rescaled | None = None
     verdict: Verdict | None = None
 
-    def finished(self, picture: NDArray[Any], depth: Depth) -> NDArray[Any]:
-        """A picture `(H, W, ...)` of the compression as it was given: cropped, perhaps resized.
-
-        Args:
-          picture: of that depth; in [0, 1] if it is still to be resized.
-          depth: of the result's samples.
-        """
+    def finished(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """A picture `(H, W, ...)` of the compression as it was given: cropped, perhaps resized."""
         top, left = self.offset
         cropped = picture[top:, left:]
-        return cropped if self.rescaled is None else self.rescaled.finished(cropped, depth)
+        return cropped if self.rescaled is None else self.rescaled.finished(cropped)
 
 
 def damaged(given: Stored, believed: Mode | Said) -> Damaged:
@@ -118,7 +113,9 @@ def _of_resized(given: Stored, earlier: Earlier) -> Damaged:
         factors = [part.factor for part in given.components]
     size = given.height, given.width
     rescaled = Rescaled(earlier.history, size, earlier.rest, tuple(factors))
-    return Damaged(_file(given, earlier), earlier.offset, earlier.history, rescaled=rescaled)
+    share = mixture.share_of_resized(earlier.history.coarseness, rescaled.samples)
+    file = _file(given, earlier)
+    return Damaged(file, earlier.offset, earlier.history, share=share, rescaled=rescaled)
 
 
 def _file(given: Stored, earlier: Earlier) -> JpegFile:

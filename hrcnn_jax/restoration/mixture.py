@@ -18,9 +18,25 @@ _MARGIN = 1e-3
 """How far inside the half step to stay, in steps."""
 
 
+_RESIZED, _MOST = 0.7, 3.0
+"""Of pictures that were resized since, how much of the coarseness counts, for each of the earlier
+picture's samples that is left, and the most that ever does. Measured on chains of quality 10 to 40,
+factors 0.6 to 1.3 and last qualities 55 to 92: a tenth of the file's own never costs anything."""
+
+
 def share(coarseness: float) -> float:
     """The weight of what is restored from an earlier compression, so many times as coarse."""
     return coarseness**2 / (1 + coarseness**2)
+
+
+def share_of_resized(coarseness: float, samples: float) -> float:
+    """The same of a picture that was resized since: by this the last noise weighs more or less.
+
+    Args:
+      coarseness: of the earlier steps, in the last ones.
+      samples: that the picture has, for each that it had.
+    """
+    return share(min(_RESIZED * coarseness * samples, _MOST))
 
 
 def mixed(

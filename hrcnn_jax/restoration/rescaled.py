@@ -6,12 +6,12 @@ compression's noise is explained by them, too; where something was drawn over it
 """
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hrcnn_jax.files.depths import LARGEST, Depth
 from hrcnn_jax.history import History, observed
 from hrcnn_jax.history.observed import Factor
 from hrcnn_jax.history.resized import geometry
@@ -36,15 +36,21 @@ class Rescaled:
     rest: tuple[NDArray[np.float32], ...]
     factors: tuple[Factor, ...]
 
-    def finished(self, picture: NDArray[Any], depth: Depth) -> NDArray[Any]:
+    @property
+    def samples(self) -> float:
+        """How many samples the picture has for each that it had."""
+        assert self.history.resizing is not None
+        spans = zip(self.size, self.history.resizing.spans, strict=True)
+        return prod(side / (stop - start) for side, (start, stop) in spans)
+
+    def finished(self, picture: NDArray[Any]) -> NDArray[np.float32]:
         """The picture at its own size.
 
         Args:
           picture: restored at the earlier size, `(H, W)` luma or `(H, W, 3)` RGB in [0, 1].
-          depth: of the result's samples.
 
         Returns:
-          `(h, w)` if it has one component, else `(h, w, 3)`.
+          `(h, w)` if it has one component, else `(h, w, 3)`, in [0, 1].
         """
         resized = geometry.of_plane(self.history, self.size)
         levels = observed.components(picture * np.float32(MAX_SAMPLE))
@@ -54,9 +60,7 @@ class Rescaled:
             whole = geometry.enlarged(rest, factor)[: self.size[0], : self.size[1]]
             planes[index] = planes[index] + whole
         samples = planes[0] if len(planes) == 1 else _rgb(*planes)
-        result = np.clip(samples / np.float32(MAX_SAMPLE), 0.0, 1.0)
-        white = LARGEST[depth]
-        return result if white == 1.0 else np.rint(result * np.float32(white)).astype(depth)
+        return np.clip(samples / np.float32(MAX_SAMPLE), 0.0, 1.0)
 
 
 def _rgb(

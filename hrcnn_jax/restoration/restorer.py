@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, BinaryIO, overload
 
@@ -22,7 +23,7 @@ from hrcnn_jax import history as past
 from hrcnn_jax import threads
 from hrcnn_jax.compiler import hasty
 from hrcnn_jax.files import pictures, reader
-from hrcnn_jax.files.depths import Depth, check_depth
+from hrcnn_jax.files.depths import Depth, check_depth, in_depth
 from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import Component, JpegError, JpegFile
 from hrcnn_jax.history import History, Said
@@ -425,7 +426,28 @@ class Restorer:
                 return pictures.pixels(source.file, depth)
             return self._blind().picture(source.file, source.verdict, self.strength, depth)
         whole = self.assembled(source, self.planes(source, watch), depth)
-        return pictures.with_alpha(source.finished(whole, depth), pictures.alpha_of(given))
+        return self.finished(given, source, whole, depth)
+
+    def finished(
+        self, given: Stored, source: Damaged, whole: NDArray[Any], depth: Depth
+    ) -> NDArray[Any]:
+        """What `assembled` gave as the picture was given: cropped or resized, with its opacity.
+
+        One that was resized is mixed with what its own codes, or pixels, give.
+
+        Args:
+          given: a file or a picture.
+          source: what `damaged` says of it.
+          whole: of that depth; in [0, 1] if it is to be resized.
+          depth: of the result's samples.
+        """
+        result = source.finished(whole)
+        if source.rescaled is not None:
+            opaque = replace(given, alpha=None) if isinstance(given, Picture) else given
+            own = self.picture(opaque, Damaged(opaque), "float32")
+            mean = own + np.float32(source.share) * (result - own)
+            result = in_depth(mean, depth)
+        return pictures.with_alpha(result, pictures.alpha_of(given))
 
     def assembled(self, source: Damaged, planes: list[Plane], depth: Depth) -> NDArray[Any]:
         """The picture `(H, W)` or `(H, W, C)` of what `planes` gave, without opacity.

@@ -132,9 +132,7 @@ def test_luma_alone(restorers: dict[str, Restorer]) -> None:
     planes = restorers["auto"].planes(source)
     shown = np.concatenate(list(planes[0].strips))[: file.height, : file.width]
     gray = damaged(pictures.of_array(luma[4:, 4:]), history.parse("quality=15,grid=4:4"))
-    expected = gray.finished(
-        np.concatenate(list(restorers["auto"].planes(gray)[0].strips)), "float32"
-    )
+    expected = gray.finished(np.concatenate(list(restorers["auto"].planes(gray)[0].strips)))
     error = np.abs(shown - expected[: file.height, : file.width])
     assert error.mean() < 0.004  # a level, as little as the second compression leaves
 

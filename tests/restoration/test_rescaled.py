@@ -12,10 +12,12 @@ from PIL import Image, ImageDraw
 from skimage.metrics import peak_signal_noise_ratio
 
 from hrcnn_jax.files import pictures, reader
+from hrcnn_jax.files.depths import in_depth
 from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.history import History
 from hrcnn_jax.history.record import Resizing
+from hrcnn_jax.restoration import mixture
 from hrcnn_jax.restoration.earlier import Damaged
 from hrcnn_jax.restoration.rescaled import Rescaled
 from hrcnn_jax.restoration.restorer import Restorer
@@ -80,9 +82,9 @@ LEVELS = RANDOM.uniform(-20, 20, (70, 90)).astype(np.float32)
 def test_it_is_resized_as_pillow_does(picture: np.ndarray) -> None:
     expected = np.clip(by_pillow(picture), 0, 1)
     how = rescaled(1 if picture.ndim == 2 else 3, (2, 2))
-    np.testing.assert_allclose(how.finished(picture, "float32"), expected, atol=1e-5)
+    np.testing.assert_allclose(how.finished(picture), expected, atol=1e-5)
     for depth, white in (("uint8", 255), ("uint16", 65535)):
-        samples = how.finished(picture, depth)  # type: ignore[arg-type]
+        samples = in_depth(how.finished(picture), depth)  # type: ignore[arg-type]
         assert samples.dtype == depth
         # Half a level of rounding, and what single precision is off in levels.
         assert np.abs(samples - white * expected.astype(float)).max() < 0.5 + 1e-5 * white
@@ -95,12 +97,12 @@ def test_what_codes_do_not_explain_is_added() -> None:
     how = rescaled(3, (2, 2), y=LEVELS, cb=chroma)
     added = np.stack([LEVELS, LEVELS - 0.344136 * enlarged, LEVELS + 1.772 * enlarged], -1)
     expected = np.clip(by_pillow(PIXELS) + added / 255, 0, 1)
-    np.testing.assert_allclose(how.finished(PIXELS, "float32"), expected, atol=1e-5)
+    np.testing.assert_allclose(how.finished(PIXELS), expected, atol=1e-5)
     how = rescaled(3, (1, 2), cr=LEVELS[:, :45])
     enlarged = resized(LEVELS[:, :45], (70, 90), "BILINEAR")
     added = np.stack([1.402 * enlarged, -0.714136 * enlarged, 0 * enlarged], -1)
     expected = np.clip(by_pillow(PIXELS) + added / 255, 0, 1)
-    np.testing.assert_allclose(how.finished(PIXELS, "float32"), expected, atol=1e-5)
+    np.testing.assert_allclose(how.finished(PIXELS), expected, atol=1e-5)
 
 
 def test_chroma_of_which_nothing_is_told_is_the_given_one() -> None:
@@ -110,7 +112,7 @@ def test_chroma_of_which_nothing_is_told_is_the_given_one() -> None:
     luma = by_pillow(PIXELS[..., 0])
     added = np.stack([1.402 * enlarged, -1.058272 * enlarged, 1.772 * enlarged], -1)
     expected = np.clip(luma[..., None] + added / 255, 0, 1)
-    np.testing.assert_allclose(how.finished(PIXELS[..., 0], "float32"), expected, atol=1e-5)
+    np.testing.assert_allclose(how.finished(PIXELS[..., 0]), expected, atol=1e-5)
 
 
 class Given(NamedTuple):
@@ -169,6 +171,35 @@ def test_restoring_brings_it_nearer_the_original(
     )
     assert best > plain + 0.5
     assert best > other + 0.5
+
+
+def test_two_compressions_that_did_much_are_mixed(restorers: dict[str, Restorer]) -> None:
+    """Both of their results know something that the other does not."""
+    picture = reader.read(jpeg_bytes(made(PHOTO), quality=60))
+    told = restorers["auto"].at(
+        1.0, history="quality=20,grid=0:0,size={1}x{0}".format(*PHOTO.shape)
+    )
+    source = told.damaged(picture)
+    assert 0.5 < source.share < 0.8
+    mixed, one, other = (
+        restorers["auto"].picture(picture, each, "float32")
+        for each in (source, source._replace(share=1.0), Damaged(picture))
+    )
+    expected = source.share * one + (1 - source.share) * other
+    np.testing.assert_allclose(mixed, expected, atol=1e-5)
+    quality = [
+        peak_signal_noise_ratio(resized(PHOTO) / 255, each.astype(float), data_range=1)
+        for each in (mixed, one, other)
+    ]
+    assert quality[0] > max(quality[1:]) + 0.1
+
+
+@pytest.mark.parametrize(
+    ("coarseness", "samples", "expected"),
+    [(1 / 0.7, 1.0, 0.5), (2.0, 0.0, 0.0), (4.0, 0.5, 1.96 / 2.96), (9.0, 0.5, 0.9), (2, 9, 0.9)],
+)
+def test_how_much_of_each(coarseness: float, samples: float, expected: float) -> None:
+    assert mixture.share_of_resized(coarseness, samples) == pytest.approx(expected)
 
 
 def test_depths(known: Given, restorers: dict[str, Restorer]) -> None:
