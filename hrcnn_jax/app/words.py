@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hrcnn_jax.history import inspection
 from hrcnn_jax.restoration.blind import Verdict
 
 _DAMAGE = (
@@ -69,7 +70,7 @@ def _quality(facts: Mapping[str, Any]) -> str:
 
 
 def _history(before: Mapping[str, Any]) -> str:
-    since = ["cropped"] if before["grid"] != [0, 0] else []
+    since = inspection.moved(before)
     since += ["resized"] if before["resized_from"] else []
     what = f", and {' and '.join(since)} since" if since else ""
     return f"It had been saved before at quality {before['quality']}{what}: that did the damage."

@@ -13,6 +13,8 @@ A chain is written as its steps with commas between them, `30,x0.75,+3:5,85`:
 - `x0.75` is resized, `x0.75/lanczos` by that filter of Pillow's: `box`, `bilinear`, `hamming`,
   `bicubic` (which is meant if none is named), `lanczos`;
 - `+3:5` is rows cut away above, and columns to the left;
+- `turn90`, `turn180`, `turn270` is turned by so many degrees, anticlockwise;
+- `mirror` is left and right swapped;
 - `blur0.6` is a Gaussian blur of that radius in pixels;
 - `sharpen80` is an unsharp mask of radius 1, by so many per cent;
 - `gray` is colours taken out;
@@ -147,6 +149,35 @@ class Cut:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """Turned anticlockwise by 90, 180 or 270 degrees."""
+
+    degrees: int
+    lossy = False
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """Turned; by one or three quarters rows become columns."""
+        return image.transpose(Image.Transpose[f"ROTATE_{self.degrees}"])
+
+    def __str__(self) -> str:
+        return f"turn{self.degrees}"
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Left and right swapped."""
+
+    lossy = False
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """Swapped."""
+        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+
+    def __str__(self) -> str:
+        return "mirror"
+
+
+@dataclass(frozen=True)
 class Blur:
     """Gaussian blur of a radius (standard deviation) in pixels."""
 
@@ -211,6 +242,8 @@ _STEPS: tuple[tuple[str, Callable[..., Step]], ...] = (
     (rf"w{_QUALITY}", lambda q: WebP(int(q))),
     (rf"x{_NUMBER}(?:/({'|'.join(FILTERS)}))?", lambda f, by: Resize(float(f), by or "bicubic")),
     (r"\+([0-9]+):([0-9]+)", lambda top, left: Cut(int(top), int(left))),
+    ("turn(90|180|270)", lambda degrees: Turn(int(degrees))),
+    ("mirror", Mirror),
     (rf"blur{_NUMBER}", lambda radius: Blur(float(radius))),
     (r"sharpen([0-9]+)", lambda percent: Sharpen(int(percent))),
     ("gray", Gray),
@@ -240,8 +273,8 @@ def _parse_step(text: str) -> Step:
             return make(*found.groups())
     raise ValueError(
         f"{text!r} is no step of a chain: give for instance 30 or 30/444 (JPEG of that quality), "
-        "w40 (WebP), x0.75 (resized), +3:5 (rows and columns cut away), blur0.6, sharpen80, gray, "
-        "png (kept without loss); or clean alone"
+        "w40 (WebP), x0.75 (resized), +3:5 (rows and columns cut away), turn90, mirror, blur0.6, "
+        "sharpen80, gray, png (kept without loss); or clean alone"
     )
 
 

@@ -1,5 +1,6 @@
 """What a file is, for people and for programs: `python -m hrcnn_jax inspect`."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from hrcnn_jax.files import exif
 from hrcnn_jax.files.pictures import Stored
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.history.record import OWN, History
-from hrcnn_jax.history.table import nearest_quality
+from hrcnn_jax.history.table import TURNED, nearest_quality
 from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, quality_table
 from hrcnn_jax.text import printable
 
@@ -176,9 +177,16 @@ def summary(facts: dict[str, Any]) -> str:
     return f"{facts['name']}: {', '.join(parts)}"
 
 
+def moved(earlier: Mapping[str, Any]) -> list[str]:
+    """What else became of a picture with a history: turned, or cropped; turned, it may be both."""
+    if earlier["encoder"] == TURNED:
+        return ["turned"]
+    return ["cropped"] if earlier["grid"] != [0, 0] else []
+
+
 def told(earlier: dict[str, Any]) -> str:
     """A history in one line."""
-    since = "" if earlier["grid"] == [0, 0] else ", then cropped"
+    since = "".join(f", then {each}" for each in moved(earlier))
     if earlier["resized_from"] is not None:
         height, width = earlier["resized_from"]
         if earlier["resized_spans"]:
@@ -188,7 +196,7 @@ def told(earlier: dict[str, Any]) -> str:
     quality, encoder = f"quality {earlier['quality']}", earlier["encoder"]
     if encoder == OWN:
         quality = f"about {quality}, with a table of its own"
-    elif encoder != "libjpeg":
+    elif encoder not in ("libjpeg", TURNED):
         quality += f" of {encoder}"
     return (
         f"compressed before at {quality}{since} "

@@ -46,7 +46,8 @@ class History:
         than the MCU's side (8, or 16 where chroma is subsampled).
       factors: how many times coarser than the picture each component was, `(down, across)`.
       tables: of each component, `(8, 8)` int32; None for chroma whose history is not told.
-      encoder: whose default tables they are, `libjpeg` or `mozjpeg`; `own` for none of these.
+      encoder: whose default tables they are, one of `hrcnn_jax.history.table.ENCODERS`; `own` for
+        none of these.
       quality: on that encoder's scale, 1-100; for a table of its own the nearest of libjpeg.
       proof: of each component, the share of the file's codes (those not zero), or of the picture's
         samples (those in blocks not flat), that come back when the chain is played again, 0-1.

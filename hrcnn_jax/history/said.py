@@ -4,11 +4,10 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from hrcnn_jax.history.table import ENCODERS
+
 Mode = Literal["auto", "off"]
 """Earlier compressions are looked for, or not."""
-
-ENCODERS = ("libjpeg", "mozjpeg")
-"""Whose tables are known by quality."""
 
 _USAGE = (
     "history must be auto, off, or such as quality=20, quality=20,grid=3:5 or "
@@ -23,7 +22,7 @@ class Said:
     Attributes:
       quality: 1-100, of the encoder's tables.
       grid: rows above and columns left of the first whole block of luma, 0-7; None if not known.
-      encoder: one of `ENCODERS`.
+      encoder: one of `hrcnn_jax.history.table.ENCODERS`.
       size: of the picture before it was resized, `(height, width)`; None if it was not. The grid is
         that of the earlier picture then.
     """

@@ -24,8 +24,19 @@ from numpy.typing import NDArray
 
 from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, ROBIDOUX, quality_table
 
-_BASES = {"libjpeg": (LUMINANCE, CHROMINANCE), "mozjpeg": (ROBIDOUX, ROBIDOUX)}
+TURNED = "libjpeg-turned"
+"""What stands for the encoder where a picture was turned to its side since: only libjpeg's table of
+luma is another then."""
+
+_BASES = {
+    "libjpeg": (LUMINANCE, CHROMINANCE),
+    "mozjpeg": (ROBIDOUX, ROBIDOUX),
+    TURNED: (LUMINANCE.T, CHROMINANCE),
+}
 """Each encoder's tables at quality 50, of luma and of chroma."""
+
+ENCODERS = tuple(_BASES)
+"""Whose tables are known by quality."""
 
 STEPS = np.arange(1, 256)
 """Earlier steps that are looked for."""
@@ -51,7 +62,7 @@ class Known:
     """A table that encoders have by default.
 
     Attributes:
-      encoder: such as `libjpeg`.
+      encoder: one of `ENCODERS`.
       quality: on the encoder's scale, 1-100.
       steps: `(8, 8)` int32.
     """

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hrcnn_jax.data import chains
-from hrcnn_jax.data.chains import Cut, Jpeg, Png, Resize, Step
+from hrcnn_jax.data.chains import Cut, Jpeg, Mirror, Png, Resize, Step, Turn
 from hrcnn_jax.files import pictures, reader
 from hrcnn_jax.files.pictures import Stored
 from hrcnn_jax.history import History
-from hrcnn_jax.history.record import Resizing
+from hrcnn_jax.history.record import Span
+from hrcnn_jax.history.table import TURNED
 from hrcnn_jax.jpeg.tables import BLOCK
 from hrcnn_jax.restoration.restorer import Restorer
 
@@ -21,7 +22,42 @@ TOLERANCE = 1
 """Of a quality that is found: neighbours often have the same effect."""
 
 _NEAR = 0.25
-"""Samples by which what is shown of an earlier picture may be told otherwise."""
+"""Samples by which what is shown of an earlier picture may be told otherwise: if it was not cropped
+after it was resized, none."""
+
+
+class Along(NamedTuple):
+    """Where a coordinate of an earlier picture lies in what was made of it.
+
+    Attributes:
+      scale: samples now for each that there was; below zero where they go the other way.
+      start: where its first sample begins.
+      side: of the picture now.
+    """
+
+    scale: float
+    start: float
+    side: int
+
+    def cut(self, count: int) -> "Along":
+        """With so many samples cut away before it."""
+        return Along(self.scale, self.start - count, self.side - count)
+
+    def turned(self) -> "Along":
+        """The other way round."""
+        return Along(-self.scale, self.side - self.start, self.side)
+
+    def resized(self, factor: float) -> "Along":
+        """As `hrcnn_jax.data.chains.Resize` does it."""
+        side = max(1, round(self.side * factor))
+        exact = side / self.side
+        return Along(self.scale * exact, self.start * exact, side)
+
+    @property
+    def span(self) -> Span:
+        """What is shown of the earlier picture, from where blocks began; turned, if it is."""
+        first = -self.start / abs(self.scale)
+        return first, first + self.side / abs(self.scale)
 
 
 class Earlier(NamedTuple):
@@ -29,41 +65,56 @@ class Earlier(NamedTuple):
 
     Attributes:
       quality: of it, 1-100.
-      cut: rows and columns that were cut away since.
-      resized: by what factor and filter the picture was resized after that, if it was.
-      cropped: rows and columns that were cut away after that.
+      since: what was done after it, the last compression left out: cuts, turns, and one resizing.
     """
 
     quality: int
-    cut: tuple[int, int]
-    resized: Resize | None = None
-    cropped: tuple[int, int] = (0, 0)
+    since: tuple[Step, ...] = ()
+
+    @property
+    def resized(self) -> Resize | None:
+        """How the picture was resized since, if it was."""
+        return next((step for step in self.since if isinstance(step, Resize)), None)
 
     def is_told(self, found: History, size: tuple[int, int]) -> bool:
         """Whether it is what was found in a picture that was of this size, at first."""
+        axes, is_turned = self._since(size)
         if abs(found.quality - self.quality) > TOLERANCE:
             return False
-        size_then = size[0] - self.cut[0], size[1] - self.cut[1]
-        if self.resized is not None and any(self.cropped):
-            return self._is_shown(found, size_then)
-        resizing = None if self.resized is None else Resizing(size_then, self.resized.by)
-        on_grid = [
-            (place + cut) % BLOCK == 0 for place, cut in zip(found.grid, self.cut, strict=True)
-        ]
-        return all(on_grid) and found.resizing == resizing
-
-    def _is_shown(self, found: History, size: tuple[int, int]) -> bool:
-        """Whether the rows and columns that are left of a picture are those that were found."""
-        told = found.resizing
-        if self.resized is None or told is None or told.shown is None or told.by != self.resized.by:
+        if (found.encoder == TURNED) != is_turned:
             return False
-        sides = zip(size, self.cut, self.cropped, found.grid, told.shown, strict=True)
-        for side, cut, cropped, place, (start, stop) in sides:
-            first = cropped * side / max(1, round(side * self.resized.factor))
-            off = (start - place - cut - first + BLOCK / 2) % BLOCK - BLOCK / 2
-            if max(abs(off), abs(stop - start - (side - first))) > _NEAR:
-                return False
-        return True
+        if (found.resizing and found.resizing.by) != (self.resized and self.resized.by):
+            return False
+        whole = tuple((0.0, float(axis.side)) for axis in axes)
+        shown = whole if found.resizing is None else found.resizing.spans
+        return all(
+            _is_near(axis.span, span, place)
+            for axis, span, place in zip(axes, shown, found.grid, strict=True)
+        )
+
+    def _since(self, size: tuple[int, int]) -> tuple[tuple[Along, Along], bool]:
+        """Rows and columns after all that was done, and whether they had been the other ones."""
+        down, across = (Along(1.0, 0.0, side) for side in size)
+        is_turned = False
+        for step in self.since:
+            if isinstance(step, Cut):
+                down, across = down.cut(step.top), across.cut(step.left)
+            elif isinstance(step, Resize):
+                down, across = down.resized(step.factor), across.resized(step.factor)
+            elif isinstance(step, Mirror):
+                across = across.turned()
+            elif isinstance(step, Turn):
+                for _ in range(step.degrees // 90):
+                    down, across = across.turned(), down
+                is_turned ^= step.degrees % 180 == 90
+        return (down, across), is_turned
+
+
+def _is_near(span: Span, found: Span, place: int) -> bool:
+    """Whether a span is what was found, in which blocks begin at a place."""
+    off = (found[0] - place - span[0] + BLOCK / 2) % BLOCK - BLOCK / 2
+    longer = (found[1] - found[0]) - (span[1] - span[0])
+    return max(abs(off), abs(longer)) <= _NEAR
 
 
 class Chain(NamedTuple):
@@ -85,24 +136,23 @@ class Chain(NamedTuple):
     def earlier(self) -> Earlier | None:
         """The compression before the last whose codes may be had back, if there is one.
 
-        There is none if anything but cuts and one resizing came after it, or if it is the last
-        and the picture is kept as a file.
+        There is none if anything but cuts, turns and one resizing came after it, or if it is the
+        last and the picture is kept as a file.
         """
         steps = list(self.steps)
         if steps and isinstance(steps[-1], Jpeg):
             del steps[-1]
-        top = left = 0
-        resized, cropped = None, (0, 0)
-        for step in reversed(steps):
+        for index, step in reversed(list(enumerate(steps))):
             if isinstance(step, Jpeg):
-                return Earlier(step.quality, (top, left), resized, cropped)
-            if isinstance(step, Cut):
-                top, left = top + step.top, left + step.left
-            elif isinstance(step, Resize) and resized is None:
-                resized, cropped, top, left = step, (top, left), 0, 0
-            elif not isinstance(step, Png):
-                return None
+                since = tuple(each for each in steps[index + 1 :] if not isinstance(each, Png))
+                return Earlier(step.quality, since) if _may_be_undone(since) else None
         return None
+
+
+def _may_be_undone(since: tuple[Step, ...]) -> bool:
+    """Whether there are cuts, turns, and one resizing at most."""
+    is_once = sum(isinstance(step, Resize) for step in since) <= 1
+    return is_once and all(isinstance(step, Cut | Turn | Mirror | Resize) for step in since)
 
 
 def parse(text: str) -> Chain:

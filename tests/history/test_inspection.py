@@ -131,6 +131,9 @@ def test_a_resizing_is_told(grid: tuple[int, int]) -> None:
     facts = inspection.inspect(reader.read(jpeg_bytes(PHOTO)), past)
     assert told in inspection.summary(facts)
     assert told in inspection.text(facts)
+    turned = inspection.history(replace(past, encoder="libjpeg-turned"))
+    told = "compressed before at quality 20, then turned, then resized from 800×600 ("
+    assert inspection.told(turned).startswith(told)
     row = inspection.row(before)
     assert row["history_resized_from"] == [600, 800]
     assert row["history_resized_by"] == "lanczos"

@@ -37,6 +37,28 @@ def share(ours: Component | None, theirs: Component, inside: int = 0) -> float:
     return float(np.mean((a == b)[(a != 0) | (b != 0)]))
 
 
+@pytest.mark.parametrize("second", [90, None])
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_turned(quarters: int, second: int | None) -> None:
+    """Turned to its side, the earlier table is, too; signs apart the codes are libjpeg's."""
+    picture = GRAY[:240, :320]
+    before = saved(picture, 20).components[0]
+    turned = np.rot90(shown(picture, 20), quarters)
+    source = np.ascontiguousarray(turned) if second is None else saved(turned, second)
+    found = history.find(source)
+    assert found is not None
+    assert (found.quality, found.grid) == (20, (0, 0))
+    assert (found.encoder == "libjpeg-turned") == (quarters % 2 == 1)
+    expected = np.rot90(np.abs(before.codes), quarters)
+    if quarters % 2:
+        np.testing.assert_array_equal(found.tables[0], before.table.T)
+        expected = expected.swapaxes(2, 3)
+    recovered = history.recover(source, found).components[0]
+    assert recovered is not None
+    codes = np.abs(recovered.codes)
+    assert np.mean((codes == expected)[(codes != 0) | (expected != 0)]) > 0.98
+
+
 @pytest.mark.parametrize("quality", [10, 30, 50, 75, 85, 95])
 @pytest.mark.parametrize("picture", [GRAY, PHOTO], ids=["gray", "colour"])
 def test_once_has_no_history(picture: np.ndarray, quality: int) -> None:
