@@ -9,7 +9,7 @@ from hrcnn_jax.files import writer
 from hrcnn_jax.files.writer import FORMATS
 
 _HISTORY = (
-    "^(auto|off|quality=[0-9]+(,grid=[0-7]:[0-7])?(,encoder=[a-z]+)?(,size=[0-9]+[x×][0-9]+)?)$"
+    "^(auto|off|quality=[0-9]+(,grid=[0-7]:[0-7])?(,encoder=[a-z-]+)?(,size=[0-9]+[x×][0-9]+)?)$"
 )
 _LONGEST = 60
 
@@ -68,7 +68,7 @@ def parameters(models: Sequence[str]) -> dict[str, Parameter]:
         ),
         "history": Parameter(
             "auto: restore from an earlier compression's codes, if one did the damage and can be "
-            "proved; off: believe the file's own; or what it was, such as quality=20 or "
+            "proved; off: believe the file's own; or what it was, such as quality=20, "
             "quality=20,grid=3:5 or quality=20,size=1024x768",
             {"type": "string", "pattern": _HISTORY, "default": default.history},
         ),

@@ -433,7 +433,8 @@ class Restorer:
     ) -> NDArray[Any]:
         """What `assembled` gave as the picture was given: cropped or resized, with its opacity.
 
-        One that was resized is mixed with what its own codes, or pixels, give.
+        One that was resized is mixed with what its own codes, or pixels, give, if the network knows
+        their table.
 
         Args:
           given: a file or a picture.
@@ -443,11 +444,19 @@ class Restorer:
         """
         result = source.finished(whole)
         if source.rescaled is not None:
-            opaque = replace(given, alpha=None) if isinstance(given, Picture) else given
-            own = self.picture(opaque, Damaged(opaque), "float32")
-            mean = own + np.float32(source.share) * (result - own)
-            result = in_depth(mean, depth)
+            own = self._own(given)
+            if own is not None:
+                result = own + np.float32(source.share) * (result - own)
+            result = in_depth(result, depth)
         return pictures.with_alpha(result, pictures.alpha_of(given))
+
+    def _own(self, given: Stored) -> NDArray[np.float32] | None:
+        """What a picture's own codes, or pixels, give in [0, 1], opacity left out."""
+        if isinstance(given, Picture):
+            return pictures.pixels(replace(given, alpha=None), "float32")
+        if not self.serves(given.components[0].table):
+            return None
+        return self.picture(given, Damaged(given), "float32")
 
     def assembled(self, source: Damaged, planes: list[Plane], depth: Depth) -> NDArray[Any]:
         """The picture `(H, W)` or `(H, W, C)` of what `planes` gave, without opacity.

@@ -136,7 +136,8 @@ def test_the_earlier_compression_decides_what_is_expected() -> None:
     facts = inspection.inspect(
         reader.read(jpeg_bytes(make_photo(16, 16)[..., 0], quality=90)), None
     )
-    before = {"quality": 20, "luma_quality": 20, "grid": [4, 4], "resized_from": None}
+    before = {"encoder": "libjpeg", "quality": 20, "luma_quality": 20}
+    before |= {"grid": [4, 4], "resized_from": None}
     assert words.quality_of_damage(facts) == 90
     assert words.quality_of_damage(facts | {"history": before}) == 20
     told = words.sentences(facts | {"history": before}, model="tiny", gain=None)
@@ -144,11 +145,17 @@ def test_the_earlier_compression_decides_what_is_expected() -> None:
 
 
 @pytest.mark.parametrize(
-    ("grid", "since"), [([0, 0], "resized since:"), ([4, 4], "cropped and resized since:")]
+    ("encoder", "grid", "since"),
+    [
+        ("libjpeg", [0, 0], "resized since:"),
+        ("libjpeg", [4, 4], "cropped and resized since:"),
+        ("libjpeg-turned", [4, 0], "turned and resized since:"),
+    ],
 )
-def test_a_resizing_is_told(grid: list[int], since: str) -> None:
+def test_a_resizing_is_told(encoder: str, grid: list[int], since: str) -> None:
     facts = inspection.inspect(reader.read(jpeg_bytes(make_photo(16, 16), quality=90)), None)
-    before = {"quality": 20, "luma_quality": 20, "grid": grid, "resized_from": [30, 40]}
+    before = {"encoder": encoder, "quality": 20, "luma_quality": 20}
+    before |= {"grid": grid, "resized_from": [30, 40]}
     told = words.sentences(facts | {"history": before}, model="tiny", gain=None)
     assert f"saved before at quality 20, and {since} that did the damage." in told[2]
 

@@ -194,6 +194,16 @@ def test_two_compressions_that_did_much_are_mixed(restorers: dict[str, Restorer]
     assert quality[0] > max(quality[1:]) + 0.1
 
 
+def test_a_network_that_does_not_know_the_files_own_table(restorers: dict[str, Restorer]) -> None:
+    """Nothing is mixed in: it restores the earlier compression, whose table it knows."""
+    picture = reader.read(jpeg_bytes(made(GRAY), quality=60))
+    paper = Restorer("hrcnn-q10", history="quality=10,grid=0:0,size={1}x{0}".format(*GRAY.shape))
+    source = paper.damaged(picture)
+    expected = paper.picture(picture, source._replace(share=1.0), "float32")
+    assert source.share < 1
+    np.testing.assert_array_equal(paper.picture(picture, source, "float32"), expected)
+
+
 @pytest.mark.parametrize(
     ("coarseness", "samples", "expected"),
     [(1 / 0.7, 1.0, 0.5), (2.0, 0.0, 0.0), (4.0, 0.5, 1.96 / 2.96), (9.0, 0.5, 0.9), (2, 9, 0.9)],
