@@ -27,8 +27,9 @@ _Codes = TypeVar("_Codes", NDArray[np.int16], Array)
 TILE = 24
 """Side in blocks of tiles, without their halo: what a tile needs stays in a core's cache."""
 
-_HALOS = 4
-"""How many halos wide a tile is at least: of a narrower one too much would be left out."""
+_HALOS = 3
+"""How many halos wide a tile is at least: of a narrower one too much would be left out. Measured with
+a halo of 8 blocks: tiles of 24 are restored 1.4 times as fast as those of 32, beyond the cache."""
 
 
 def side_for(halo: int) -> int:
