@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from hrcnn_jax.compiler import hasty
 from hrcnn_jax.files import pictures
-from hrcnn_jax.files.depths import LARGEST, Depth
+from hrcnn_jax.files.depths import Depth, in_depth
 from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import Component, JpegError, JpegFile
 from hrcnn_jax.jpeg import color, damage, transform
@@ -251,10 +251,10 @@ class Blind:
         if verdict.intact or strength == 0.0:
             return pictures.pixels(picture, depth)
         restored = np.empty(picture.samples.shape, depth)
-        top, white = 0, LARGEST[depth]
+        top = 0
         for strip in self._strips(picture, verdict, strength):
             rows = np.clip(strip[: picture.height - top, : picture.width], 0.0, 1.0)
-            restored[top : top + len(rows)] = rows if white == 1.0 else np.rint(rows * white)
+            restored[top : top + len(rows)] = in_depth(rows, depth)
             top += len(rows)
         return pictures.with_alpha(restored, picture.alpha)
 

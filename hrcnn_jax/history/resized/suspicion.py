@@ -111,11 +111,9 @@ def by_likelihood(view: View, size: Size, known: Known) -> list[tuple[int, int]]
       known: the table.
     """
     whole = Geometry(*(_along(now, (0.0, side)) for now, side in zip(view.size, size, strict=True)))
-    pieces = []
-    for part in view.parts:
-        shown = whole.part(part.rows, part.columns)
-        plane = shown.brought_back(part.view.planes[0])
-        pieces.append(_Piece(plane, shown.before, _seen(shown)))
+    pieces = [
+        _piece(part.view.planes[0], whole.part(part.rows, part.columns)) for part in view.parts
+    ]
     steps = np.minimum(table.corner(known.steps), table.STEPS[-1])
 
     def strength(place: tuple[int, int]) -> float:
@@ -310,8 +308,12 @@ def evidence(plane: Floats, geometry: Geometry) -> NDArray[np.float64]:
       plane: luma that is observed, from 0 to 255.
       geometry: how it came about.
     """
-    piece = _Piece(geometry.brought_back(plane), geometry.before, _seen(geometry))
-    return _evidence([piece], (0, 0))
+    return _evidence([_piece(plane, geometry)], (0, 0))
+
+
+def _piece(plane: Floats, geometry: Geometry) -> _Piece:
+    """A part, brought back."""
+    return _Piece(geometry.brought_back(plane), geometry.before, _seen(geometry))
 
 
 def _evidence(pieces: list[_Piece], before: tuple[int, int]) -> NDArray[np.float64]:
