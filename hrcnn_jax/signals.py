@@ -58,18 +58,19 @@ def raised_signals() -> Iterator[None]:
     """The first signal that asks the program to end raises `Ended`; others are ignored.
 
     Where Python lets no exception out, as from callbacks of its collector of garbage, of which JAX
-    has one, the signal comes again a moment later.
+    has one, the signal comes again a moment later. Native code may make another exception of it,
+    as Ray's does of what comes while it waits: after a signal every exception counts as its.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    hook, raised = sys.unraisablehook, False
+    hook, raised = sys.unraisablehook, 0
 
     def end(number: int, _: object) -> None:
         nonlocal raised
         if not raised:
-            raised = True
+            raised = number
             raise Ended(number)
 
     def again(unraisable: "sys.UnraisableHookArgs") -> None:
@@ -77,7 +78,7 @@ def raised_signals() -> Iterator[None]:
         if not isinstance(unraisable.exc_value, Ended):
             hook(unraisable)
             return
-        raised = False
+        raised = 0
         threading.Timer(0.01, _send, (unraisable.exc_value.signal,)).start()
 
     for number, handler in handlers.items():
@@ -86,6 +87,10 @@ def raised_signals() -> Iterator[None]:
     sys.unraisablehook = again
     try:
         yield
+    except Exception as error:
+        if raised:
+            raise Ended(raised) from error
+        raise
     finally:
         sys.unraisablehook = hook
         for number, handler in handlers.items():

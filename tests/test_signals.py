@@ -91,3 +91,27 @@ except Ended as ended:
         [sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.PIPE, timeout=50
     )
     assert (ended.returncode, ended.stderr) == (128 + signal.SIGINT, b"")
+
+
+@pytest.mark.parametrize(("sent", "status"), [("SIGTERM", 128 + signal.SIGTERM), (None, 7)])
+def test_what_native_code_makes_of_a_signal_is_the_signal(sent: str | None, status: int) -> None:
+    """And other errors stay what they are."""
+    program = f"""
+import signal, sys
+from hrcnn_jax.signals import Ended, raised_signals
+
+try:
+    with raised_signals():
+        try:
+            if {sent!r}:
+                signal.raise_signal(signal.{sent or "SIGTERM"})
+        except Ended as error:
+            raise SystemError("returned a result with an exception set") from error
+        raise SystemError("of its own")
+except Ended as ended:
+    sys.exit(128 + ended.signal)
+except SystemError:
+    sys.exit(7)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.PIPE)
+    assert (ended.returncode, ended.stderr) == (status, b"")

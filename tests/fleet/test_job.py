@@ -75,6 +75,30 @@ class Renamed(FileSystemEventHandler):
             self.times[str(event.dest_path)] += 1
 
 
+def test_a_signal_while_ray_waits(tmp_path: Path) -> None:
+    """Its native code ends the wait with a SystemError of what the signal raised."""
+    program = """
+import os, signal, sys, threading, time
+import ray
+from hrcnn_jax.fleet import job
+from hrcnn_jax.signals import Ended, raised_signals
+
+job.start(address=None, workers=1)
+some_seconds = ray.remote(lambda: time.sleep(3)).remote()
+threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+try:
+    with raised_signals():
+        ray.get(some_seconds)
+except Ended as ended:
+    ray.shutdown()
+    sys.exit(128 + ended.signal)
+"""
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, stderr=file, timeout=300)
+    assert ended.returncode == 128 + signal.SIGTERM, log.read_text()
+
+
 def test_killed_and_finished(network: str, tmp_path: Path) -> None:
     source, target, log = tmp_path / "in", tmp_path / "out", tmp_path / "log"
     for seed in range(FILES):
@@ -107,7 +131,7 @@ def test_killed_and_finished(network: str, tmp_path: Path) -> None:
     with fleet(*arguments, log=log) as process:
         wait_until(lambda: len(pictures()) > 0.6 * FILES, process)
         process.terminate()
-        assert process.wait() == 128 + signal.SIGTERM
+        assert process.wait() == 128 + signal.SIGTERM, log.read_text()
     assert log.read_text().splitlines()[-1].startswith("hrcnn-jax: interrupted; files that are")
 
     with fleet(*arguments, log=log) as process:
