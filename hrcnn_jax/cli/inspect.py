@@ -20,7 +20,7 @@ from hrcnn_jax.cli.common import (
     check_jobs,
     complain,
 )
-from hrcnn_jax.files import pictures, reader, report
+from hrcnn_jax.files import pictures, report
 from hrcnn_jax.files.reader import JpegError
 from hrcnn_jax.history import inspection
 from hrcnn_jax.networks import cards
@@ -103,7 +103,7 @@ def _inspected(jobs: list[Job], flags: argparse.Namespace) -> Any:
         read=partial(_inspect, flags=flags, ending=ending),
         compute=lambda job, facts: facts,
         write=lambda job, facts: facts,
-        weigh=lambda job: reader.claimed_pixels(job.source),
+        weigh=lambda job: pictures.claimed_pixels(job.source),
         threads=flags.jobs,
         stop=ending.set,
     )

@@ -32,7 +32,7 @@ from hrcnn_jax.cli.common import (
     tell,
 )
 from hrcnn_jax.cli.supervision import Key
-from hrcnn_jax.files import pictures, reader, report, writer
+from hrcnn_jax.files import pictures, report, writer
 from hrcnn_jax.files.atomic import holds_something, is_folder
 from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import JpegError, JpegFile
@@ -211,7 +211,7 @@ def _outcomes(
         network,
         flags,
         ended=ended,
-        weigh=lambda job: reader.claimed_pixels(job.source),
+        weigh=lambda job: pictures.claimed_pixels(job.source),
         most=batch.PIXELS_IN_FLIGHT,
     )
 

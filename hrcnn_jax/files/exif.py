@@ -52,6 +52,10 @@ _TIFFS_OWN = range(254, 700)
 _TAKEN_OVER = {269, 270, 271, 272, 282, 283, 285, 296, 297, 305, 306, 315, 316, 318, 319}
 """...but for what tells where a picture comes from, its density, and its white and primaries."""
 
+_KEPT_ELSEWHERE = {700, 34377, 34675, 37724, 50255}
+"""Tags of TIFF files that are no part of an EXIF block, as XMP and colour profile, or belong to the
+picture as it was, as Photoshop's layers and notes."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -74,7 +78,7 @@ class Entry:
 
 def tells_of_the_picture(tag: int) -> bool:
     """Whether an entry of a first directory tells something else than how a TIFF file stores it."""
-    return tag in _TAKEN_OVER or tag not in _TIFFS_OWN
+    return tag in _TAKEN_OVER or not (tag in _TIFFS_OWN or tag in _KEPT_ELSEWHERE)
 
 
 def byte_order(tiff: bytes) -> Order:

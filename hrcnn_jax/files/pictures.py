@@ -2,21 +2,24 @@
 
 What was a JPEG once may be anything now. Pillow decodes; samples are taken as they are stored,
 8 bits each, not turned by an orientation and not colour-managed, and transparency is kept apart.
+TIFF files alone are turned, by Pillow, and so is what their tags tell of width and height.
 """
 
 import io
+import math
 import os
 import struct
 import threading
 import warnings
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
-from PIL.ExifTags import IFD
+from PIL.ExifTags import IFD, Base
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
@@ -147,6 +150,21 @@ def read(
         ) from error
 
 
+def claimed_pixels(source: str | os.PathLike[str]) -> int:
+    """How many pixels a file's header claims; 0 if that cannot be told. Decodes nothing.
+
+    Nor does it look into pipes, which can be read but once.
+    """
+    kind, pixels = reader.claim(source)
+    if kind not in _KINDS:
+        return pixels
+    try:
+        with Path(source).open("rb") as file, _opened(kind, file) as image:
+            return math.prod(image.size)
+    except BROKEN:
+        return 0
+
+
 def of_array(array: NDArray[Any]) -> Picture:
     """A picture of an array.
 
@@ -176,8 +194,7 @@ def of_image(image: Image.Image) -> Picture:
       JpegError: if its samples are of another kind than 8 bits of gray, colours or ink.
     """
     name = str(getattr(image, "filename", "") or "<picture>")
-    metadata = _metadata(image)
-    samples, alpha = _samples(name, image)
+    samples, alpha, metadata = _content(name, image)
     return Picture(name, image.format or "picture", samples, alpha, **metadata)
 
 
@@ -208,7 +225,7 @@ def _deepened(samples: NDArray[np.uint8], depth: str) -> NDArray[Any]:
 
 def _decoded(content: reader.Content, max_pixels: int | None) -> Picture:
     name, kind = content.name, content.kind
-    with _opened(kind, content.data) as image:
+    with _opened(kind, io.BytesIO(content.data)) as image:
         reader.check_size(name, image.size, max_pixels)
         count = getattr(image, "n_frames", 1)
         if count > 1:
@@ -219,8 +236,7 @@ def _decoded(content: reader.Content, max_pixels: int | None) -> Picture:
                 f"{name}: has more than 8 bits a sample, which no ordinary JPEG decoder writes: "
                 "there is nothing to restore; leave it out, or give it in 8 bits"
             )
-        metadata = _metadata(image)
-        samples, alpha = _samples(name, image)
+        samples, alpha, metadata = _content(name, image)
     return Picture(
         name=name,
         kind=kind,
@@ -231,11 +247,11 @@ def _decoded(content: reader.Content, max_pixels: int | None) -> Picture:
     )
 
 
-def _opened(kind: str, data: bytes) -> Any:
+def _opened(kind: str, stream: BinaryIO) -> Any:
     """A header, read by Pillow, whose warnings of damage do not end the reading of a TIFF file."""
     with _WARNED, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _KINDS[kind](io.BytesIO(data))
+        return _KINDS[kind](stream)
 
 
 def _bits(kind: str, image: Any, data: bytes) -> int:
@@ -247,8 +263,16 @@ def _bits(kind: str, image: Any, data: bytes) -> int:
     return 8
 
 
-def _samples(name: str, image: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+def _content(
+    name: str, image: Any
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, dict[str, Any]]:
+    """Samples, opacity and metadata, of which some may stand behind the samples."""
+    turned = isinstance(image, TiffImageFile) and image.tag_v2.get(Base.Orientation, 1) >= 5
     image.load()
+    return *_samples(name, image), _metadata(image, turned)
+
+
+def _samples(name: str, image: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     mode = image.mode
     if image.has_transparency_data:
         wanted = "LA" if mode in ("L", "LA", "1") else "RGBA"
@@ -266,39 +290,56 @@ def _samples(name: str, image: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8
 
 
 _DIRECTORIES = (IFD.Exif, IFD.GPSInfo)
+_DENSITIES = Base.XResolution, Base.YResolution
 
 
-def _metadata(image: Any) -> dict[str, Any]:
+def _metadata(image: Any, turned: bool) -> dict[str, Any]:
+    """What a loaded picture tells; `turned` if Pillow made its rows columns."""
     info = image.info
     told = info.get("exif")
     if isinstance(image, TiffImageFile):
-        told = _exif_of_tiff(image)
+        told = _exif_of_tiff(image.getexif(), turned)
     if told and not told.startswith(exif.SIGNATURE):
         told = exif.SIGNATURE + told
     xmp = info.get("xmp")
-    density = info.get("dpi", (0, 0))
+    across, down = map(float, info.get("dpi", (0, 0))[:: -1 if turned else 1])
+    known = all(math.isfinite(each) and each > 0 for each in (across, down))
     return {
         "exif": told or None,
         "icc": info.get("icc_profile") or None,
         "xmp": xmp.encode() if isinstance(xmp, str) else xmp or None,
-        "resolution": (float(density[0]), float(density[1])) if min(density) > 0 else None,
+        "resolution": (across, down) if known else None,
     }
 
 
-def _exif_of_tiff(image: TiffImageFile) -> bytes | None:
+def _exif_of_tiff(tags: Image.Exif, turned: bool) -> bytes | None:
     """A TIFF file's tags but for those that tell how its picture is stored."""
-    tags = image.getexif()
-    for tag in list(tags):
-        if not exif.tells_of_the_picture(tag) or not _can_be_written(tags, tag):
-            del tags[tag]
-    return tags.tobytes() if len(tags) else None
+    kept = Image.Exif()
+    kept.endian = tags.endian
+    for tag in tags:
+        if exif.tells_of_the_picture(tag) and _can_be_written(tags, tag):
+            kept[tag] = _value(tags, tag)
+    if turned and all(tag in kept for tag in _DENSITIES):
+        across, down = _DENSITIES
+        kept[across], kept[down] = kept[down], kept[across]
+    return kept.tobytes() if len(kept) else None
+
+
+def _value(tags: Image.Exif, tag: int) -> Any:
+    """What a tag tells; if that is a directory, then all of it."""
+    if tag not in _DIRECTORIES:
+        return tags[tag]
+    held = dict(tags.get_ifd(tag))
+    if IFD.Interop in held:
+        held[IFD.Interop] = tags.get_ifd(IFD.Interop)
+    return held
 
 
 def _can_be_written(tags: Image.Exif, tag: int) -> bool:
     """Whether Pillow can write what it read: not if it is of a type that such a tag never has."""
     alone = Image.Exif()
     try:
-        alone[tag] = tags.get_ifd(tag) if tag in _DIRECTORIES else tags[tag]
+        alone[tag] = _value(tags, tag)
         alone.tobytes()
     except Exception:  # of any kind: it trusts what it is given
         return False

@@ -293,20 +293,24 @@ def check_bytes(name: str, size: int, max_pixels: int | None) -> None:
         )
 
 
+def _format_of(data: bytes) -> str | None:
+    """Which format a file's first bytes are of, if it is known."""
+    known = (kind for kind, each in _OTHER_FORMATS.items() if re.match(each, data, re.DOTALL))
+    return next(known, "JPEG" if data.startswith(_START_OF_IMAGE) else None)
+
+
 def _check_format(name: str, data: bytes, others: Container[str]) -> str:
     """Which format it is, if it will do."""
     if not data:
         raise JpegError(f"{name}: is empty (0 bytes); fetch the file again")
-    for other, pattern in _OTHER_FORMATS.items():
-        if re.match(pattern, data, re.DOTALL):
-            if other in others:
-                return other
-            raise JpegError(f"{name}: is a {other} file, not a JPEG; give the original JPEG")
-    if not data.startswith(_START_OF_IMAGE):
+    kind = _format_of(data)
+    if kind is None:
         raise JpegError(
             f"{name}: is not a JPEG (starts with {data[:4].hex(' ')}); give a JPEG file"
         )
-    return "JPEG"
+    if kind != "JPEG" and kind not in others:
+        raise JpegError(f"{name}: is a {kind} file, not a JPEG; give the original JPEG")
+    return kind
 
 
 def check_size(name: str, size: tuple[int, int], max_pixels: int | None) -> None:
@@ -319,19 +323,25 @@ def check_size(name: str, size: tuple[int, int], max_pixels: int | None) -> None
         )
 
 
-def claimed_pixels(source: str | os.PathLike[str]) -> int:
-    """How many pixels a file's header claims; 0 if that cannot be told. Decodes nothing.
+def claim(source: str | os.PathLike[str]) -> tuple[str | None, int]:
+    """A file's format and, of a JPEG, how many pixels its header claims; decodes nothing.
 
-    Nor does it look into pipes, which can be read but once.
+    Returns:
+      The format as `_OTHER_FORMATS` calls it, `JPEG`, or None if it is neither, nor an ordinary
+      file; and 0 if the pixels cannot be told.
     """
     if not is_file(Path(source)):
-        return 0
+        return None, 0
     try:
         with Path(source).open("rb") as file:
-            frame = markers.frame_of(file.read(_HEADER_BYTES))
+            data = file.read(_FIRST_BYTES)
+            kind = _format_of(data)
+            frame = None
+            if kind == "JPEG":
+                frame = markers.frame_of(data + file.read(_HEADER_BYTES))
     except OSError:
-        return 0
-    return 0 if frame is None else frame.width * frame.height
+        return None, 0
+    return kind, 0 if frame is None else frame.width * frame.height
 
 
 def _layout(name: str, data: bytes) -> Layout:

@@ -1,6 +1,7 @@
 """Pictures that are kept as pixels, as Pillow and tifffile wrote them."""
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,9 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import jpeg_bytes, make_photo
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
-from hrcnn_jax.files import pictures, png16, reader, writer
+from hrcnn_jax.files import exif, pictures, png16, reader, writer
 from hrcnn_jax.files.pictures import Picture
 from hrcnn_jax.files.reader import JpegError
 from hrcnn_jax.files.writer import FORMATS, OutputError
@@ -113,6 +114,83 @@ def test_metadata(kind: str) -> None:
     if options:
         assert picture.resolution is not None
         np.testing.assert_allclose(picture.resolution, (300, 150), rtol=1e-3)
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><d tiff:Orientation="6" note="kept"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_tiff_files_are_turned(turn: int) -> None:
+    tags = {274: turn, 282: 300.0, 283: 150.0, 296: 2, 270: "a description"}
+    data = stored(Image.fromarray(PHOTO), "TIFF", tiffinfo=tags | {700: XMP})
+    pixels = Image.fromarray(PHOTO)
+    pixels.getexif()[274] = turn
+    expected = np.asarray(ImageOps.exif_transpose(pixels))
+    density = (300, 150) if turn <= 4 else (150, 300)
+    with Image.open(io.BytesIO(data)) as image:
+        pictures_read = picture_of(data), pictures.of_image(image)
+        assert 273 in image.getexif(), "nothing is taken from the caller's picture"
+    for picture in pictures_read:
+        np.testing.assert_array_equal(picture.samples, expected)
+        assert picture.resolution == density
+        told = Image.Exif()
+        told.load(picture.exif or b"")
+        assert (told.get(282), told.get(283), told[270]) == (*density, "a description")
+        assert 274 not in told
+        assert picture.xmp is not None
+        assert b"kept" in picture.xmp
+        assert turn == 1 or b"Orientation" not in picture.xmp
+
+
+def test_what_tiff_files_keep_elsewhere_is_kept_once() -> None:
+    xmp = XMP.replace(b' tiff:Orientation="6"', b"")  # or Pillow turns the picture by it
+    blocks = {700: xmp, 34377: b"layers", 37724: b"layers", 34675: PROFILE, 33723: b"caption"}
+    picture = picture_of(stored(Image.fromarray(PHOTO), "TIFF", tiffinfo=blocks))
+    assert (picture.icc, picture.xmp) == (PROFILE, xmp)
+    told = Image.Exif()
+    told.load(picture.exif or b"")
+    assert not {700, 34377, 37724, 34675} & set(told)
+    assert told[33723] == b"caption"
+
+
+def test_metadata_behind_the_pixels_of_png() -> None:
+    tags = Image.Exif()
+    tags[274], tags[DESCRIPTION] = 6, "a description"
+    data = stored(Image.fromarray(PHOTO), "PNG", exif=tags.tobytes())
+    chunks, at = [], 8
+    while at < len(data):
+        length = 12 + int.from_bytes(data[at : at + 4], "big")
+        chunks.append(data[at : at + length])
+        at += length
+    (told,) = (each for each in chunks if each[4:8] == b"eXIf")
+    others = [each for each in chunks if each is not told]
+    picture = picture_of(data[:8] + b"".join([*others[:-1], told, others[-1]]))
+    assert exif.orientation(picture.exif) == 6
+
+
+def test_half_a_density_is_none() -> None:
+    whole = stored(Image.fromarray(PHOTO), "TIFF", dpi=(300, 150))
+    assert whole.count(struct.pack("<II", 150, 1)) == 1
+    broken = whole.replace(struct.pack("<II", 150, 1), struct.pack("<II", 1, 0))
+    assert picture_of(broken).resolution is None
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
+def test_pixels_claimed(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "picture"
+    options = {"icc_profile": bytes(200_000)} if kind in ("JPEG", "PNG") else {}
+    path.write_bytes(stored(Image.fromarray(PHOTO), kind, **options))
+    assert pictures.claimed_pixels(path) == 23 * 31
+    path.write_bytes(path.read_bytes()[:9])
+    assert pictures.claimed_pixels(path) == 0
+
+
+def test_pixels_claimed_of_no_picture(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(b"text")
+    assert pictures.claimed_pixels(path) == 0
+    assert pictures.claimed_pixels(tmp_path / "missing") == 0
+    assert pictures.claimed_pixels(tmp_path) == 0
 
 
 @pytest.mark.parametrize(

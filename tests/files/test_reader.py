@@ -606,12 +606,3 @@ def test_pipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             writer.write(data[:100])
             writer.flush()
             assert "is a pipe that nothing comes from" in str(future.result())
-
-
-def test_pixels_claimed(tmp_path: Path) -> None:
-    path = tmp_path / "picture.jpg"
-    path.write_bytes(jpeg_bytes(PHOTO, icc_profile=bytes(200_000)))
-    assert reader.claimed_pixels(path) == 61 * 83
-    path.write_bytes(b"text")
-    assert reader.claimed_pixels(path) == 0
-    assert reader.claimed_pixels(tmp_path / "missing") == 0
