@@ -137,8 +137,8 @@ def cost_of_a_batch(folder: Path, batches: int) -> float:
     for number in range(batches * job.BATCH):
         (folder / "little" / f"{number}.jpg").write_bytes(file)
     source, target = open_store(str(folder / "little")), open_store(str(folder / "nothing"))
+    tasks = job.find(source, target, None)
     orders = Orders(manifest.begin_run(target, {}), 10_000, False)
-    tasks = job.plan(source, target, None, retry_failed=False).tasks
     job.start(address=None, workers=2)
     start, done = time.process_time(), 0
     for _ in job.run(source, target, tasks, Nothing(), orders, workers=2):

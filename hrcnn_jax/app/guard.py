@@ -3,7 +3,8 @@
 A page of a stranger can have the browser send requests here. Two checks keep it out. The name that
 a request was sent to (`Host`) must be an address or a name of this machine: a stranger's name
 that is made to point here (DNS rebinding) is neither. And what is sent with an `Origin` must come
-from this page. Programs send no `Origin`.
+from this page; under a name that was given also from the encrypted one, as a proxy that encrypts
+may stand before it. Programs send no `Origin`.
 """
 
 import ipaddress
@@ -36,7 +37,7 @@ class Guard:
     def __init__(self, app: ASGIApp, names: Collection[str] = ()) -> None:
         """Before `app`; `names` are the machine's, beside addresses and `localhost`."""
         self._app = app
-        self._names = {"localhost", *(name.lower() for name in names)}
+        self._given = {name.lower() for name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers by itself what is refused."""
@@ -64,17 +65,24 @@ class Guard:
                 "--name"
             )
         origin = headers.get("origin")
-        if origin is not None and origin != f"{scope['scheme']}://{host}":
+        schemes = {scope["scheme"], "https"} if _name(host) in self._given else {scope["scheme"]}
+        if origin is not None and origin not in {f"{scheme}://{host}" for scheme in schemes}:
             return "another page asked for this; only the app's own page may"
         return None
 
     def _is_ours(self, host: str) -> bool:
         """Whether a `Host` header, with or without a port, is an address or one of the names."""
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        if name.lower() in self._names:
+        name = _name(host)
+        if name == "localhost" or name in self._given:
             return True
         try:
             ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
         except ValueError:
             return False
         return True
+
+
+def _name(host: str) -> str:
+    """The name or address in a `Host` header, which may tell a port, too."""
+    name, _, port = host.rpartition(":")
+    return (name if port.isdigit() else host).lower()

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -193,16 +193,20 @@ async def _body(request: Request, most: int) -> bytes:
     Raises:
       TooLargeError: as soon as it is known to be.
       TimeoutError: if it does not come.
+      LeftError: if whoever sends it leaves.
     """
     too_large = TooLargeError(f"the file has more than {most // 1_000_000} million bytes")
     if int(request.headers.get("content-length", "0")) > most:
         raise too_large
     content = bytearray()
-    with anyio.fail_after(PATIENCE):
-        async for chunk in request.stream():
-            content += chunk
-            if len(content) > most:
-                raise too_large
+    try:
+        with anyio.fail_after(PATIENCE):
+            async for chunk in request.stream():
+                content += chunk
+                if len(content) > most:
+                    raise too_large
+    except ClientDisconnect:
+        raise LeftError("the file was not sent to its end") from None
     return bytes(content)
 
 

@@ -75,6 +75,8 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> int:
     """Serves the page until a signal ends it."""
+    if not flags.host:
+        raise UsageError("--host is empty: give an address, such as 127.0.0.1")
     limits = Limits(flags.megabytes, flags.pixels, flags.at_once, flags.places)
     if min(vars(limits).values()) < 1:
         raise UsageError("--max-megabytes, --max-pixels, --at-once and --places must be 1 or more")
@@ -99,11 +101,11 @@ def run(flags: argparse.Namespace) -> int:
 
 def _models(first: str | None) -> list[str | Restorer]:
     """What the page offers: released networks, those that serve every table before others."""
-    released = [name for name in cards.names() if name != first]
-    every = [name for name in released if len(cards.released(name).qualities) > 1]
+    every = [name for name in cards.names() if len(cards.released(name).qualities) > 1]
     if first is None:
         return list(every)
-    return [Restorer(first), *every]
+    restorer = Restorer(first)
+    return [restorer, *(name for name in every if name != restorer.network.name)]
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -31,7 +31,11 @@ class UsageError(ValueError):
 
 def dashed(argv: Sequence[str]) -> list[str]:
     """Arguments with their flags in today's spelling: `--output_dir` is `--output-dir`."""
-    return [re.sub(r"^--[a-z_-]+", lambda flag: flag[0].replace("_", "-"), each) for each in argv]
+    end = argv.index("--") if "--" in argv else len(argv)  # what follows are no flags
+    flags = [
+        re.sub(r"^--[a-z_-]+", lambda flag: flag[0].replace("_", "-"), each) for each in argv[:end]
+    ]
+    return [*flags, *argv[end:]]
 
 
 def add_format(flags: argparse.ArgumentParser, default: str = "png") -> None:

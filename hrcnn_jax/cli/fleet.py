@@ -103,8 +103,10 @@ def _treatment(flags: argparse.Namespace) -> tuple[Treatment, dict[str, Any]]:
 
 def _run(flags: argparse.Namespace, treatment: Treatment, settings: dict[str, Any]) -> int:
     source, target = open_store(flags.source), open_store(flags.target)
+    found = job.find(source, target, treatment.suffix)
+    settings = {"source": source.url, **settings}
     orders = Orders(manifest.begin_run(target, settings), flags.max_pixels, flags.salvage)
-    plan = job.plan(source, target, treatment.suffix, retry_failed=flags.retry_failed)
+    plan = job.plan(found, target, retry_failed=flags.retry_failed)
     total, failed, pixels, start = len(plan.tasks) + plan.done, 0, 0, time.monotonic()
     if plan.tasks:
         workers = _start(flags)

@@ -39,7 +39,7 @@ from hrcnn_jax.files.reader import JpegError, JpegFile
 from hrcnn_jax.files.writer import FORMATS, Format, OutputError
 from hrcnn_jax.history import inspection
 from hrcnn_jax.restoration import batch, restorer, verification
-from hrcnn_jax.restoration.batch import Job, Outcome
+from hrcnn_jax.restoration.batch import STANDARD, Job, Outcome
 from hrcnn_jax.restoration.comparison import side_by_side
 from hrcnn_jax.restoration.compilation import keep_programs
 from hrcnn_jax.restoration.earlier import Damaged
@@ -48,10 +48,6 @@ from hrcnn_jax.restoration.verification import Tally
 from hrcnn_jax.scores.account import COLUMNS, account, hash_of
 
 COMPARED = ".compare.png"
-
-
-STANDARD = "-"
-"""Names standard input or output."""
 
 
 class Result(NamedTuple):
@@ -143,7 +139,7 @@ def run(flags: argparse.Namespace) -> int:
     kind = FORMATS[flags.format]
     suffixes = [kind.suffix, *([COMPARED] if flags.compare else [])]
     journal, known = flags.journal, flags.journal.read()
-    jobs = [_single(flags)] if alone else _plan(flags, suffixes)
+    jobs = [_single(flags, suffixes)] if alone else _plan(flags, suffixes)
     before = {job for job in jobs if key(job) in known.ended or key(job) in known.lost}
     skipped = {
         job for job in jobs if flags.skip_existing and job not in before and _is_done(job, suffixes)
@@ -274,24 +270,22 @@ def _format(flags: argparse.Namespace, alone: bool) -> str:
     return flags.format
 
 
-def _single(flags: argparse.Namespace) -> Job:
+def _single(flags: argparse.Namespace, suffixes: list[str]) -> Job:
     """The job of one input whose output is named; its folder is made."""
     source, target = Path(flags.inputs[0]), Path(flags.output)
     if flags.output != STANDARD:
         output_folder(str(target.parent))
-        if source.resolve() == target.resolve():
-            return Job(source, target, f"{source}: is its own output; give --output another name")
+        for written in (target, *batch.outputs_of(target, suffixes)[1:]):
+            if source.resolve() == written.resolve():
+                problem = f"{source}: is its own output; give --output another name"
+                return Job(source, target, problem)
     return Job(source, target)
 
 
 def _plan(flags: argparse.Namespace, suffixes: list[str]) -> list[Job]:
     """A job for every file that is meant, its result below the output folder."""
     folder = output_folder(flags.output)
-    files = [name for name in flags.inputs if name != STANDARD]
-    jobs = batch.plan(files, folder, suffixes=suffixes, recursive=flags.recursive)
-    if len(files) < len(flags.inputs):
-        jobs.append(Job(Path(STANDARD), folder / f"stdin{suffixes[0]}"))
-    return jobs
+    return batch.plan(flags.inputs, folder, suffixes=suffixes, recursive=flags.recursive)
 
 
 def _is_done(job: Job, suffixes: list[str]) -> bool:
@@ -302,8 +296,13 @@ def _read(job: Job, *, flags: argparse.Namespace, ending: threading.Event) -> St
     if job.problem is not None:
         raise JpegError(job.problem)
     flags.journal.begin(key(job))
-    source = sys.stdin.buffer.read() if job.source == Path(STANDARD) else job.source
-    return pictures.read(source, max_pixels=flags.max_pixels, salvage=flags.salvage, ending=ending)
+    return pictures.read(
+        sys.stdin.fileno() if job.source == Path(STANDARD) else job.source,
+        max_pixels=flags.max_pixels,
+        salvage=flags.salvage,
+        ending=ending,
+        name=STANDARD,
+    )
 
 
 def _restore(job: Job, file: Stored, *, network: Restorer, flags: argparse.Namespace) -> Result:

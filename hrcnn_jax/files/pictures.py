@@ -111,7 +111,7 @@ Stored = JpegFile | Picture
 
 
 def read(
-    source: str | os.PathLike[str] | bytes,
+    source: str | os.PathLike[str] | bytes | int,
     *,
     max_pixels: int | None = reader.MAX_PIXELS,
     salvage: bool = False,
@@ -121,8 +121,8 @@ def read(
     """Reads a JPEG file's codes, or the pixels of a PNG, WebP, TIFF or BMP file.
 
     Args:
-      source: a path, or the file's content.
-      max_pixels: as that of `hrcnn_jax.files.reader.read`.
+      source: as that of `hrcnn_jax.files.reader.read`.
+      max_pixels: likewise.
       salvage: likewise, of JPEG files.
       ending: likewise.
       name: likewise.

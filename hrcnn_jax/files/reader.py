@@ -13,6 +13,7 @@ Source: ITU-T T.81 (JPEG), clauses A.1.1, A.2.4 and B.2; libjpeg for the colour 
 import io
 import os
 import re
+import select
 import stat
 import struct
 import tempfile
@@ -75,6 +76,7 @@ _PATIENCE_WITHOUT_WRITER = 3.0
 
 
 _BINARY = getattr(os, "O_BINARY", 0)
+_CAN_ASK = os.name != "nt"  # whether there is something to read of any descriptor
 
 
 class JpegError(ValueError):
@@ -186,7 +188,7 @@ class Content(NamedTuple):
 
 
 def content(
-    source: str | os.PathLike[str] | bytes,
+    source: str | os.PathLike[str] | bytes | int,
     *,
     max_pixels: int | None,
     ending: threading.Event | None = None,
@@ -196,7 +198,7 @@ def content(
     """A file's bytes, of which no more is read than is needed to refuse it.
 
     Args:
-      source: a path, or the file's content.
+      source: a path, the file's content, or the descriptor of a file that is open.
       max_pixels: as that of `read`.
       ending: as that of `read`.
       name: as that of `read`.
@@ -205,18 +207,21 @@ def content(
     Raises:
       JpegError: if the file is missing, empty, too large, or of another format.
     """
-    name = (name or "<bytes>") if isinstance(source, bytes) else os.fspath(source)
+    if isinstance(source, str | os.PathLike):
+        name = source = os.fspath(source)
+    name = name or "<bytes>"
     try:
         if isinstance(source, bytes):
             data, permissions = source, None
         else:
-            data, permissions = _bytes_of(name, max_pixels, ending, others)
+            data, permissions = _bytes_of(source, name, max_pixels, ending, others)
         return Content(name, _check_format(name, data, others), data, permissions)
     except MemoryError as error:
         raise JpegError(f"{name}: is too large for this machine's memory") from error
 
 
 def _bytes_of(
+    source: str | int,
     name: str,
     max_pixels: int | None,
     ending: threading.Event | None,
@@ -224,15 +229,17 @@ def _bytes_of(
 ) -> tuple[bytes, int | None]:
     """A file's content, of which no more is read than is needed to refuse it; its permissions."""
     try:
-        # A pipe that nobody writes into would let no one open it.
-        number = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
-        with open(number, "rb", buffering=0) as file:  # noqa: PTH123 (it is open already)
-            known = os.fstat(number)
+        ours, number = isinstance(source, str), source
+        if isinstance(source, str):
+            # A pipe that nobody writes into would let no one open it.
+            number = os.open(source, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+        with open(number, "rb", buffering=0, closefd=ours) as file:
+            known = os.fstat(file.fileno())
             if stat.S_ISDIR(known.st_mode):
                 raise IsADirectoryError
             check_bytes(name, known.st_size, max_pixels)
             content = bytearray()
-            for chunk in _chunks(name, file, ending):
+            for chunk in _chunks(name, file, ending, given=not ours):
                 content += chunk
                 if len(content) - len(chunk) < _FIRST_BYTES <= len(content):
                     _check_format(name, bytes(content[:_FIRST_BYTES]), others)
@@ -252,17 +259,26 @@ def _bytes_of(
         ) from error
 
 
-def _chunks(name: str, file: Any, ending: threading.Event | None) -> Iterator[bytes]:
+def _chunks(
+    name: str, file: Any, ending: threading.Event | None, *, given: bool
+) -> Iterator[bytes]:
     """A file's bytes; of a pipe, as they come, for whom neither `PATIENCE` nor a signal ends.
+
+    Args:
+      name: of the file.
+      file: opened without a buffer; so that it does not wait, unless it was given.
+      ending: set when nothing is to be waited for any more.
+      given: by somebody who opened it. Nobody else will, if it has no writer any more.
 
     Raises:
       JpegError: if nothing comes, or `ending` is set while waiting.
     """
-    pipe, heard = stat.S_ISFIFO(os.fstat(file.fileno()).st_mode), time.monotonic()
-    silent = True
+    pipe = stat.S_ISFIFO(os.fstat(file.fileno()).st_mode) and not given
+    silent, heard = True, time.monotonic()
     size = _FIRST_BYTES
     while True:
-        chunk = file.read(size)  # None: nothing yet, from somebody who writes
+        waiting = given and _CAN_ASK and not select.select([file], [], [], 0)[0]
+        chunk = None if waiting else file.read(size)  # None: nothing yet, from somebody who writes
         if chunk:
             yield chunk
             silent, size, heard = False, _CHUNK, time.monotonic()
@@ -455,7 +471,7 @@ def _refused(name: str, damage: str) -> JpegError:
 
 
 def read(
-    source: str | os.PathLike[str] | bytes,
+    source: str | os.PathLike[str] | bytes | int,
     *,
     max_pixels: int | None = MAX_PIXELS,
     salvage: bool = False,
@@ -469,13 +485,13 @@ def read(
     A file of several pictures (MPO) gives its first.
 
     Args:
-      source: a path, or the file's content.
+      source: a path, the file's content, or the descriptor of a file that is open.
       max_pixels: refuse larger pictures before decoding them, and files of many more bytes before
         they are read; None for no limit.
       salvage: whether a damaged file is read as far as it goes. What is missing is made up by
         libjpeg, gray mostly; the result's `damage` says what is wrong.
       ending: once it is set, a pipe is not waited for.
-      name: what a file's content is called, in messages too; `<bytes>` if not given.
+      name: what a file without a path is called, in messages too; `<bytes>` if not given.
 
     Returns:
       The file as stored.

@@ -96,12 +96,19 @@ def _parquet(path: Path, columns: Mapping[str, str]) -> Iterator[Add]:
             rows.clear()
 
         def add(row: Mapping[str, Any]) -> None:
-            rows.append(row)
+            rows.append({name: _text(value) for name, value in row.items()})
             if len(rows) >= _GROUP:
                 flush()
 
         yield add
         flush()
+
+
+def _text(value: Any) -> Any:
+    """Text without what names of files may hold and UTF-8 cannot; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    return value.encode("utf-8", "backslashreplace").decode()
 
 
 def _arrow(pyarrow: Any, kind: str) -> Any:

@@ -48,23 +48,36 @@ class Plan:
     done: int
 
 
-def plan(source: Store, target: Store, suffix: str | None, *, retry_failed: bool) -> Plan:
-    """Finds what is left to be done, after putting the target's manifest in order.
+def find(source: Store, target: Store, suffix: str | None) -> list[Task]:
+    """Finds all that there is to do; changes nothing.
 
     Args:
       source: of the JPEG files.
       target: of the results.
       suffix: of pictures; None if none are written.
-      retry_failed: whether what failed before is left to be done, too.
 
     Raises:
       StoreError: if one of them cannot be used, or there are no pictures.
     """
-    if source.url == target.url:
+    if source.place == target.place:
         raise StoreError(f"{target.url}: is the source, too; give another target")
     tasks = list(_tasks(source.find(target), suffix))
     if not tasks:
         raise StoreError(f"{source.url}: holds no JPEG or other pictures; check the name")
+    return tasks
+
+
+def plan(tasks: Sequence[Task], target: Store, *, retry_failed: bool) -> Plan:
+    """Tells what is left to be done, after putting the target's manifest in order.
+
+    Args:
+      tasks: all that there is to do.
+      target: of the results, which this run has taken over.
+      retry_failed: whether what failed before is left to be done, too.
+
+    Raises:
+      StoreError: if the target cannot be used.
+    """
     done = manifest.take_up(target, retry_failed=retry_failed)
     left = [task for task in tasks if task.path not in done]
     return Plan(left, len(tasks) - len(left))

@@ -106,16 +106,16 @@ def begin_run(store: Store, settings: Mapping[str, Any]) -> str:
     Raises:
       MixedError: if other results are there.
     """
-    before = _run(store)
-    known = before.get("settings", dict(settings))
+    settings = json.loads(json.dumps(settings))  # as they are read again
+    known = settings | _run(store).get("settings", {})  # earlier versions told fewer
     if known != settings and any(name.endswith(_SUFFIX) for name in store.names(FOLDER)):
-        differing = sorted(key for key in settings if settings[key] != known.get(key))
-        there = ", ".join(f"{key} {known.get(key)}" for key in differing)
+        differing = sorted(key for key in known if known[key] != settings.get(key))
+        there = ", ".join(f"{key} {known[key]}" for key in differing)
         raise MixedError(
             f"{store.url}: holds results made with {there}; give the same, or another target"
         )
     run = secrets.token_hex(8)
-    text = json.dumps({"run": run, "settings": dict(settings)}, indent=2)
+    text = json.dumps({"run": run, "settings": settings}, indent=2)
     store.write(_RUN, text.encode())
     return run
 

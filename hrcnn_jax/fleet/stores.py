@@ -81,9 +81,15 @@ class Content(NamedTuple):
 
 
 class Store(Protocol):
-    """A folder or a bucket's prefix."""
+    """A folder or a bucket's prefix.
+
+    Attributes:
+      url: its address.
+      place: the same for all addresses of one place, as far as can be told.
+    """
 
     url: str
+    place: str
 
     def find(self, results: "Store") -> Iterator[Found]:
         """The JPEG files, but for what lies in `results` if that is a part of this store."""
@@ -138,7 +144,7 @@ class Folder:
     def __init__(self, root: Path) -> None:
         """Of a path, which need not exist before something is written."""
         self.root = Path(os.path.abspath(root))  # noqa: PTH100 (links stay as they were named)
-        self.url = str(self.root)
+        self.url, self.place = str(self.root), os.path.realpath(root)
 
     def find(self, results: Store) -> Iterator[Found]:  # noqa: D102 (as Store says)
         if not self.root.is_dir():
@@ -206,7 +212,7 @@ class Bucket:
 
     def __init__(self, url: str) -> None:
         """Of an address such as `s3://bucket/prefix`."""
-        self.url = url
+        self.url = self.place = url
         try:
             self._store: Any = obstore.store.from_url(url)
         except (BaseError, ValueError) as error:

@@ -21,6 +21,9 @@ SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif"}
 """What counts as a JPEG file in a folder, in any case. Other pictures are taken, too, unless they
 may be results: where results go, or where a JPEG file of the same name stands beside."""
 
+STANDARD = "-"
+"""Names standard input or output."""
+
 PIXELS_IN_FLIGHT = 64_000_000
 """Of files being read, restored and written at once, unless there is only one."""
 
@@ -62,7 +65,8 @@ def plan(
     """Finds the files that are meant, and a place for each.
 
     Args:
-      inputs: files, patterns such as `*.jpg` that the shell left alone, and folders.
+      inputs: files, patterns such as `*.jpg` that the shell left alone, folders, and `STANDARD`
+        for what is to be written as `stdin`.
       folder: where results go. A file of an input folder keeps its place below that folder.
       suffixes: of the files that are written for each, its target's first.
       recursive: whether folders may be given.
@@ -125,6 +129,8 @@ def _found(given: str, folder: Path | None, recursive: bool) -> Iterator[Job]:
     path = Path(given)
     if not given:
         yield Job(path, path, "an argument is empty: give the names of files")
+    elif given == STANDARD and folder is not None:
+        yield Job(path, folder / "stdin")
     elif is_folder(path):
         yield from found_in_folder(path, folder, recursive)
     elif has_magic(given) and not is_file(path):

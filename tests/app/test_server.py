@@ -26,10 +26,11 @@ import hrcnn_jax
 from hrcnn_jax.app import server, words
 from hrcnn_jax.app.guard import POLICY
 from hrcnn_jax.app.workshop import Limits, Workshop
+from hrcnn_jax.cli import app as command
 from hrcnn_jax.cli.main import main
 from hrcnn_jax.files import reader
 from hrcnn_jax.history import inspection
-from hrcnn_jax.networks import registry
+from hrcnn_jax.networks import registry, zoo
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration.restorer import Restorer
 from hrcnn_jax.scores.protocol import Protocol, recorded
@@ -247,6 +248,19 @@ def test_other_pages_are_refused(client: TestClient, photo: bytes) -> None:
         assert answer.status_code == status, origin
 
 
+def test_a_proxy_may_encrypt_under_a_name_that_is_given(restorer: Restorer, photo: bytes) -> None:
+    client = TestClient(server.build(Workshop([restorer]), names=["Pics.example"]), base_url=HOME)
+    for origin, status in {
+        "https://pics.example": 200,
+        "http://pics.example": 200,
+        "https://pics.example:444": 403,
+        "https://stranger.example": 403,
+    }.items():
+        headers = {"host": "pics.example", "origin": origin}
+        answer = client.post("/api/inspect", content=photo, headers=headers)
+        assert answer.status_code == status, origin
+
+
 def test_every_answer_is_guarded(client: TestClient) -> None:
     for path in ("/", "/api", "/nowhere", "/api/restore"):
         headers = client.get(path).headers
@@ -393,6 +407,50 @@ def test_who_leaves_is_not_worked_for(
     assert workshop._jobs == []
 
 
+def test_who_leaves_before_all_is_sent_is_no_fault_of_ours(restorer: Restorer) -> None:
+    workshop = Workshop([restorer])
+    sent: list[Any] = []
+
+    async def leave() -> None:
+        messages = iter(
+            [
+                {"type": "http.request", "body": b"abc", "more_body": True},
+                {"type": "http.disconnect"},
+            ]
+        )
+
+        async def receive() -> Any:
+            return next(messages)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/api/restore",
+            "query_string": b"",
+            "headers": [(b"host", b"localhost"), (b"content-length", b"1000")],
+            "scheme": "http",
+        }
+        await server.build(workshop)(scope, receive, send)  # raises what the server would print
+
+    anyio.run(leave)
+    assert sent[0]["status"] == 503
+    assert workshop._jobs == []
+
+
+def test_a_network_of_ones_own_is_served_whatever_its_name(tmp_path: Path) -> None:
+    _, weights = zoo.find("fast")
+    for suffix in (".safetensors", ".json"):
+        (tmp_path / f"small{suffix}").write_bytes(weights.with_suffix(suffix).read_bytes())
+    models = command._models(str(tmp_path / "small.safetensors"))
+    assert isinstance(models[0], Restorer)
+    assert models[0].network.module.width == 32
+    assert "small" not in models[1:]
+    assert Workshop(models).models[0] == "small"
+
+
 def test_a_fault_of_ours_is_told_as_such(
     restorer: Restorer, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -429,6 +487,7 @@ def test_the_command_serves_until_it_is_interrupted(photo: bytes) -> None:
 def test_flags_that_make_no_sense(capsys: pytest.CaptureFixture[str]) -> None:
     for flags, status, text in (
         (["--port", "99999"], 1, "--port 99999: cannot be listened on"),
+        (["--host", ""], 2, "--host is empty"),
         (["--host", "203.0.113.1"], 1, "--host 203.0.113.1 --port 8642: cannot be listened on"),
         (["--places", "0"], 2, "--places must be 1 or more"),
         (["--model", "enormous", "--port", "0"], 2, "no network 'enormous'"),

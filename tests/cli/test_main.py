@@ -24,6 +24,8 @@ from hrcnn_jax.files import report
 from hrcnn_jax.networks import cards, registry, zoo
 from hrcnn_jax.signals import Ended
 
+ROOT = str(Path(__file__).parents[2])
+
 
 @pytest.fixture
 def photo_file(tmp_path: Path) -> Path:
@@ -519,16 +521,62 @@ def test_a_picture_is_not_written_over_itself(
     before = photo_file.read_bytes()
     assert main(["restore", str(photo_file), "-o", str(photo_file)]) == 1
     assert "is its own output" in capsys.readouterr().err
-    assert photo_file.read_bytes() == before
+    compared = photo_file.with_name("photo.compare.png")
+    photo_file.rename(compared)
+    output = str(photo_file.with_name("photo.png"))
+    assert main(["restore", str(compared), "-o", output, "--compare"]) == 1
+    assert "is its own output" in capsys.readouterr().err
+    assert compared.read_bytes() == before
+
+
+def test_standard_input_is_not_written_over_an_input(tmp_path: Path) -> None:
+    data = jpeg_bytes(make_photo(24, 24))
+    (tmp_path / "stdin.png").write_bytes(data)
+    command = [sys.executable, "-m", "hrcnn_jax", "restore", "-", "stdin.png", "-o", "."]
+    done = subprocess.run(
+        command,
+        input=data,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": ROOT},
+        capture_output=True,
+    )
+    assert done.returncode == 1
+    assert b"stdin.png is one of the inputs" in done.stderr
+    assert (tmp_path / "stdin.png").read_bytes() == data
+
+
+def test_silent_standard_input_is_not_waited_for_after_a_signal(tmp_path: Path) -> None:
+    program = """
+import sys
+from hrcnn_jax.cli.main import main
+from hrcnn_jax.files import reader
+
+chunks = reader._chunks
+
+def begun(*given, **options):
+    print("begun", flush=True)
+    return chunks(*given, **options)
+
+reader._chunks = begun
+sys.exit(main(sys.argv[1:]))
+"""
+    command = [sys.executable, "-c", program, "restore", "-", "-o", str(tmp_path / "out.png")]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        process.terminate()
+        assert process.wait(50) == 128 + signal.SIGTERM
+    assert not (tmp_path / "out.png").exists()
 
 
 def test_standard_input_and_output(photo_file: Path, tmp_path: Path) -> None:
     """A pipe gives the very file that a name gives, and what is told goes elsewhere."""
     assert main(["restore", str(photo_file), "-o", str(tmp_path / "a.png")]) == 0
     command = [sys.executable, "-m", "hrcnn_jax", "restore", "-", "-o", "-", "--verify"]
-    root = Path(__file__).parents[2]
     done = subprocess.run(
-        command, input=photo_file.read_bytes(), cwd=root, capture_output=True, check=True
+        command, input=photo_file.read_bytes(), cwd=ROOT, capture_output=True, check=True
     )
     assert done.stdout == (tmp_path / "a.png").read_bytes()
     assert b"codes that come back" in done.stderr
@@ -547,6 +595,9 @@ def test_flags_in_their_old_spelling() -> None:
     old = ["evaluate", "--output_dir", "a_b", "--figure_pictures=3", "-o", "c_d.jpg", "--x-y"]
     new = ["evaluate", "--output-dir", "a_b", "--figure-pictures=3", "-o", "c_d.jpg", "--x-y"]
     assert dashed(old) == new
+    assert dashed(["inspect", "--all_of", "--", "--my_photo.jpg"]) == [
+        *["inspect", "--all-of", "--", "--my_photo.jpg"]
+    ]
 
 
 def test_restoring_loads_nothing_of_training() -> None:
@@ -596,6 +647,18 @@ sys.exit(main(sys.argv[1:]))
     rows = [json.loads(line) for line in (tmp_path / "done.jsonl").read_text().splitlines()]
     assert rows[0]["path"] == str(tmp_path / "a.jpg")
     assert len(rows) < 3
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl", "parquet"])
+def test_reports_tell_of_names_that_are_no_text(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"report.{suffix}"
+    with report.opened(path, {"path": "string"}) as add:
+        add({"path": os.fsdecode(b"caf\xe9.jpg")})
+    if suffix == "parquet":
+        rows = pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()
+        assert rows == [{"path": "caf\\udce9.jpg"}]
+    else:
+        assert b"caf\\udce9.jpg" in path.read_bytes()
 
 
 @pytest.mark.parametrize("suffix", ["json", "jsonl", "parquet"])

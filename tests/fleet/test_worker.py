@@ -89,7 +89,7 @@ def work(
 ) -> int:
     """A whole run, two files a batch, as a driver has it done by one worker; how many it did."""
     orders = Orders(manifest.begin_run(target, {"network": "tiny"}), 10_000, False)
-    plan = job.plan(source, target, ".png", retry_failed=retry_failed)
+    plan = job.plan(job.find(source, target, ".png"), target, retry_failed=retry_failed)
     hand = Worker(source, target, Sizes(), orders, ledger or Ledger())
     journal = Journal(target)
     for first in range(0, len(plan.tasks), 2):
@@ -149,7 +149,7 @@ def test_a_batch_begun_again_goes_on_where_it_was(source: Folder, tmp_path: Path
     """As Ray has it when a worker dies: the same ledger, the same run."""
     killed, ledger = Mortal(tmp_path / "out", 4), Ledger()
     orders = Orders(manifest.begin_run(killed, {}), 10_000, False)
-    tasks = job.plan(source, killed, ".png", retry_failed=False).tasks
+    tasks = job.plan(job.find(source, killed, ".png"), killed, retry_failed=False).tasks
     with pytest.raises(Killed):
         Worker(source, killed, Sizes(), orders, ledger).do(tasks)
     finishing = Mortal(tmp_path / "out")
@@ -169,7 +169,7 @@ def test_a_file_that_ends_its_process_becomes_a_row(source: Folder, tmp_path: Pa
     deadly, ledger, target = True, Ledger(), Folder(tmp_path / "out")
     (source.root / "deep" / "other.jpg").write_bytes(gray_jpeg(3))
     orders = Orders(manifest.begin_run(target, {}), 10_000, False)
-    tasks = job.plan(source, target, ".png", retry_failed=False).tasks[1:3]
+    tasks = job.plan(job.find(source, target, ".png"), target, retry_failed=False).tasks[1:3]
     for _ in range(2 * worker.TRIES + 1):
         with pytest.raises(Killed):
             Worker(source, target, Deadly(), orders, ledger).do(tasks)
@@ -217,13 +217,22 @@ def test_results_of_two_kinds_are_not_mixed(source: Folder, tmp_path: Path) -> N
     with pytest.raises(MixedError, match="holds results made with format png; give the same"):
         manifest.begin_run(target, {"network": "small", "format": "webp"})
     with pytest.raises(StoreError, match="is the source, too"):
-        job.plan(source, source, ".png", retry_failed=False)
+        job.find(source, source, ".png")
+    (tmp_path / "link").symlink_to(source.root)
+    with pytest.raises(StoreError, match="is the source, too"):
+        job.find(source, Folder(tmp_path / "link"), ".png")
+    manifest.begin_run(target, {"network": "small", "format": "png", "source": "a", "grid": (3, 5)})
+    manifest.begin_run(target, {"network": "small", "format": "png", "source": "a", "grid": (3, 5)})
+    with pytest.raises(MixedError, match="holds results made with source a; give the same"):
+        manifest.begin_run(
+            target, {"network": "small", "format": "png", "source": "b", "grid": (3, 5)}
+        )
 
 
 def test_an_earlier_run_ends_when_another_takes_over(source: Folder, tmp_path: Path) -> None:
     target = Folder(tmp_path / "out")
     orders = Orders(manifest.begin_run(target, {}), 10_000, False)
-    tasks = job.plan(source, target, ".png", retry_failed=False).tasks
+    tasks = job.plan(job.find(source, target, ".png"), target, retry_failed=False).tasks
     manifest.begin_run(target, {})
     with pytest.raises(StoreError, match="another run has taken over"):
         Worker(source, target, Sizes(), orders, Ledger()).do(tasks)
@@ -242,7 +251,7 @@ def test_commits_are_small(source: Folder, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(worker, "HELD_BYTES", 10)
     target = Folder(tmp_path / "out")
     orders = Orders(manifest.begin_run(target, {}), 10_000, False)
-    tasks = job.plan(source, target, ".png", retry_failed=False).tasks
+    tasks = job.plan(job.find(source, target, ".png"), target, retry_failed=False).tasks
     Watched(source, target, Sizes(), orders, Ledger()).do(tasks)
     assert len(held) > 2
     assert max(held) <= 10 + len("32×24".encode())
@@ -252,7 +261,7 @@ def test_inspection_tells_what_files_are(source: Folder, tmp_path: Path) -> None
     target = Folder(tmp_path / "out")
     treatment = Inspection(cards.released("small"))
     orders = Orders(manifest.begin_run(target, {}), 10_000, False)
-    tasks = job.plan(source, target, treatment.suffix, retry_failed=False).tasks
+    tasks = job.plan(job.find(source, target, treatment.suffix), target, retry_failed=False).tasks
     assert all(isinstance(task, Task) and task.target is None for task in tasks)
     _, rows = Worker(source, target, treatment, orders, Ledger()).do(tasks)
     facts = {row["path"]: row for row in rows}["deep/4.jpg"]

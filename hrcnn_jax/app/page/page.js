@@ -424,7 +424,7 @@ for (const name of ["pointerup", "pointercancel"]) {
   stage.addEventListener(name, (event) => fingers.delete(event.pointerId));
 }
 stage.addEventListener("keydown", (event) => {
-  if (event.target !== stage) return;
+  if (event.target !== stage || event.ctrlKey || event.metaKey || event.altKey) return;
   const step = 60;
   const does = {
     ArrowLeft: () => move(step, 0), ArrowRight: () => move(-step, 0),
