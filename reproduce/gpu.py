@@ -10,7 +10,7 @@ run that was interrupted goes on where it stopped; what is done is not done agai
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,10 @@ def run(name: str, given: argparse.Namespace) -> int:
     flags += ["--quality", *map(str, RECIPES[name].qualities)]
     if evaluate.main([*flags, "--output-dir", str(output / "scores" / name)]):
         raise ValueError(f"{weights}: could not be measured")
+    path = weights.with_suffix(".json")
+    card = cards.read(path)  # its best may be of an earlier, shorter part of the run
+    trained = {**card.training["run"], "minutes": given.minutes}
+    cards.write(path, replace(card, training={**card.training, "run": trained}))
     return 0
 
 

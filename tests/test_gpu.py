@@ -88,6 +88,12 @@ def test_interrupted_and_finished(
     with monkeypatch.context() as patch:
         patch.setattr(gpu, "fit", None)
         assert gpu.main(argv) == 0
+    with monkeypatch.context() as patch:  # even if nothing better is found
+        patch.setattr(gpu, "fit", lambda settings: 0)
+        assert gpu.main(flags(folder, "--minutes", "0.015", "--networks", "new")) == 0
+        assert "| new | green | 10 |" in (folder / "out" / "table.md").read_text(encoding="utf-8")
+        patch.setattr(gpu, "fit", None)
+        assert gpu.main(flags(folder, "--minutes", "0.015", "--networks", "new")) == 0
     seen = []
     monkeypatch.setattr(gpu, "run", lambda name, given: seen.append(name))
     assert gpu.main(flags(folder, "--minutes", "0.02", "--networks", "new")) == 0

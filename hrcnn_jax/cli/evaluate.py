@@ -208,7 +208,7 @@ def load_networks(models: Sequence[str], *, card: bool) -> list[Network]:
         network = zoo.load(model)
         if models.count(model) > 1:
             raise EvaluationError(f"--model: {model} is given twice")
-        if [Path(other).resolve().name for other in models].count(network.name) > 1:
+        if [zoo.find(other)[0] for other in models].count(network.name) > 1:
             network = dataclasses.replace(network, name=model)
         if card and not _card_of(model).is_file():
             raise EvaluationError(

@@ -37,7 +37,7 @@ from hrcnn_jax.files.atomic import holds_something, is_folder
 from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import JpegError, JpegFile
 from hrcnn_jax.files.writer import FORMATS, Format, OutputError
-from hrcnn_jax.history import inspection
+from hrcnn_jax.history import Said, inspection
 from hrcnn_jax.restoration import batch, restorer, verification
 from hrcnn_jax.restoration.batch import STANDARD, Job, Outcome
 from hrcnn_jax.restoration.comparison import side_by_side
@@ -317,6 +317,8 @@ def _restore(job: Job, file: Stored, *, network: Restorer, flags: argparse.Names
             told.append(f"{file.name}: inks become RGB, without colour management")
     elif source.history is not None:
         told.append(f"{file.name}: {inspection.told(inspection.history(source.history))}")
+    if isinstance(network.history, Said) and source.history is None and source.verdict is None:
+        told.append(f"{file.name}: what --history tells cannot be used of it")
     if source.verdict is not None:
         how = "" if used is network.network else f": {used.name} restores its pixels"
         told.append(f"{file.name}: {source.verdict}{how}")

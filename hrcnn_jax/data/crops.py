@@ -201,5 +201,4 @@ def _resize(picture: np.ndarray, scale: float, smallest: int) -> np.ndarray:
 def _store(crop: np.ndarray, channel: Channel | None) -> np.ndarray:
     if channel is None:
         return crop
-    plane = crop @ np.asarray(channel.weights, np.float32) + np.float32(channel.offset)
-    return np.round(plane)[..., None].astype(np.uint8)
+    return channel.of(crop)[..., None]

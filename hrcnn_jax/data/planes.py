@@ -6,6 +6,11 @@ Source: ITU-T T.871 (JFIF), clause 7, for Y, Cb and Cr; ITU-R BT.601 for luma in
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from hrcnn_jax.jpeg.tables import MAX_SAMPLE
+
 
 class Channel(NamedTuple):
     """One plane of an RGB picture: `offset + weights . (R, G, B)`, samples from 0 to 255.
@@ -19,6 +24,11 @@ class Channel(NamedTuple):
     weights: tuple[float, float, float]
     offset: float = 0.0
     is_chroma: bool = False
+
+    def of(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """This plane `(...)` of a picture `(..., 3)`, to the nearest level that there is."""
+        plane = picture @ np.asarray(self.weights, np.float32) + np.float32(self.offset)
+        return np.clip(np.round(plane), 0, MAX_SAMPLE).astype(np.uint8)
 
 
 RED = Channel((1.0, 0.0, 0.0))

@@ -184,7 +184,7 @@ def split_source(source: Source, shares: Sequence[float], *, seed: int = 0) -> l
     ]
 
 
-def open_split(specs: Sequence[str], split: str, *, seed: int = 0) -> Source:
+def open_split(specs: Sequence[str], split: str) -> Source:
     """The train, validation or test part of some pictures; no two parts share a picture.
 
     Folders are split 8:1:1. A TFDS set brings its own test pictures, its split `validation`
@@ -193,7 +193,6 @@ def open_split(specs: Sequence[str], split: str, *, seed: int = 0) -> Source:
     Args:
       specs: as for `open_source`.
       split: `train`, `validation` or `test`.
-      seed: the same seed gives the same parts.
 
     Raises:
       DataError: if the pictures cannot be had or are too few.
@@ -203,20 +202,21 @@ def open_split(specs: Sequence[str], split: str, *, seed: int = 0) -> Source:
         if split == "test":
             return open_source(specs, split="validation")
         shares = {"train": 0.9, "validation": 0.1}
-    parts = split_source(open_source(specs), list(shares.values()), seed=seed)
+    parts = split_source(open_source(specs), list(shares.values()))
     return parts[list(shares).index(split)]
 
 
-def open_training(
-    data: Sequence[str], validation: Sequence[str], *, seed: int = 0
-) -> tuple[Source, Source]:
+def open_training(data: Sequence[str], validation: Sequence[str]) -> tuple[Source, Source]:
     """The training and validation pictures that a run's flags name; they share none.
+
+    How pictures are split belongs to them and not to the run: what is left for testing was seen by
+    none.
 
     Raises:
       DataError: if pictures cannot be had, or `validation` names pictures of `data`.
     """
     if not validation:
-        training, held_out = (open_split(data, part, seed=seed) for part in ("train", "validation"))
+        training, held_out = (open_split(data, part) for part in ("train", "validation"))
     else:
         training, held_out = open_source(data), open_source(validation, split="validation")
     shared = set(training.names) & set(held_out.names)

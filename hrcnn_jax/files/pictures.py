@@ -191,11 +191,25 @@ def of_image(image: Image.Image) -> Picture:
     """A picture that Pillow has opened or made, with its metadata; the frame it is at.
 
     Raises:
-      JpegError: if its samples are of another kind than 8 bits of gray, colours or ink.
+      JpegError: if its samples are of another kind than 8 bits of gray, colours or ink, there are
+        none, or its file does not decode.
     """
-    name = str(getattr(image, "filename", "") or "<picture>")
-    samples, alpha, metadata = _content(name, image)
+    name = name_of(image)
+    try:
+        if 0 in image.size:
+            raise JpegError(f"{name}: has no pixels; give another picture")
+        samples, alpha, metadata = _content(name, image)
+    except JpegError:
+        raise
+    except BROKEN as error:
+        reason = " ".join(str(error).split())
+        raise JpegError(f"{name}: Pillow cannot load it ({reason}); open it again") from error
     return Picture(name, image.format or "picture", samples, alpha, **metadata)
+
+
+def name_of(image: Image.Image) -> str:
+    """What a picture of Pillow's is called in messages."""
+    return str(getattr(image, "filename", "") or "<picture>")
 
 
 def alpha_of(file: Stored) -> NDArray[np.uint8] | None:

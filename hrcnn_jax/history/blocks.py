@@ -43,3 +43,14 @@ def decoded(codes: NDArray[np.int16], table: NDArray[np.int32]) -> Floats:
     """Samples `(8*hb, 8*wb)` of codes `(hb, wb, 8, 8)`, neither clipped nor rounded."""
     coefficients: Floats = codes.astype(np.float32) * table.astype(np.float32)
     return from_blocks(idct(coefficients))
+
+
+def kinds(codes: NDArray[np.int16]) -> NDArray[np.intp]:
+    """Of codes `(N, 8, 8)`, which are the first of their kind: blocks alike but for mean and signs.
+
+    Of drawings, whose few kinds of blocks are everywhere, some coarse table explains all: what is
+    alike tells once.
+    """
+    patterns = np.abs(codes.reshape(len(codes), -1)[:, 1:])
+    as_bytes = patterns.view(np.dtype((np.void, patterns.itemsize * patterns.shape[1])))
+    return np.sort(np.unique(as_bytes, return_index=True)[1])

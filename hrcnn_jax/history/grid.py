@@ -110,7 +110,7 @@ def _clear(samples: Floats) -> NDArray[np.bool_]:
 
 
 def of_codes(codes: NDArray[np.int16], corner: int = BLOCK) -> NDArray[np.int64]:
-    """A file's own codes `(hb, wb, 8, 8)` counted by size, `(corner**2, LARGEST)`."""
+    """A file's own codes `(..., 8, 8)` counted by size, `(corner**2, LARGEST)`."""
     return _by_size(np.abs(codes[..., :corner, :corner].astype(np.int32)))
 
 
@@ -121,7 +121,7 @@ def counted(coefficients: Floats, corner: int = CORNER) -> NDArray[np.float32]:
 
 
 def _by_size(sizes: NDArray[Any]) -> NDArray[np.int64]:
-    """Whole sizes `(hb, wb, c, c)` counted, `(c**2, LARGEST)`."""
+    """Whole sizes `(..., c, c)` counted, `(c**2, LARGEST)`."""
     index = np.minimum(sizes, LARGEST - 1).astype(np.int32).reshape(-1, sizes.shape[-1] ** 2)
     return np.stack([np.bincount(each, minlength=LARGEST) for each in index.T])
 
@@ -129,7 +129,7 @@ def _by_size(sizes: NDArray[Any]) -> NDArray[np.int64]:
 def _rows(samples: Floats, corner: int) -> Floats:
     """The vertical DCT of rows of blocks from the first row on, `(blocks, corner, W)`."""
     down = len(samples) // BLOCK
-    return BASIS[:corner] @ samples[: down * BLOCK].reshape(down, BLOCK, -1)
+    return BASIS[:corner] @ samples[: down * BLOCK].reshape(down, BLOCK, samples.shape[1])
 
 
 def _counted(

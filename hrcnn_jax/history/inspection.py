@@ -11,7 +11,7 @@ from hrcnn_jax.files.pictures import Stored
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.history.record import OWN, History
 from hrcnn_jax.history.table import TURNED, nearest_quality
-from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, quality_table
+from hrcnn_jax.jpeg.tables import BASELINE_STEP, CHROMINANCE, LIBJPEG_STEP, LUMINANCE, quality_table
 from hrcnn_jax.text import printable
 
 _SAMPLINGS = {
@@ -148,14 +148,18 @@ def libjpeg_quality(file: JpegFile) -> tuple[int, bool]:
       The quality, 1-100, and whether its tables are exactly the file's.
     """
     scaled = np.arange(1, 101)
-    bases = {base: np.asarray(quality_table(scaled, _BASES[base])) for base in _BASES}
-    distance = np.zeros(len(scaled))
-    for index, part in enumerate(file.components):
-        is_chroma = file.colour in ("ycbcr", "ycck") and index in (1, 2)
-        tables = bases["chroma" if is_chroma else "luma"]
-        distance += np.abs(np.log(tables / part.table)).sum((1, 2))
-    best = int(distance.argmin())
-    return best + 1, bool(distance[best] == 0)
+    distances = []
+    for largest in (BASELINE_STEP, LIBJPEG_STEP):
+        bases = {name: np.asarray(quality_table(scaled, _BASES[name], largest)) for name in _BASES}
+        distance = np.zeros(len(scaled))
+        for index, part in enumerate(file.components):
+            is_chroma = file.colour in ("ycbcr", "ycck") and index in (1, 2)
+            tables = bases["chroma" if is_chroma else "luma"]
+            distance += np.abs(np.log(tables / part.table)).sum((1, 2))
+        distances.append(distance)
+    nearest = np.min(distances, axis=0)
+    best = int(nearest.argmin())
+    return best + 1, bool(nearest[best] == 0)
 
 
 _BASES: dict[str, NDArray[np.int32]] = {

@@ -71,11 +71,6 @@ class History:
     resizing: Resizing | None = None
 
     @property
-    def certainty(self) -> float:
-        """From 0 to 1: how much of what was coded can be had back, going by the worst component."""
-        return min(self.proof)
-
-    @property
     def mcu(self) -> tuple[int, int]:
         """Rows and columns of an MCU of the earlier compression."""
         down, across = (max(each[axis] for each in self.factors) for axis in (0, 1))

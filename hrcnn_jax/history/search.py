@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import JpegFile
-from hrcnn_jax.history import grid, observed, own, resized, table
+from hrcnn_jax.history import blocks, grid, observed, own, resized, table
 from hrcnn_jax.history.chroma import COARSER, FACTORS, PROOF, with_chroma
 from hrcnn_jax.history.hypothesis import (
     MUCH_COARSER,
@@ -108,7 +108,8 @@ def _reach(seen: JpegFile | Samples) -> NDArray[np.float64] | None:
         return None
     luma = seen.components[0]
     every = -(-luma.codes[..., 0, 0].size // _COUNTED)
-    counted = grid.of_codes(luma.codes[::every], table.CORNER)
+    codes = luma.codes[::every].reshape(-1, BLOCK, BLOCK)
+    counted = grid.of_codes(codes[blocks.kinds(codes)], table.CORNER)
     return table.by_reach(counted, table.corner(luma.table))
 
 

@@ -1,5 +1,6 @@
 """Beginning a larger network from a smaller one's weights: wider, deeper, with more kernels."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def grow(params: Any, fresh: Any) -> Any:
     grown = {
         path: _embed(path, np.asarray(old[path]), np.array(leaf))
         if path in old
-        else _silent(path, np.array(leaf))
+        else _silent(path, np.array(leaf), new)
         for path, leaf in new.items()
     }
     return unflatten_dict(grown)
@@ -53,6 +54,7 @@ def _embed(path: Path, old: np.ndarray, new: np.ndarray) -> np.ndarray:
     return new
 
 
-def _silent(path: Path, new: np.ndarray) -> np.ndarray:
+def _silent(path: Path, new: np.ndarray, leaves: Collection[Path]) -> np.ndarray:
     """A layer of a new residual block, the last of which is to add nothing."""
-    return np.zeros_like(new) if path[-2] == "conv2" else new
+    last = "conv3" if (*path[:-2], "conv3", "kernel") in leaves else "conv2"
+    return np.zeros_like(new) if path[-2] == last else new

@@ -23,7 +23,7 @@ from jax.typing import DTypeLike
 
 from hrcnn_jax.jpeg import transform
 from hrcnn_jax.jpeg.tables import BLOCK, LEVEL_SHIFT, MAX_SAMPLE
-from hrcnn_jax.networks.convolution import Conv, cropped
+from hrcnn_jax.networks.convolution import PRECISE, Conv, cropped
 
 CHANNELS = BLOCK**2
 """Spectral channels of a JPEG code."""
@@ -113,7 +113,8 @@ class SpectralReconstruction(nn.Module):
         shape = (BLOCK, BLOCK, CHANNELS, CHANNELS)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (CHANNELS,), jnp.float32)
-        painted = jnp.einsum("bhwi,yxio->bhywxo", snapshots, CODE_UNIT * kernel)
+        kernel *= CODE_UNIT
+        painted = jnp.einsum("bhwi,yxio->bhywxo", snapshots, kernel, precision=PRECISE)
         batch, down, _, across, _, _ = painted.shape
         full = painted.reshape(batch, down * BLOCK, across * BLOCK, CHANNELS)
         return full + bias.reshape(1, 1, 1, CHANNELS)

@@ -298,7 +298,11 @@ def _channel(strips: Iterator[NDArray[Any]], index: int) -> Iterator[NDArray[Any
 
 
 def _blocks(given: Stored) -> tuple[int, int]:
-    """Blocks of a picture, down and across."""
+    """Blocks of a picture, down and across: of a file as many as its coarsest component covers."""
+    if isinstance(given, JpegFile):
+        parts = given.components
+        down, across = (max(p.codes.shape[axis] * p.factor[axis] for p in parts) for axis in (0, 1))
+        return down, across
     return -(-given.height // BLOCK), -(-given.width // BLOCK)
 
 

@@ -332,7 +332,7 @@ class Restorer:
             JPEG file that file is restored, whatever was done to the picture); or pixels,
             `(H, W)` gray or `(H, W, 3)` RGB uint8, perhaps with opacity as one more channel;
             or a list or tuple of them, of which each is read while the one before it is restored.
-          max_pixels: refuse larger pictures; None for no limit.
+          max_pixels: refuse larger files, and larger pictures of Pillow's; None for no limit.
           depth: of the result's samples: `uint8` and `uint16` use the type's whole range,
             `float32` is in [0, 1].
 
@@ -343,7 +343,8 @@ class Restorer:
           list of them.
 
         Raises:
-          JpegError: if a file cannot be read, or the network does not know the table of its luma.
+          JpegError: if a file cannot be read, Pillow cannot load a picture, or the network does not
+            know the table of luma.
           TypeError: if a source is none of these.
           ValueError: if there is no such depth, or an array is no picture.
         """
@@ -364,10 +365,22 @@ class Restorer:
         """
         if self._luma is None:
             return Damaged(given, verdict=self.judge(given))
+        if self.strength == 0.0:
+            return Damaged(given)  # plain decoding asks for no history
         if isinstance(given, JpegFile):
             self._begin(given)
-        source = damaged(given, self.history)
+        source = self._served(given, damaged(given, self.history))
         return source._replace(verdict=self.judge(given, source.history))
+
+    def _served(self, given: Stored, source: Damaged) -> Damaged:
+        """Of that, what a network of one table can restore: a file itself, if it has the table."""
+        if not isinstance(given, JpegFile) or not isinstance(source.file, JpegFile):
+            return source
+        own = self.serves(given.components[0].table)
+        if own and not self.serves((source.luma or source.file.components[0]).table):
+            return Damaged(given)
+        mixed = source.luma is not None and source.share < 1.0
+        return source._replace(share=1.0) if mixed and not own else source
 
     def judge(self, given: Stored, found: History | None = None) -> Verdict | None:
         """How bad a picture is, if it is to be restored from its pixels; else None.
@@ -831,6 +844,7 @@ def _open(source: Source, max_pixels: int | None) -> Stored:
     elif isinstance(source, JpegImageFile):
         content = _file_of(source)
     elif isinstance(source, Image.Image):
+        reader.check_size(pictures.name_of(source), source.size, max_pixels)
         return pictures.of_image(source)
     else:
         content = source.read() if callable(getattr(source, "read", None)) else source
@@ -845,7 +859,7 @@ def _open(source: Source, max_pixels: int | None) -> Stored:
 
 def _file_of(image: JpegImageFile) -> str | bytes:
     """What Pillow opened; it closes files once their pixels are loaded."""
-    if image.fp is not None:
+    if image.fp is not None and not image.fp.closed:
         place = image.fp.tell()
         image.fp.seek(0)
         content = image.fp.read()

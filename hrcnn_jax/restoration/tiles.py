@@ -39,7 +39,7 @@ def side_for(halo: int) -> int:
     Smaller tiles compute more that is left out; larger ones work from memory, and cover more than
     there is: those of 40 blocks 11 % of 12 megapixels, those of 24 blocks 3 %.
     """
-    return max(TILE, _HALOS * halo)
+    return max(TILE, -(-_HALOS * halo // 4) * 4)
 
 
 def strips(

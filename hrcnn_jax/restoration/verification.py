@@ -79,7 +79,8 @@ def codes_of(plane: NDArray[Any], table: NDArray[Any]) -> NDArray[np.float64]:
 def watched(plane: Plane, part: Component, tally: Tally) -> Plane:
     """Passes on a component's restored plane, and counts the codes that it gives back.
 
-    A plane that is finer than the component is first shrunk as an encoder would.
+    A plane that is finer than the component is first shrunk as an encoder would; what it has beyond
+    the component's blocks is left out.
     """
     down, across = (own // shown for own, shown in zip(part.factor, plane.factor, strict=True))
 
@@ -89,6 +90,7 @@ def watched(plane: Plane, part: Component, tally: Tally) -> Plane:
             boxes = strip.reshape(len(strip) // down, down, -1, across)
             samples = boxes.mean((1, 3), dtype=np.float64)
             codes = part.codes[top : top + len(samples) // 8]
+            samples = samples[: 8 * codes.shape[0], : 8 * codes.shape[1]]
             tally.add(codes_of(samples * 255.0, part.table), codes)
             top += len(codes)
             yield strip

@@ -92,9 +92,7 @@ def samples_of(picture: NDArray[np.uint8], planes: str, name: str) -> NDArray[np
         raise EvaluationError(
             f"{name}: {picture.shape[1]}x{picture.shape[0]} pixels hold no 8x8 block; remove it"
         )
-    channel = MEASURED[planes]
-    plane = picture[:height, :width] @ np.asarray(channel.weights, np.float32)
-    return np.round(plane + np.float32(channel.offset)).astype(np.uint8)
+    return MEASURED[planes].of(picture[:height, :width])
 
 
 def to_pixels(plane: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """Checkpoints of training runs: the latest to resume from (Orbax), the best to restore with."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
+from jax.experimental import multihost_utils
 
 from hrcnn_jax.networks import cards, legacy, zoo
 from hrcnn_jax.networks.cards import Card
@@ -76,13 +78,18 @@ class Checkpoints:
         step = int(state.step)
         if self._latest.latest_step() == step:
             return
-        self._latest.save(
+        saved = self._latest.save(
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(state),
                 config=ocp.args.JsonSave({**settings.to_dict(), "seconds": seconds}),
             ),
         )
+        if not saved:
+            raise CheckpointError(
+                f"{self._latest.directory}: holds a later step than {step}, which cannot be saved; "
+                "use another --workdir"
+            )
 
     def save_if_best(self, params: Any, card: Card) -> bool:
         """Saves parameters if none scored higher before; returns whether it did.
@@ -104,6 +111,8 @@ class Checkpoints:
         self, fresh: TrainState, settings: Settings, *, tell: Callable[[str], None] = print
     ) -> TrainState | None:
         """The latest state that can be read, or None if there is none.
+
+        Damaged ones that are later are moved to `WORKDIR/damaged`: steps are saved in their order.
 
         Args:
           fresh: a state of the same network and optimiser, for its structure and placement.
@@ -136,12 +145,29 @@ class Checkpoints:
                 problem = _damaged(folder / str(step), error)
                 continue
             self.seconds = seconds
+            self._put_aside(after=step)
             return restored
         if problem:
             raise CheckpointError(
                 f"{problem}, and no other is whole: remove {folder} to begin anew"
             )
         return None
+
+    def _put_aside(self, *, after: int) -> None:
+        """Moves checkpoints later than a step out of the way."""
+        later = [step for step in self._latest.all_steps() if step > after]
+        if not later:
+            return
+        if jax.process_index() == 0:
+            aside = self._latest.directory.parent / "damaged"
+            aside.mkdir(exist_ok=True)
+            for step in later:
+                target = aside / f"{step}"
+                shutil.rmtree(target, ignore_errors=True)  # of the same step, damaged before
+                shutil.move(self._latest.directory / str(step), target)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("damaged checkpoints are put aside")
+        self._latest.reload()
 
     def _check_same_run(self, saved: Any, settings: Settings, where: Path) -> None:
         if saved.get("version", 1) != legacy.VERSION:

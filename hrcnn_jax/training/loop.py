@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from hrcnn_jax.data import sources
@@ -33,6 +34,7 @@ from hrcnn_jax.training.validation import Validation
 UNIT = 16  # sides of validation pictures are multiples of this: whole MCUs of 4:2:0
 VALIDATION_SIDE = 128
 DEVICE_SHARE = 0.4  # of a device's memory that crops may take
+ASKED_EVERY = 10  # steps after which many processes ask each other for signals
 
 
 class DivergedError(RuntimeError):
@@ -69,7 +71,7 @@ def load_crops(settings: Settings) -> tuple[np.ndarray, np.ndarray]:
       DataError: if pictures cannot be had or are too small.
     """
     data, seed = settings.data, settings.run.seed
-    training, held_out = sources.open_training(data.pictures, data.validation, seed=seed)
+    training, held_out = sources.open_training(data.pictures, data.validation)
     cache = Path(data.cache) if data.cache else Path(settings.run.workdir).parent / "crops"
     planes = PLANES[data.planes]
     damage = settings.codes.quality if planes.damaged else ()
@@ -222,7 +224,7 @@ def fit(settings: Settings) -> int:
         progress = Progress(clock, settings.optimisation.batch, first, steps)
         with Interrupt() as interrupt, RunLog(workdir) as log, progress.shown():
             run = _Steps(settings, state, step, batches, clock, progress)
-            while not (run.over or interrupt.signal):
+            while not (run.over or (ended_by := _heard(interrupt, run.number))):
                 run.take()
                 if run.due(settings.run.log_every):
                     log.write(run.number, **run.report())
@@ -233,10 +235,20 @@ def fit(settings: Settings) -> int:
                 if run.due(settings.run.save_every):
                     run.fetch()
                     checkpoints.save(run.state, settings, seconds=clock.seconds)
-            if interrupt.signal:
-                run.fetch()
-                checkpoints.save(run.state, settings, seconds=clock.seconds)
-        return 0 if run.over else interrupt.signal
+            if run.over:
+                return 0
+            run.fetch()
+            checkpoints.save(run.state, settings, seconds=clock.seconds)
+        return ended_by
+
+
+def _heard(interrupt: Interrupt, number: int) -> int:
+    """The signal that ends a run before its next step; many processes have to end at the same."""
+    if jax.process_count() == 1:
+        return interrupt.signal
+    if number % ASKED_EVERY:
+        return 0
+    return int(np.max(multihost_utils.process_allgather(np.int32(interrupt.signal))))
 
 
 class _Steps:

@@ -147,7 +147,7 @@ class Run:
     """Steps between checkpoints."""
 
     parallel: Literal["jit", "sharded", "pmap"] = "jit"
-    """One device, the batch sharded over all devices, or the same under pmap."""
+    """One device, the batch sharded over all devices, or the same under pmap, of one process."""
 
     warm_start: Annotated[str, arg(metavar="MODEL")] = ""
     """Begin from a released network, a weights file or another run; smaller ones are grown."""

@@ -231,8 +231,8 @@ def make_step(task: Task, settings: Settings, *, resident: bool = True) -> Paral
         and `settings.run.parallel` is for one.
     """
     devices = jax.devices()
-    if settings.run.parallel == "jit" and jax.process_count() > 1:
-        raise ValueError("many processes need --parallel sharded or --parallel pmap")
+    if settings.run.parallel != "sharded" and jax.process_count() > 1:
+        raise ValueError("many processes need --parallel sharded")
     if settings.run.parallel != "jit" and settings.optimisation.batch % len(devices):
         batch = settings.optimisation.batch
         raise ValueError(f"--batch {batch} must be a multiple of the {len(devices)} devices in use")
@@ -264,7 +264,7 @@ def make_step(task: Task, settings: Settings, *, resident: bool = True) -> Paral
         return update(state, keys, crops, done)
 
     place_crops = _replicate(everywhere) if resident else _divide(divided)
-    return Parallel(step, lambda state: jax.device_put(state, everywhere), place_crops)
+    return Parallel(step, partial(_placed, everywhere), place_crops)
 
 
 def _one_by_one(settings: Settings) -> bool:
@@ -314,7 +314,13 @@ def _pmap_step(
     ) -> tuple[TrainState, Metrics]:
         return compiled(ranks, state, crops, done)
 
-    return Parallel(step, lambda state: jax.device_put(state, everywhere), place_crops)
+    return Parallel(step, partial(_placed, everywhere), place_crops)
+
+
+def _placed(sharding: NamedSharding, state: TrainState) -> TrainState:
+    """A state by way of the host: what lies on one device cannot go to those of other processes."""
+    placed: TrainState = jax.device_put(jax.device_get(state), sharding)
+    return placed
 
 
 def _replicate(sharding: NamedSharding) -> Callable[[np.ndarray], Array]:

@@ -223,13 +223,19 @@ class Pictures:
         damaged, intact = jnp.split(pixels, 2, axis=-1)
         _, errors = _judged(pixels)
         order = np.argsort(-np.asarray(errors))
-        parts = np.array_split(order[: len(order) // self.LEVELS * self.LEVELS], self.LEVELS)
-        return {
-            f"{damage.quality_of(jnp.median(errors[part])):.0f}": Pair(
+        if len(order) < self.LEVELS:
+            raise ValueError(
+                f"--validation-crops must be at least {self.LEVELS} for networks of pictures, as "
+                f"they are validated in so many parts, got {len(order)}"
+            )
+        cases: dict[str, Pair] = {}
+        for part in np.array_split(order[: len(order) // self.LEVELS * self.LEVELS], self.LEVELS):
+            quality = f"{damage.quality_of(jnp.median(errors[part])):.0f}"
+            alike = sum(name.partition(" ")[0] == quality for name in cases)
+            cases[f"{quality} ({alike + 1})" if alike else quality] = Pair(
                 intact[part], damaged[part], damaged[part], errors[part], jnp.zeros(len(part), bool)
             )
-            for part in parts
-        }
+        return cases
 
     def outcome(self, params: Any, drawn: Pair) -> Outcome:
         """YCbCr as it was damaged and as it is restored."""

@@ -251,6 +251,25 @@ def test_a_network_of_one_quality(
     assert "--quality: bright10 serves quality 10 only" in capsys.readouterr().err
 
 
+def test_networks_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    _, weights = zoo.find("tiny")
+    for suffix in (".safetensors", ".json"):
+        (tmp_path / f"tiny{suffix}").write_bytes(weights.with_suffix(suffix).read_bytes())
+    other = str(tmp_path / "tiny.safetensors")
+    networks = evaluate.load_networks(["tiny", other], card=False)
+    assert [network.name for network in networks] == ["tiny", other]
+
+
+def test_the_purest_colours_are_measured_as_they_are_stored() -> None:
+    pure = np.zeros((8, 24, 3), np.uint8)
+    for index in range(3):
+        pure[:, 8 * index : 8 * index + 8, index] = 255
+    pillow = np.asarray(Image.fromarray(pure).convert("YCbCr")).astype(int)
+    for index, planes in enumerate(("luma", "cb", "cr")):
+        measured = evaluation.samples_of(pure, planes, "pure").astype(int)
+        assert np.abs(measured - pillow[..., index]).max() <= 1
+
+
 def test_default_qualities() -> None:
     assert evaluate.qualities_of(zoo.load("tiny"), None) == [10, 30, 50]
     assert evaluate.qualities_of(zoo.load("bright10"), None) == [10]

@@ -383,22 +383,50 @@ def test_too_fast_a_rate_stops_the_run(
 # --- several processes ---------------------------------------------------------------------------
 
 
+def test_many_processes_end_at_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of them a signal came to."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    theirs = np.int32(signal.SIGTERM)
+    monkeypatch.setattr(
+        loop.multihost_utils, "process_allgather", lambda ours: np.stack([ours, theirs])
+    )
+    with loop.Interrupt() as interrupt:
+        heard = [loop._heard(interrupt, number) for number in range(2 * loop.ASKED_EVERY)]
+    assert [number for number, ended_by in enumerate(heard) if ended_by] == [0, loop.ASKED_EVERY]
+    assert set(heard) == {0, signal.SIGTERM}
+
+
+@pytest.mark.parametrize("parallel", ["jit", "pmap"])
+def test_many_processes_train_in_one_way_only(
+    parallel: str,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    argv = flags(pictures, tmp_path, "--parallel", parallel)
+    assert "many processes need --parallel sharded" in failing(argv, capsys)
+
+
 def test_two_processes(pictures: Path, tmp_path: Path) -> None:
-    """They share the batch, and agree with one process of two devices."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    argv = flags(pictures, tmp_path / "two", "--parallel", "sharded", "--steps", "3")
-    together = ["--distributed", "--coordinator", f"localhost:{port}", "--processes", "2"]
-    gloo = {"JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo"}
-    processes = [command([*argv, *together, "--process", str(i)], **gloo) for i in (0, 1)]
-    try:
-        errors = [process.communicate(timeout=600)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], errors
-    alone = flags(pictures, tmp_path / "one", "--steps", "3")
-    assert train.main(alone) == 0
+    """They share the batch, go on when begun again, and agree with one process."""
+    for steps in ("2", "3"):
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        argv = flags(pictures, tmp_path / "two", "--parallel", "sharded", "--steps", steps)
+        together = ["--distributed", "--coordinator", f"localhost:{port}", "--processes", "2"]
+        gloo = {"JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo"}
+        processes = [command([*argv, *together, "--process", str(i)], **gloo) for i in (0, 1)]
+        try:
+            errors = [process.communicate(timeout=600)[1] for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
+        assert [process.returncode for process in processes] == [0, 0], errors
+    for steps in ("2", "3"):  # the rate follows the length of the run
+        alone = flags(pictures, tmp_path / "one", "--steps", steps)
+        assert train.main(alone) == 0
     two, one = latest(tmp_path / "two", argv), latest(tmp_path / "one", alone)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), two, one)

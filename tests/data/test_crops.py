@@ -141,8 +141,6 @@ def test_folders_are_split_8_1_1(tmp_path: Path) -> None:
     test = sources.open_split([str(tmp_path)], "test")
     assert [len(part.names) for part in (training, validation, test)] == [16, 2, 2]
     assert len({*training.names, *validation.names, *test.names}) == 20
-    other, _ = sources.open_training([str(tmp_path)], [], seed=1)
-    assert training.names != other.names
 
 
 def test_training_and_validation_may_not_overlap(folder: Path) -> None:

@@ -38,6 +38,17 @@ def test_quality_is_libjpegs(quality: int) -> None:
     assert (facts["quality"], facts["quality_is_exact"]) == (quality, True)
 
 
+@pytest.mark.parametrize("quality", [1, 5, 10, 23])
+def test_steps_beyond_255_are_libjpegs_too(quality: int) -> None:
+    """As cjpeg writes them, unless it is told to keep to what is baseline."""
+    file = reader.read(jpeg_bytes(PHOTO, quality=50))
+    percent = 5000 // quality
+    tables = [np.clip((part.table * percent + 50) // 100, 1, 32767) for part in file.components[:2]]
+    assert max(each.max() for each in tables) > 255
+    facts = inspected(qtables=[table.ravel().tolist() for table in tables])
+    assert (facts["quality"], facts["quality_is_exact"]) == (quality, True)
+
+
 def test_nearest_quality() -> None:
     file = reader.read(jpeg_bytes(PHOTO, quality=60))
     tables = [part.table.copy() for part in file.components[:2]]

@@ -65,6 +65,26 @@ def test_once_has_no_history(picture: np.ndarray, quality: int) -> None:
     assert history.find(saved(picture, quality)) is None
 
 
+@pytest.mark.parametrize(
+    ("side", "quality"), [(8, 75), (8, 90), (10, 80), (12, 85), (13, 90), (20, 75)]
+)
+@pytest.mark.parametrize("levels", [2, 6], ids=["code", "mosaic"])
+def test_drawings_have_no_history(levels: int, side: int, quality: int) -> None:
+    """Their few kinds of blocks, or means, are what some coarse table makes, too."""
+    cells = np.random.default_rng(0).integers(0, levels, (25, 25)) * (255 // (levels - 1))
+    cells = np.pad(cells, 4, constant_values=255)
+    picture = np.kron(cells, np.ones((side, side))).astype(np.uint8)
+    assert history.find(saved(picture, quality)) is None
+
+
+@pytest.mark.parametrize("quality", [80, 90])
+def test_drawings_in_colour_have_no_history(quality: int) -> None:
+    cells = np.random.default_rng(0).integers(0, 4, (40, 40, 3)) * 85
+    picture = np.kron(cells, np.ones((8, 8, 1))).astype(np.uint8)
+    for subsampling in (0, 2):
+        assert history.find(saved(picture, quality, subsampling=subsampling)) is None
+
+
 def test_a_picture_never_compressed_has_none() -> None:
     assert history.find(PHOTO) is None
     assert history.find(GRAY) is None

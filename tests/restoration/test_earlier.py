@@ -19,7 +19,7 @@ from hrcnn_jax.files import pictures, reader
 from hrcnn_jax.files.reader import JpegError
 from hrcnn_jax.history import Said
 from hrcnn_jax.networks import cards
-from hrcnn_jax.restoration.earlier import damaged
+from hrcnn_jax.restoration.earlier import Damaged, damaged
 from hrcnn_jax.restoration.restorer import Restorer
 
 PHOTO = make_photo(160, 208)[..., 1]
@@ -57,6 +57,45 @@ def test_compressed_once_is_left_alone(
     assert damaged(reader.read(data), "auto").history is None
     found, believed = (restorers[mode].restore(data) for mode in ("auto", "off"))
     np.testing.assert_array_equal(found, believed)
+
+
+@pytest.mark.parametrize("size", [1, 8, 9, 16, 20, 31])
+@pytest.mark.parametrize("subsampling", [0, 2, None])
+def test_small_pictures_may_be_told_of(size: int, subsampling: int | None) -> None:
+    photo = np.dstack([PHOTO[:size, :size]] * 3)
+    given: Any = photo if subsampling is None else jpeg_bytes(photo, subsampling=subsampling)
+    for said in ("quality=20", "quality=20,grid=3:5"):
+        restored = Restorer("small", chroma=None, history=said).restore(given)
+        assert restored.shape == photo.shape
+
+
+def test_plain_decoding_is_of_the_file_itself() -> None:
+    twice = jpeg_bytes(decoded(jpeg_bytes(PHOTO, quality=10))[4:, 4:], quality=90)
+    plain = Restorer("small", strength=0.0).restore(twice)
+    assert np.abs(plain.astype(int) - decoded(twice)).max() <= 2
+
+
+def test_a_network_of_one_table_restores_what_it_knows() -> None:
+    """And not from an earlier compression of another one, nor mixed with such."""
+    data = jpeg_bytes(decoded(jpeg_bytes(PHOTO, quality=10)), quality=50)
+    network = Restorer("hrcnn-q50")
+    np.testing.assert_array_equal(
+        network.restore(data), Restorer("hrcnn-q50", history="off").restore(data)
+    )
+    given = reader.read(jpeg_bytes(PHOTO, quality=13))
+    luma = reader.read(jpeg_bytes(PHOTO, quality=10)).components[0]
+    mixed = Damaged(given, luma=luma, share=0.6)
+    served = Restorer("hrcnn-q10")._served(given, mixed)
+    assert (served.luma, served.share) == (luma, 1.0)
+
+
+def test_what_cannot_be_used_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "ink.jpg"
+    with path.open("wb") as file:
+        Image.fromarray(np.dstack([PHOTO] * 4)[:40, :40], "CMYK").save(file, "JPEG")
+    output = str(tmp_path / "out.png")
+    assert main(["restore", str(path), "-o", output, "--history", "quality=20"]) == 0
+    assert f"{path}: what --history tells cannot be used of it" in capsys.readouterr().out
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -422,6 +422,19 @@ def test_what_holds_no_file(compact: Network) -> None:
     away.load()
     with pytest.raises(hrcnn_jax.JpegError, match=r"no longer at hand.*give the file's bytes"):
         restorer.restore(away)
+    closed = Image.open(io.BytesIO(jpeg_bytes(photo)))
+    closed.fp.close()
+    with pytest.raises(hrcnn_jax.JpegError, match=r"no longer at hand.*give the file's bytes"):
+        restorer.restore(closed)
+    whole = io.BytesIO()
+    Image.fromarray(photo).save(whole, "PNG")
+    cut = Image.open(io.BytesIO(whole.getvalue()[:-40]))
+    with pytest.raises(hrcnn_jax.JpegError, match="Pillow cannot load it"):
+        restorer.restore(cut)
+    with pytest.raises(hrcnn_jax.JpegError, match="has no pixels"):
+        restorer.restore(Image.new("RGB", (0, 5)))
+    with pytest.raises(hrcnn_jax.JpegError, match="more than max_pixels=10"):
+        restorer.restore(Image.fromarray(photo), max_pixels=10)
     with pytest.raises(hrcnn_jax.JpegError, match="missing"):
         restorer.restore(["missing.jpg"])
 

@@ -22,6 +22,12 @@ def pixels(codes: np.ndarray, table: np.ndarray) -> np.ndarray:
     return np.asarray(transform.decode(jnp.asarray(codes), jnp.asarray(table)))
 
 
+def test_sides_are_whole_squares_of_coarser_components() -> None:
+    for halo in range(1, 20):
+        assert tiles.side_for(halo) % 4 == 0
+        assert tiles.side_for(halo) >= max(tiles.TILE, 3 * halo)
+
+
 @pytest.mark.parametrize("size", [(3, 4), (1, 1), (12, 5)])
 def test_the_border_continues_as_a_mirror(part: reader.Component, size: tuple[int, int]) -> None:
     down, across = size

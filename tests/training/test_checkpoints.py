@@ -139,6 +139,25 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(how: str, tmp_p
     (line,) = told
     assert "latest/4: this checkpoint is damaged" in line
     assert "going on from step 2" in line
+    with Checkpoints(tmp_path) as checkpoints:  # which keeps two
+        for number in (3, 4):
+            checkpoints.save(state_of(settings, number, seed=number), settings)
+    with Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(state_of(settings, 0), settings, tell=told.append)
+        with pytest.raises(CheckpointError, match="holds a later step than 3"):
+            checkpoints.save(state_of(settings, 3), settings)
+    assert_equal(restored, state_of(settings, 4, seed=4))
+    assert (tmp_path / "damaged" / "4").is_dir()
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("how", ["cut off", "settings lost", "state lost"])
+def test_nothing_is_left_if_all_checkpoints_are_damaged(how: str, tmp_path: Path) -> None:
+    settings, told = configured(), []
+    with Checkpoints(tmp_path) as checkpoints:
+        for number in (2, 4):
+            checkpoints.save(state_of(settings, number, seed=number), settings)
+    damage(tmp_path / "latest" / "4", how)
     damage(tmp_path / "latest" / "2", how)
     with (
         Checkpoints(tmp_path) as checkpoints,

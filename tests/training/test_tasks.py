@@ -203,6 +203,16 @@ def test_pictures_are_validated_from_the_worst_on() -> None:
     assert scores["psnr@100"] == pytest.approx(10 * np.log10(12 * 255**2))  # intact
 
 
+def test_validation_of_alike_and_of_few_pictures() -> None:
+    task = TASKS["pictures"](WILD, of_pictures())
+    alike = np.repeat(pairs(1)[:1], 10, axis=0)
+    cases = task.cases(jnp.asarray(alike, jnp.float32) / 255)
+    assert sum(len(pair.told) for pair in cases.values()) == 10
+    assert list(cases)[1].endswith(" (2)")
+    with pytest.raises(ValueError, match="--validation-crops must be at least 5"):
+        task.cases(jnp.asarray(alike[:4], jnp.float32) / 255)
+
+
 @pytest.mark.usefixtures("standard_promotion")
 def test_pictures_are_blamed_for_pixels_and_for_the_estimate() -> None:
     """By hand, in NumPy: balanced mean squared error of YCbCr, and of the error's logarithm."""

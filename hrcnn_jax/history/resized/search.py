@@ -11,7 +11,7 @@ from functools import cache
 from math import prod
 
 from hrcnn_jax.files.reader import JpegFile
-from hrcnn_jax.history import hypothesis, observed, table
+from hrcnn_jax.history import blocks, hypothesis, observed, table
 from hrcnn_jax.history.chroma import sampled, without_chroma
 from hrcnn_jax.history.observed import Samples, Shares
 from hrcnn_jax.history.record import History, Resizing
@@ -52,6 +52,9 @@ Measured of what never was compressed: at most a third."""
 
 _PROOF_CHROMA = 0.5
 """Share of chroma that has to, to be believed as well."""
+
+_KINDS = 0.05
+"""Share of recovered blocks that have to be of a kind of their own: drawings have few."""
 
 _BITS = 0.85, 1.5
 """Bits that recovered codes may take for each that a file's take, and for each pixel."""
@@ -166,6 +169,10 @@ def _proved(view: View, suspected: Suspect) -> History | None:
         return None
     shares, bits = _played(view.parts, best, view.size)
     if shares.share < _PROOF[not view.is_file] or bits > _most_bits(view):
+        return None
+    steps = table.of_quality(encoder, quality)
+    codes = recovery.comes_back(luma, inside(by), steps, _MARGIN)[0].reshape(-1, BLOCK, BLOCK)
+    if len(blocks.kinds(codes)) < _KINDS * len(codes):
         return None
     return replace(best, proof=(shares.share,), telling=shares.total)
 
