@@ -365,9 +365,9 @@ class Restorer:
         """
         if self._luma is None:
             return Damaged(given, verdict=self.judge(given))
-        if self.strength == 0.0:
-            return Damaged(given)  # plain decoding asks for no history
         if isinstance(given, JpegFile):
+            if self.strength == 0.0:
+                return Damaged(given)  # plain decoding asks for no history
             self._begin(given)
         source = self._served(given, damaged(given, self.history))
         return source._replace(verdict=self.judge(given, source.history))
@@ -412,7 +412,7 @@ class Restorer:
         return self.network if verdict is None else self._blind().network
 
     def _begin(self, file: JpegFile) -> None:
-        if self.strength == 0.0 or not self.serves(file.components[0].table):
+        if not self.serves(file.components[0].table):
             return
         luma, *others = (part.table for part in file.components)
         assert self._luma is not None

@@ -396,19 +396,6 @@ def test_many_processes_end_at_the_same_step(monkeypatch: pytest.MonkeyPatch) ->
     assert set(heard) == {0, signal.SIGTERM}
 
 
-@pytest.mark.parametrize("parallel", ["jit", "pmap"])
-def test_many_processes_train_in_one_way_only(
-    parallel: str,
-    pictures: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
-    argv = flags(pictures, tmp_path, "--parallel", parallel)
-    assert "many processes need --parallel sharded" in failing(argv, capsys)
-
-
 def test_two_processes(pictures: Path, tmp_path: Path) -> None:
     """They share the batch, go on when begun again, and agree with one process."""
     for steps in ("2", "3"):

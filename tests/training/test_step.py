@@ -285,6 +285,16 @@ def test_steps_stay_on_the_device(parallel: str) -> None:
     assert np.isfinite(values["loss"])
 
 
+@pytest.mark.parametrize("parallel", ["jit", "pmap"])
+def test_many_processes_train_in_one_way_only(
+    parallel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = configured(parallel=parallel)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(ValueError, match="many processes need --parallel sharded"):
+        step.make_step(task_of(settings), settings)
+
+
 COUNT = 32_769
 
 
