@@ -21,6 +21,7 @@ import tifffile
 from conftest import fresh_params, jpeg_bytes, made_card, make_photo, random_params
 from PIL import Image, ImageCms
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp, Message, Receive
 
 import hrcnn_jax
 from hrcnn_jax.app import server, words
@@ -370,73 +371,57 @@ def test_progress_is_rows(restorer: Restorer, photo: bytes) -> None:
     assert seen == [{"ahead": 0, "share": 0.0}, {"ahead": 0, "share": 1.0}, None]
 
 
+def status_of(app: ASGIApp, receive: Receive, *headers: tuple[bytes, bytes]) -> int:
+    """How a request to restore is answered, of which `receive` gives what arrives.
+
+    What a server would print is raised.
+    """
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/restore",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost"), *headers],
+        "scheme": "http",
+    }
+    anyio.run(app, scope, receive, send)
+    return int(sent[0]["status"])
+
+
 def test_who_leaves_is_not_worked_for(
     restorer: Restorer, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workshop = Workshop([restorer])
     slow = Slow(workshop, monkeypatch)
-    app = server.build(workshop)
-    sent: list[Any] = []
+    messages = iter([{"type": "http.request", "body": photo, "more_body": False}])
 
-    async def leave() -> None:
-        messages = iter([{"type": "http.request", "body": photo, "more_body": False}])
+    async def receive() -> Message:
+        for message in messages:
+            return message
+        while not slow.begun.acquire(blocking=False):
+            await anyio.sleep(0.01)
+        slow.go.set()
+        return {"type": "http.disconnect"}
 
-        async def receive() -> Any:
-            for message in messages:
-                return message
-            while not slow.begun.acquire(blocking=False):
-                await anyio.sleep(0.01)
-            slow.go.set()
-            return {"type": "http.disconnect"}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/api/restore",
-            "query_string": b"",
-            "headers": [(b"host", b"localhost")],
-            "scheme": "http",
-        }
-        await app(scope, receive, send)
-
-    anyio.run(leave)
-    assert sent[0]["status"] == 503
+    assert status_of(server.build(workshop), receive) == 503
     assert workshop._jobs == []
 
 
 def test_who_leaves_before_all_is_sent_is_no_fault_of_ours(restorer: Restorer) -> None:
     workshop = Workshop([restorer])
-    sent: list[Any] = []
+    messages = iter(
+        [{"type": "http.request", "body": b"abc", "more_body": True}, {"type": "http.disconnect"}]
+    )
 
-    async def leave() -> None:
-        messages = iter(
-            [
-                {"type": "http.request", "body": b"abc", "more_body": True},
-                {"type": "http.disconnect"},
-            ]
-        )
+    async def receive() -> Message:
+        return next(messages)
 
-        async def receive() -> Any:
-            return next(messages)
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/api/restore",
-            "query_string": b"",
-            "headers": [(b"host", b"localhost"), (b"content-length", b"1000")],
-            "scheme": "http",
-        }
-        await server.build(workshop)(scope, receive, send)  # raises what the server would print
-
-    anyio.run(leave)
-    assert sent[0]["status"] == 503
+    assert status_of(server.build(workshop), receive, (b"content-length", b"1000")) == 503
     assert workshop._jobs == []
 
 

@@ -114,6 +114,13 @@ def test_what_may_change_between_runs(tmp_path: Path) -> None:
         assert_equal(checkpoints.restore(state_of(changed, 0), changed), state_of(settings, 1))
 
 
+def save(workdir: Path, settings: Settings, *steps: int) -> None:
+    """States of a run, each of its own seed."""
+    with Checkpoints(workdir) as checkpoints:
+        for step in steps:
+            checkpoints.save(state_of(settings, step, seed=step), settings)
+
+
 def damage(folder: Path, how: str) -> None:
     """Makes a checkpoint unreadable, as a full disk or a lost file does."""
     if how == "settings lost":
@@ -129,9 +136,7 @@ def damage(folder: Path, how: str) -> None:
 @pytest.mark.parametrize("how", ["cut off", "settings lost", "state lost"])
 def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(how: str, tmp_path: Path) -> None:
     settings, told = configured(), []
-    with Checkpoints(tmp_path) as checkpoints:
-        for number in (2, 4):
-            checkpoints.save(state_of(settings, number, seed=number), settings)
+    save(tmp_path, settings, 2, 4)
     damage(tmp_path / "latest" / "4", how)
     with Checkpoints(tmp_path) as checkpoints:
         restored = checkpoints.restore(state_of(settings, 0), settings, tell=told.append)
@@ -139,9 +144,7 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(how: str, tmp_p
     (line,) = told
     assert "latest/4: this checkpoint is damaged" in line
     assert "going on from step 2" in line
-    with Checkpoints(tmp_path) as checkpoints:  # which keeps two
-        for number in (3, 4):
-            checkpoints.save(state_of(settings, number, seed=number), settings)
+    save(tmp_path, settings, 3, 4)  # of which two are kept
     with Checkpoints(tmp_path) as checkpoints:
         restored = checkpoints.restore(state_of(settings, 0), settings, tell=told.append)
         with pytest.raises(CheckpointError, match="holds a later step than 3"):
@@ -154,9 +157,7 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(how: str, tmp_p
 @pytest.mark.parametrize("how", ["cut off", "settings lost", "state lost"])
 def test_nothing_is_left_if_all_checkpoints_are_damaged(how: str, tmp_path: Path) -> None:
     settings, told = configured(), []
-    with Checkpoints(tmp_path) as checkpoints:
-        for number in (2, 4):
-            checkpoints.save(state_of(settings, number, seed=number), settings)
+    save(tmp_path, settings, 2, 4)
     damage(tmp_path / "latest" / "4", how)
     damage(tmp_path / "latest" / "2", how)
     with (
