@@ -269,7 +269,7 @@ def shares(cost: Cost, seconds: float, limit: float) -> dict[str, float]:
 
 def colour_cost(files: Restorer, cost: Cost) -> Cost:
     """Of a pixel of a 4:2:0 file: luma's, and chroma's if a network restores it."""
-    chroma = zoo.load(cards.CHROMA)
+    chroma = zoo.load(files.network.card.chroma)
     of_chroma = cost_of(chroma.architecture, chroma.module)
     return cost if files.network.table is not None else cost + of_chroma
 

@@ -27,7 +27,7 @@ Scores = Mapping[int, Mapping[str, float]]
 """Means over LIVE1 by quality, as cards hold them."""
 
 NETWORKS = ("fast", "small", "large")
-TRAINED = (*NETWORKS, cards.CHROMA)
+TRAINED = (*NETWORKS, *cards.names(kind="chroma"))
 QUALITIES = (*range(5, 100, 5), 98, 100)
 SHOWN = (5, 10, 30, 50, 75, 90, 95, 98, 100)
 """The qualities with a column of their own: all that planes other than green are measured at."""
@@ -136,9 +136,10 @@ def luma_rows(found: Mapping[str, Scores]) -> list[list[str]]:
 
 def rgb_rows(found: Mapping[str, Scores], apart: Scores) -> list[list[str]]:
     """PSNR in dB over RGB: with the chroma network, and each plane by itself (`apart`)."""
-    chroma = cost_of(cards.CHROMA)
+    chroma = {name: cards.released(name).chroma for name in NETWORKS}
     ours = [
-        our_row(f"`{name}` with `chroma`", cost_of(name) + chroma, found[name]) for name in NETWORKS
+        our_row(f"`{name}` with `{beside}`", cost_of(name) + cost_of(beside), found[name])
+        for name, beside in chroma.items()
     ]
     # Chroma planes are a quarter of luma's size each.
     alone = our_row(f"`{cards.DEFAULT}`, plane by plane", cost_of(cards.DEFAULT) * 3 // 2, apart)

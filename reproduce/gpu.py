@@ -110,7 +110,8 @@ def run(name: str, given: argparse.Namespace) -> int:
     if ended_by := fit(settings):
         return ended_by
     output = Path(given.output)
-    weights = release(settings.run.workdir, name, output / "weights")
+    chroma = cards.released(name).chroma if cards.is_released(name) else cards.CHROMA
+    weights = release(settings.run.workdir, name, output / "weights", chroma=chroma)
     flags = ["--model", str(weights), "--data", given.live1, "--card"]
     flags += ["--planes", RECIPES[name].planes, "--chroma", cards.NONE]
     flags += ["--quality", *map(str, RECIPES[name].qualities)]

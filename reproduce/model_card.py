@@ -19,7 +19,7 @@ from hrcnn_jax.scores.protocol import COLOUR, Protocol, means
 from reproduce.results import table
 
 GREEN = Protocol("live1")
-FILES = Protocol("live1", planes=COLOUR, chroma=cards.CHROMA)
+FILES = Protocol("live1", planes=COLOUR, chroma=cards.OWN)
 SHOWN = (5, 10, 20, 30, 40, 50, 75, 90, 95)
 
 

@@ -74,7 +74,11 @@ def test_from_training_to_release(
     assert main(["train", *flags, "--workdir", "run", "--warmup", "0"]) == 0
     assert hrcnn_jax.load("run").card.options == {"start": 4}
 
-    assert main(["release", "run", "toy", "-o", "weights"]) == 0
+    release = ["release", "run", "toy", "-o", "weights"]
+    assert main([*release, "--chroma", "small"]) == 1
+    assert "no network of chroma 'small': choose from chroma" in capsys.readouterr().err
+    assert not (tmp_path / "weights" / "toy.json").exists()
+    assert main(release) == 0
     network = hrcnn_jax.load("weights/toy.safetensors")
     assert network.params["shift"] == pytest.approx(4 / 255, abs=1e-3)
     assert (network.card.architecture, network.card.parameters) == (TOY, 2)

@@ -132,10 +132,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--chroma",
-        default=cards.CHROMA,
+        default=cards.OWN,
         metavar="NAME",
         help="what restores chroma for --planes rgb: a released network, the folder of a training "
-        f"run, or none, each plane by itself (default: {cards.CHROMA})",
+        f"run, {cards.OWN}, the one that the network's card names, or {cards.NONE}, each plane by "
+        f"itself (default: {cards.OWN})",
     )
     parser.add_argument(
         "--pixels",
@@ -298,6 +299,7 @@ def as_json(
                 "architecture": network.card.architecture,
                 "options": dict(network.card.options),
                 "steps": network.card.steps,
+                "chroma": network.card.chroma,
             }
             for network in networks
         },
@@ -363,7 +365,7 @@ def run(given: argparse.Namespace, command: Sequence[str]) -> None:
     networks = load_networks(given.model, card=given.card)
     asked = [given.history or qualities_of(network, given.quality) for network in networks]
     apart = given.planes != COLOUR or given.chroma == cards.NONE
-    chroma = None if apart else zoo.load(given.chroma)
+    chroma = None if apart else given.chroma
     pixels = None if given.pixels == cards.NONE else zoo.load(given.pixels)
     believed = given.believe if given.history else "off"
     restorers = [

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from hrcnn_jax.cli.common import FAILED, complain, needs, output_folder
+from hrcnn_jax.networks import cards
 
 
 def add_flags(flags: argparse.ArgumentParser) -> None:
@@ -18,6 +19,12 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
         help="folder for NAME.safetensors and NAME.json; in a checkout, hrcnn_jax/weights makes it "
         "one of the released networks",
     )
+    flags.add_argument(
+        "--chroma",
+        default=cards.CHROMA,
+        metavar="NETWORK",
+        help="the released network that restores 4:2:0 chroma beside it (default: %(default)s)",
+    )
 
 
 def run(flags: argparse.Namespace) -> int:
@@ -28,7 +35,8 @@ def run(flags: argparse.Namespace) -> int:
         complain(needs("release", error.name, "train"))
         return FAILED
     try:
-        print(release(flags.run_folder, flags.name, Path(output_folder(flags.output))))
+        folder = Path(output_folder(flags.output))
+        print(release(flags.run_folder, flags.name, folder, chroma=flags.chroma))
     except (ValueError, OSError) as error:
         complain(error)
         return FAILED

@@ -25,7 +25,9 @@ RESTORING: tuple[Kind, ...] = ("planes", "pictures")
 WEIGHTS = Path(__file__).parents[1] / "weights"
 DEFAULT = "small"
 CHROMA = "chroma"
-"""What restores 4:2:0 chroma beside it, and beside any other network that serves every table."""
+"""What restores 4:2:0 chroma beside a network whose card names no other."""
+OWN = "own"
+"""What is said for the network of chroma that the card of the network beside it names."""
 PIXELS = "wild"
 """What restores, beside them, pictures whose damage no codes explain."""
 NONE = "none"
@@ -59,6 +61,7 @@ class Card:
       teachers: the networks whose output it was trained on, and the SHA-256 of their weights.
       curve: how the validation gain rose: `step`, `hours` and `gain`.
       scores: means by protocol and quality, as `hrcnn_jax.scores.protocol` keeps them.
+      chroma: the released network that restores 4:2:0 chroma beside it, if it serves any table.
       version: of this layout.
     """
 
@@ -77,6 +80,7 @@ class Card:
     teachers: Mapping[str, str] = field(default_factory=dict)
     curve: Sequence[Mapping[str, float]] = field(default_factory=list)
     scores: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    chroma: str = CHROMA
     version: int = legacy.VERSION
 
     def to_json(self) -> str:

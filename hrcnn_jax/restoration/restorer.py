@@ -76,7 +76,7 @@ class Restorer:
         *,
         faithful: bool = True,
         strength: float = 1.0,
-        chroma: str | os.PathLike[str] | Network | None = cards.CHROMA,
+        chroma: str | os.PathLike[str] | Network | None = cards.OWN,
         pixels: str | os.PathLike[str] | Network | None = cards.PIXELS,
         history: str | Said = "auto",
     ) -> None:
@@ -89,8 +89,8 @@ class Restorer:
             network that is faithful by construction cannot do without.
           strength: 0 gives the plain decode, 1 the restored picture, between them a mix; a
             faithful mix stays faithful. Subsampled chroma follows the detail of luma as far.
-          chroma: the network that restores 4:2:0 chroma beside one that serves any table; None
-            has each plane restored by itself.
+          chroma: the network that restores 4:2:0 chroma beside one that serves any table; `own`
+            is the one that the other's card names, None has each plane restored by itself.
           pixels: the network of pictures that restores those whose damage no codes explain,
             beside one that serves any table; loaded when there is such a picture to ask about.
             None leaves pixels as they are, and believes the codes of files.
@@ -130,7 +130,8 @@ class Restorer:
         projected = faithful and not self.network.architecture.is_faithful
         self._luma = _Programs(self.network, restore_tile, _luma_tile, projected)
         if chroma is not None and self.network.table is None:
-            network = _load(chroma, ("chroma",))
+            own = isinstance(chroma, str) and chroma == cards.OWN
+            network = _load(self.network.card.chroma if own else chroma, ("chroma",))
             self._chroma = _Programs(network, restore_chroma_tile, _chroma_tile, faithful)
 
     def _set(self, strength: float, history: str | Said) -> None:

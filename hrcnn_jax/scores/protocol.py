@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hrcnn_jax.networks.cards import CHROMA, Card
+from hrcnn_jax.networks.cards import OWN, Card
 
 COLOUR = "rgb"
 """Whole colour pictures instead of a plane, as 4:2:0 files by Pillow; compared over R, G and B."""
@@ -19,7 +19,8 @@ class Protocol:
       data: the pictures: names of their folders, or `tfds:NAME`.
       planes: a key of `hrcnn_jax.data.planes.MEASURED`, or `rgb` for whole colour files.
       table: the base table that qualities scale.
-      chroma: for colour files, what restores their chroma: a network's name, or `none`.
+      chroma: for colour files, what restores their chroma: a network's name, `own` for the one that
+        the card names, or `none`.
       crop: side in pixels of random crops; None for whole pictures.
       crops: how many of these.
       test_split: whether only the pictures are measured that training leaves for testing.
@@ -44,7 +45,7 @@ class Protocol:
     def __str__(self) -> str:
         """In words, such as `live1 luma, flat table`."""
         parts = [f"{self.data} {self.planes}"]
-        if self.chroma not in (None, CHROMA):
+        if self.chroma not in (None, OWN):
             parts.append(f"chroma by {self.chroma}")
         if self.table != "luminance":
             parts.append(f"{self.table} table")

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from hrcnn_jax.hardware import hardware
 from hrcnn_jax.networks import cards, cost, registry, zoo
-from hrcnn_jax.networks.cards import Card
+from hrcnn_jax.networks.cards import Card, ModelError
 from hrcnn_jax.scores.account import hash_of
 from hrcnn_jax.training import checkpoints, run_log
 from hrcnn_jax.training.settings import Settings
@@ -54,7 +54,9 @@ def describe(settings: Settings, *, step: int = 0, gain: float = 0.0) -> Card:
     )
 
 
-def release(model: str | os.PathLike[str], name: str, folder: Path) -> Path:
+def release(
+    model: str | os.PathLike[str], name: str, folder: Path, *, chroma: str = cards.CHROMA
+) -> Path:
     """Writes a network's weights and their card, `NAME.safetensors` and `NAME.json`.
 
     Weights are kept in half precision, which changes no gain by more than 0.001 dB.
@@ -64,20 +66,25 @@ def release(model: str | os.PathLike[str], name: str, folder: Path) -> Path:
         that of one of version 0.1.
       name: of the network.
       folder: where to; made unless it is there.
+      chroma: the released network that restores 4:2:0 chroma beside it.
 
     Returns:
       The path of the weights.
 
     Raises:
-      ModelError: if there is no such network.
+      ModelError: if there is no such network, or none of chroma of that name.
       CheckpointError: if the folder is that of a run that was never validated.
       OSError: if the files cannot be written.
     """
+    known = cards.names(kind="chroma")
+    if chroma not in known:
+        raise ModelError(f"no network of chroma {chroma!r}: choose from {', '.join(known)}")
     params, card = _best_of(Path(model))
     card = replace(
         card,
         validation_gain_db=round(card.validation_gain_db, 3),
         curve=run_log.curve(Path(model)) or card.curve,
+        chroma=chroma,
     )
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / f"{name}.safetensors"

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     `tiny` is untrained, which is the plain decoder; `bent` is the same with some of its
     weights made up; `bright10` is the paper's network, serves quality 10 and makes all pictures
-    too bright. `blue` makes chroma up.
+    too bright. `blue` makes chroma up, and is what the card of `tiny` names.
     """
     folder = tmp_path_factory.mktemp("weights")
     small = {"width": 4, "blocks": 1}
@@ -59,6 +60,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     params = random_params(registry.get("chroma").build(small), scale=1.0)
     write_network(folder, "blue", "chroma", params, **small)
+    of_tiny = folder / "tiny.json"
+    cards.write(of_tiny, replace(cards.read(of_tiny), chroma="blue"))
     return folder
 
 
@@ -232,6 +235,9 @@ def test_colour_files_are_compared_over_all_samples(pictures: Path, tmp_path: Pa
     assert [(row["height"], row["width"]) for row in rows] == [("40", "64"), ("45", "70")]
     invented = run(pictures, tmp_path, *flags, "blue")["results"][0]
     assert invented["mean"]["gain"] < result["mean"]["gain"] - 1
+    own = run(pictures, tmp_path, *flags[:-1])
+    assert (own["protocol"]["chroma"], own["models"]["tiny"]["chroma"]) == ("own", "blue")
+    assert own["results"][0]["mean"]["gain"] == invented["mean"]["gain"]
 
 
 def test_a_network_of_one_quality(

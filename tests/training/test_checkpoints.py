@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from conftest import made_card, random_params
+from conftest import made_card, random_params, write_network
 from flax.traverse_util import flatten_dict, unflatten_dict
 from test_settings import FLAT
 
@@ -176,7 +176,7 @@ def test_folders_without_a_best(tmp_path: Path) -> None:
         zoo.load(tmp_path / "none")
 
 
-def test_a_run_can_be_loaded_and_released(tmp_path: Path) -> None:
+def test_a_run_can_be_loaded_and_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where and when it was trained stays on its card, whoever loads it."""
     settings = configured()
     state = state_of(settings, 3)
@@ -194,10 +194,13 @@ def test_a_run_can_be_loaded_and_released(tmp_path: Path) -> None:
     assert_equal(network.params, state.ema)
     assert network.card == elsewhere
 
-    path = release(tmp_path / "run", "new", tmp_path / "weights")
+    write_network(tmp_path, "blue", "chroma", width=8, blocks=1)
+    monkeypatch.setattr(cards, "WEIGHTS", tmp_path)
+    path = release(tmp_path / "run", "new", tmp_path / "weights", chroma="blue")
     assert path.stat().st_mode == path.with_suffix(".json").stat().st_mode
     released = zoo.load(path)
     assert (released.name, released.card.steps) == ("new", 3)
+    assert (network.card.chroma, released.card.chroma) == ("chroma", "blue")
     assert (released.card.hardware, released.card.date) == ("an abacus", "1899-12-31")
     assert released.card.validation_gain_db == 0.251
     jax.tree.map(
