@@ -3,7 +3,6 @@
 import datetime
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -48,18 +47,12 @@ def run(command: Sequence[str], variables: dict[str, str] | None = None) -> Usag
     return Usage(seconds, cpu_seconds, usage.ru_maxrss * _MAXRSS_UNIT)
 
 
-def hardware() -> str:
-    """What this machine computes on."""
-    import jax  # not where a benchmark only starts others
-
-    kinds = sorted({device.device_kind for device in jax.devices()})
-    return f"{', '.join(kinds)}, {os.cpu_count()} cores, {platform.machine()}"
-
-
 def write(path: str | None, found: dict[str, Any]) -> None:
     """Writes figures to a JSON file, if one is asked for."""
     if path is None:
         return
+    from hrcnn_jax.hardware import hardware  # JAX: not where a benchmark only starts others
+
     about = {"hardware": hardware(), "date": datetime.date.today().isoformat()}
     with written_whole(Path(path)) as partial:
         partial.write_text(json.dumps(about | found, indent=1) + "\n", encoding="utf-8")

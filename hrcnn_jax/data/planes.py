@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hrcnn_jax.jpeg import jfif
 from hrcnn_jax.jpeg.tables import MAX_SAMPLE
 
 
@@ -34,7 +35,7 @@ class Channel(NamedTuple):
 RED = Channel((1.0, 0.0, 0.0))
 GREEN = Channel((0.0, 1.0, 0.0))
 BLUE = Channel((0.0, 0.0, 1.0))
-LUMA = Channel((0.299, 0.587, 0.114))
+LUMA = Channel((jfif.RED, jfif.GREEN, jfif.BLUE))
 CB = Channel((-0.168736, -0.331264, 0.5), 128.0, is_chroma=True)
 CR = Channel((0.5, -0.418688, -0.081312), 128.0, is_chroma=True)
 STUDIO = Channel((65.481 / 255, 128.553 / 255, 24.966 / 255), 16.0)

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrcnn_jax.history import grid, steps, table
-from hrcnn_jax.history.observed import Factor, Observed
+from hrcnn_jax.history.chain import Factor
+from hrcnn_jax.history.observed import Observed
 from hrcnn_jax.history.record import OWN, History
 from hrcnn_jax.history.replay import layout_of, most_telling, played, samples_of
 from hrcnn_jax.jpeg.tables import BLOCK

@@ -7,7 +7,6 @@ made, is compared with them after it took the last step, too: the file's own enc
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +14,10 @@ from numpy.typing import NDArray
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.history import blocks, chain
 from hrcnn_jax.history.blocks import Floats
+from hrcnn_jax.history.chain import Factor, Samples
+from hrcnn_jax.jpeg import jfif
 from hrcnn_jax.jpeg.tables import BLOCK
 
-Factor = tuple[int, int]
-Samples = NDArray[np.uint8]
 Margins = tuple[tuple[int, int], tuple[int, int]]
 """Rows above and below, and columns left and right."""
 
@@ -94,7 +93,7 @@ class Observed:
     def of_pixels(cls, picture: Samples) -> "Observed":
         """Of pixels `(H, W)` or `(H, W, 3)`."""
         size = picture.shape[0], picture.shape[1]
-        planes = components(picture)
+        planes = jfif.components(picture)
         tolerance = 0.0 if picture.ndim == 2 else _ROUNDING
         return cls(size, planes, ((1, 1),) * len(planes), tolerance=tolerance)
 
@@ -156,7 +155,7 @@ class Observed:
     def _compare_pixels(
         self, played: Samples, margins: Margins
     ) -> tuple[list[Shares], list[Floats]]:
-        ours = components(played)
+        ours = jfif.components(played)
         height, width = (side // BLOCK * BLOCK for side in self.size)
         shares, rest = [], []
         for mine, plane in zip(ours, self.planes, strict=True):
@@ -223,14 +222,3 @@ def _inner(count: tuple[int, ...], block: tuple[int, int], margins: Margins) -> 
 
 def _shrunk(size: tuple[int, int], factor: Factor) -> tuple[int, int]:
     return -(-size[0] // factor[0]), -(-size[1] // factor[1])
-
-
-def components(picture: NDArray[Any]) -> tuple[Floats, ...]:
-    """Luma and chroma of pixels in levels of 255, not rounded (T.871, clause 7)."""
-    if picture.ndim == 2:
-        return (picture.astype(np.float32),)
-    red, green, blue = np.moveaxis(picture.astype(np.float32), -1, 0)
-    y = np.float32(0.299) * red + np.float32(0.587) * green + np.float32(0.114) * blue
-    cb = (blue - y) / np.float32(1.772) + np.float32(128)
-    cr = (red - y) / np.float32(1.402) + np.float32(128)
-    return y, cb, cr

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hrcnn_jax.history.observed import Factor
+from hrcnn_jax.history.chain import Factor
 from hrcnn_jax.jpeg.tables import BLOCK
 
 OWN = "own"

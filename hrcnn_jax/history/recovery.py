@@ -14,9 +14,10 @@ import numpy as np
 from hrcnn_jax import threads
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.history import observed, replay, resized
+from hrcnn_jax.history.chain import Factor, Samples
 from hrcnn_jax.history.codes import Codes, Mask, Recovered
 from hrcnn_jax.history.earlier import Earlier, component
-from hrcnn_jax.history.observed import Factor, Samples, Shares
+from hrcnn_jax.history.observed import Shares
 from hrcnn_jax.history.record import History
 from hrcnn_jax.jpeg.tables import BLOCK
 

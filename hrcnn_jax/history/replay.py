@@ -14,8 +14,9 @@ import numpy as np
 
 from hrcnn_jax.history import chain, codes, resampling
 from hrcnn_jax.history.blocks import Floats
+from hrcnn_jax.history.chain import Factor, Samples
 from hrcnn_jax.history.codes import Layout, Recovered
-from hrcnn_jax.history.observed import Factor, Observed, Samples, Shares
+from hrcnn_jax.history.observed import Observed, Shares
 from hrcnn_jax.history.record import History
 from hrcnn_jax.jpeg.tables import BLOCK
 

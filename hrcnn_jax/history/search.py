@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.history import blocks, grid, observed, own, resized, table
+from hrcnn_jax.history.chain import Samples
 from hrcnn_jax.history.chroma import COARSER, FACTORS, PROOF, with_chroma
 from hrcnn_jax.history.hypothesis import (
     MUCH_COARSER,
@@ -25,7 +26,7 @@ from hrcnn_jax.history.hypothesis import (
     last_table,
     used_frequencies,
 )
-from hrcnn_jax.history.observed import Observed, Samples
+from hrcnn_jax.history.observed import Observed
 from hrcnn_jax.history.record import OWN, History
 from hrcnn_jax.history.replay import most_telling, played
 from hrcnn_jax.history.said import Said

@@ -13,14 +13,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-# Weights of red and blue in luma (T.871 clause 7; from BT.601). Green has what is left.
-_RED, _BLUE = 0.299, 0.114
-_GREEN = 1.0 - _RED - _BLUE
+from hrcnn_jax.jpeg.jfif import BLUE, CB_SPAN, CR_SPAN, GREEN, RED
+from hrcnn_jax.jpeg.tables import LEVEL_SHIFT, MAX_SAMPLE
 
-# Chroma is a difference from luma, scaled to span one unit around sample 128.
-_CB_SPAN = 2.0 * (1.0 - _BLUE)
-_CR_SPAN = 2.0 * (1.0 - _RED)
-_CENTRE = 128.0 / 255.0
+_CENTRE = LEVEL_SHIFT / MAX_SAMPLE
 
 
 def _split(pixels: Array) -> tuple[Array, Array, Array]:
@@ -38,7 +34,7 @@ def luma(rgb: Array) -> Array:
       ValueError: if the last axis is not 3 or the values are not floats.
     """
     red, green, blue = _split(rgb)
-    return _RED * red + _GREEN * green + _BLUE * blue
+    return RED * red + GREEN * green + BLUE * blue
 
 
 def rgb_to_ycbcr(rgb: Array) -> Array:
@@ -49,7 +45,7 @@ def rgb_to_ycbcr(rgb: Array) -> Array:
     """
     red, _, blue = _split(rgb)
     y = luma(rgb)
-    return jnp.stack([y, (blue - y) / _CB_SPAN + _CENTRE, (red - y) / _CR_SPAN + _CENTRE], axis=-1)
+    return jnp.stack([y, (blue - y) / CB_SPAN + _CENTRE, (red - y) / CR_SPAN + _CENTRE], axis=-1)
 
 
 def ycbcr_to_rgb(ycc: Array) -> Array:
@@ -62,9 +58,9 @@ def ycbcr_to_rgb(ycc: Array) -> Array:
     """
     # Written out, not a matrix product: accelerators round those to fewer bits than float32.
     y, cb, cr = _split(ycc)
-    red = y + _CR_SPAN * (cr - _CENTRE)
-    blue = y + _CB_SPAN * (cb - _CENTRE)
-    return jnp.stack([red, (y - _RED * red - _BLUE * blue) / _GREEN, blue], axis=-1)
+    red = y + CR_SPAN * (cr - _CENTRE)
+    blue = y + CB_SPAN * (cb - _CENTRE)
+    return jnp.stack([red, (y - RED * red - BLUE * blue) / GREEN, blue], axis=-1)
 
 
 def _check(plane: Array, factor: tuple[int, int]) -> tuple[int, int]:

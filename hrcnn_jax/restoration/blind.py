@@ -282,7 +282,7 @@ class Blind:
 def _seen(given: Stored) -> tuple[Cut, Opening]:
     """How squares of a picture are cut and opened."""
     if isinstance(given, Picture):
-        return partial(_cut_samples, given.samples), _OfSamples()
+        return partial(tiles.square, given.samples), _OfSamples()
     factors = tuple(part.factor for part in given.components)
     return partial(_cut_codes, given.components), _OfCodes(given.colour, factors)
 
@@ -304,14 +304,6 @@ def _blocks(given: Stored) -> tuple[int, int]:
         down, across = (max(p.codes.shape[axis] * p.factor[axis] for p in parts) for axis in (0, 1))
         return down, across
     return -(-given.height // BLOCK), -(-given.width // BLOCK)
-
-
-def _cut_samples(samples: NDArray[np.uint8], corner: Corner, side: int) -> Square:
-    rows, columns = (
-        tiles.mirrored(length, BLOCK * start, BLOCK * (start + side))
-        for length, start in zip(samples.shape[:2], corner, strict=True)
-    )
-    return samples[rows[:, None], columns]
 
 
 def _cut_codes(components: tuple[Component, ...], corner: Corner, side: int) -> Square:

@@ -9,7 +9,7 @@ from hrcnn_jax import history
 from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import Component, JpegError, JpegFile
 from hrcnn_jax.history import Earlier, History, Mode, Said
-from hrcnn_jax.history.observed import Samples
+from hrcnn_jax.history.chain import Samples
 from hrcnn_jax.restoration import mixture
 from hrcnn_jax.restoration.blind import Verdict
 from hrcnn_jax.restoration.rescaled import Rescaled

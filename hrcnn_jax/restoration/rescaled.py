@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrcnn_jax.history import History, observed
-from hrcnn_jax.history.observed import Factor
+from hrcnn_jax.history import History
+from hrcnn_jax.history.chain import Factor
 from hrcnn_jax.history.resized import geometry
+from hrcnn_jax.jpeg import jfif
 from hrcnn_jax.jpeg.tables import LEVEL_SHIFT, MAX_SAMPLE
-
-_CENTRE = np.float32(LEVEL_SHIFT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,21 +52,11 @@ class Rescaled:
           `(h, w)` if it has one component, else `(h, w, 3)`, in [0, 1].
         """
         resized = geometry.of_plane(self.history, self.size)
-        levels = observed.components(picture * np.float32(MAX_SAMPLE))
+        levels = jfif.components(picture * np.float32(MAX_SAMPLE))
         planes = [resized.forth(each) for each in levels]
-        planes += [np.full(self.size, _CENTRE)] * (len(self.rest) - len(planes))
+        planes += [np.full(self.size, np.float32(LEVEL_SHIFT))] * (len(self.rest) - len(planes))
         for index, (rest, factor) in enumerate(zip(self.rest, self.factors, strict=True)):
             whole = geometry.enlarged(rest, factor)[: self.size[0], : self.size[1]]
             planes[index] = planes[index] + whole
-        samples = planes[0] if len(planes) == 1 else _rgb(*planes)
+        samples = planes[0] if len(planes) == 1 else jfif.rgb(*planes)
         return np.clip(samples / np.float32(MAX_SAMPLE), 0.0, 1.0)
-
-
-def _rgb(
-    luma: NDArray[np.float32], cb: NDArray[np.float32], cr: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """RGB of Y, Cb and Cr, in levels of 255 (T.871, clause 7)."""
-    red = luma + np.float32(1.402) * (cr - _CENTRE)
-    blue = luma + np.float32(1.772) * (cb - _CENTRE)
-    green = (luma - np.float32(0.299) * red - np.float32(0.114) * blue) / np.float32(0.587)
-    return np.stack([red, green, blue], axis=-1)

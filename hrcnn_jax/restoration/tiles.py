@@ -191,6 +191,24 @@ def mirrored(count: int, start: int, stop: int) -> NDArray[np.intp]:
     return np.maximum(np.where(period % 2 == 1, count - 1 - offset, offset), start)
 
 
+def square(samples: NDArray[np.uint8], corner: tuple[int, int], side: int) -> NDArray[np.uint8]:
+    """Cuts a square out of a picture that is continued by its mirror image.
+
+    Args:
+      samples: `(H, W)` or `(H, W, C)`.
+      corner: row and column of the first block, none below 0.
+      side: in blocks.
+
+    Returns:
+      `(8 * side, 8 * side)`, and `C` if there is such an axis.
+    """
+    rows, columns = (
+        mirrored(length, BLOCK * start, BLOCK * (start + side))
+        for length, start in zip(samples.shape[:2], corner, strict=True)
+    )
+    return samples[rows[:, None], columns]
+
+
 def window(codes: _Codes, corner: tuple[int, int], size: tuple[int, int]) -> _Codes:
     """Cuts a rectangle out of a plane of codes that is continued by its mirror image.
 

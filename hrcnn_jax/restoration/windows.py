@@ -56,11 +56,7 @@ def _spread(count: int) -> list[int]:
 
 def _cut(samples: NDArray[np.uint8], corner: tuple[int, int]) -> NDArray[np.uint8]:
     """A window `(S, S, 3)` of gray or RGB samples."""
-    rows, columns = (
-        tiles.mirrored(length, BLOCK * start, BLOCK * (start + SIDE))
-        for length, start in zip(samples.shape[:2], corner, strict=True)
-    )
-    window = samples[rows[:, None], columns]
+    window = tiles.square(samples, corner, SIDE)
     return window if window.ndim == 3 else np.stack([window] * 3, axis=-1)
 
 

@@ -18,7 +18,8 @@ from hrcnn_jax.data.chains import Cut, Resize
 from hrcnn_jax.files import reader
 from hrcnn_jax.files.reader import Component, JpegFile
 from hrcnn_jax.history import Earlier, History, Said, grid, resized
-from hrcnn_jax.history.observed import Samples, extent
+from hrcnn_jax.history.chain import Samples
+from hrcnn_jax.history.observed import extent
 from hrcnn_jax.history.record import Resizing
 from hrcnn_jax.history.resized import corners, geometry, lines
 from hrcnn_jax.history.resized.corners import Anchor

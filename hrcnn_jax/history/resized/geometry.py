@@ -16,7 +16,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from hrcnn_jax.history.blocks import BASIS, Floats
-from hrcnn_jax.history.observed import Factor
+from hrcnn_jax.history.chain import Factor
 from hrcnn_jax.history.record import History, Span
 from hrcnn_jax.history.resized.filters import Matrix, matrix, of_span
 from hrcnn_jax.jpeg.tables import BLOCK, LEVEL_SHIFT

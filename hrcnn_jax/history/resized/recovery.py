@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from hrcnn_jax.files.reader import Component, JpegFile
 from hrcnn_jax.history import blocks, chain, observed
 from hrcnn_jax.history.blocks import Floats
+from hrcnn_jax.history.chain import Samples
 from hrcnn_jax.history.codes import Codes, Layout
 from hrcnn_jax.history.earlier import Earlier, component
-from hrcnn_jax.history.observed import NO_MARGINS, Observed, Samples, Shares
+from hrcnn_jax.history.observed import NO_MARGINS, Observed, Shares
 from hrcnn_jax.history.record import History
 from hrcnn_jax.history.resized.geometry import Geometry, of_component, of_plane
+from hrcnn_jax.jpeg import jfif
 from hrcnn_jax.jpeg.tables import BLOCK, LEVEL_SHIFT, MAX_SAMPLE
 
 _TURNS = 3
@@ -179,4 +181,4 @@ def _earlier_planes(codes: list[Codes], history: History) -> list[Floats]:
         full.append(chain.enlarge(samples, (down, across))[top:height, left:width])
     if len(full) == 1:
         return [full[0].astype(np.float32)]
-    return list(observed.components(chain.to_rgb(np.stack(full, axis=-1))))
+    return list(jfif.components(chain.to_rgb(np.stack(full, axis=-1))))

@@ -12,8 +12,9 @@ from math import prod
 
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.history import blocks, hypothesis, observed, table
+from hrcnn_jax.history.chain import Samples
 from hrcnn_jax.history.chroma import sampled, without_chroma
-from hrcnn_jax.history.observed import Samples, Shares
+from hrcnn_jax.history.observed import Shares
 from hrcnn_jax.history.record import History, Resizing
 from hrcnn_jax.history.resized import geometry, recovery
 from hrcnn_jax.history.resized.corners import USUAL

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.history import grid, hypothesis, observed, table
 from hrcnn_jax.history.blocks import Floats
-from hrcnn_jax.history.observed import Factor, Observed, Samples
+from hrcnn_jax.history.chain import Factor, Samples
+from hrcnn_jax.history.observed import Observed
 from hrcnn_jax.history.resized.lines import Lines
 from hrcnn_jax.jpeg.tables import BLOCK
 
