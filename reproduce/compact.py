@@ -167,7 +167,7 @@ def training_rows() -> list[list[str]]:
             [
                 f"`{name}`",
                 f"{options['width']} × {options['blocks']}",
-                str(1 + options.get("kernels", 0)),
+                str(options.get("kernels", 0)),
                 f"{card.parameters:,}",
                 f"{card.multiply_adds_per_pixel:,}",
                 f"{card.steps:,} of {batch} × {card.training['data']['patch']}²",
@@ -182,7 +182,7 @@ def training_rows() -> list[list[str]]:
 TRAINING_HEAD = (
     "",
     "width × blocks",
-    "kernels",
+    "kernels to mix",
     "parameters",
     "multiply-adds a pixel",
     "steps",

@@ -1,4 +1,4 @@
-"""What an hour of a GPU does: trains the released networks on, and measures them; see `--help`.
+"""What an hour of a GPU does: trains released networks on, and measures them; see `--help`.
 
   python -m reproduce.gpu --data PICTURES --validation OTHERS --live1 LIVE1 --minutes 60
 

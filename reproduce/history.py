@@ -2,7 +2,7 @@
 
   python -m benchmarks.history --data PICTURES --count 24 --once 410 --kind gray \\
       --output reproduce/measured/detection.json
-  python -m benchmarks.history --data PICTURES --count 12 --once 48 --kind colour \\
+  python -m benchmarks.history --data PICTURES --count 8 --once 16 --kind colour \\
       --output reproduce/measured/detection-colour.json
   python -m benchmarks.history --data PICTURES --count 24 --once 48 --kind gray --side 128 \\
       --output reproduce/measured/detection-128.json      # and so for 256

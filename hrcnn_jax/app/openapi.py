@@ -13,9 +13,12 @@ _TICKET = Parameter(
     "a word of the caller's own, by which progress can be asked for", {"type": "string"}
 )
 _FILE = {
-    "description": "a JPEG file as it is",
+    "description": "a JPEG, PNG, WebP, TIFF or BMP file as it is",
     "required": True,
-    "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
+    "content": {
+        f"image/{kind}": {"schema": {"type": "string", "format": "binary"}}
+        for kind in ("jpeg", "png", "webp", "tiff", "bmp")
+    },
 }
 _ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
 _PROBLEMS = {

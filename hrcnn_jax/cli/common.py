@@ -93,7 +93,8 @@ def add_network(flags: argparse.ArgumentParser) -> None:
         "--no-faithful",
         dest="faithful",
         action="store_false",
-        help="let the result disagree with the file's codes; only the paper's networks can",
+        help="let the result disagree with the file's codes; only the paper's networks and "
+        f"{cards.PIXELS} can",
     )
     flags.add_argument(
         "--history",
@@ -101,9 +102,10 @@ def add_network(flags: argparse.ArgumentParser) -> None:
         default="auto",
         metavar="H",
         help="auto: restore from an earlier compression's codes, if one did the damage and can be "
-        "proved (default); off: believe the file's own; or what it was, such as quality=20, "
-        "quality=20,grid=3:5 (where its blocks begin, down:across, 0-7) or "
-        "quality=20,size=1024x768 (width and height before the picture was resized)",
+        "proved (default); off: believe the file's own, and leave pixels as they are; or what it "
+        "was, such as quality=20, quality=20,grid=3:5 (where its blocks begin, down:across, 0-7) "
+        "or quality=20,size=1024x768 (width and height before the picture was resized), with "
+        "encoder=mozjpeg if it was that",
     )
 
 

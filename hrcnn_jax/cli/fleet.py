@@ -34,7 +34,7 @@ TOLD = 20
 def add_flags(flags: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     where = f"a folder, or {', '.join(f'{scheme}://' for scheme in SCHEMES)}..."
-    flags.add_argument("source", metavar="SOURCE", help=f"where the JPEG files are: {where}")
+    flags.add_argument("source", metavar="SOURCE", help=f"where the pictures are: {where}")
     flags.add_argument(
         "target", metavar="TARGET", help="where pictures and the manifest go: the same kinds"
     )

@@ -20,8 +20,8 @@ from hrcnn_jax.files.writer import OutputError
 from hrcnn_jax.signals import Ended, raised_signals
 
 COMMANDS = {
-    "restore": "restore JPEG files",
-    "inspect": "tell how JPEG files were made: size, colour, tables, quality, history",
+    "restore": "restore JPEG files, and pictures that were JPEG files once",
+    "inspect": "tell what pictures are, and what was done to them: size, tables, quality, history",
     "models": "list the released networks",
     "demo": "restore the bundled photograph, print the gain",
     "release": "write a training run's best weights, and a card that tells how it went",

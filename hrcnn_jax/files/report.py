@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,11 @@ def check(path: Path) -> None:
         raise OutputError(f"{path}: Parquet needs pyarrow: pip install pyarrow, or name a .jsonl")
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; give the report another name")
+    place = next(each for each in path.absolute().parents if each.exists())
+    if not place.is_dir():
+        raise OutputError(f"{path}: {place} is no folder; give the report another place")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: cannot write into {place}; give the report another place")
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """Two compressions that did about as much damage: what is known of both.
 
 Restored from either, a picture keeps the noise that the other compression left, about as large as
-that one's steps. The mean weighed by their inverse squares has least of it. It is then moved to the
-nearest plane that gives the file's own codes, which costs next to nothing as long as the earlier
-steps are hardly coarser.
+that one's steps. The mean weighed by their inverse squares has least of it. To be faithful it is
+then moved to the nearest plane that gives the file's own codes, which costs next to nothing as long
+as the earlier steps are hardly coarser.
 """
 
 from collections.abc import Iterator
@@ -45,8 +45,10 @@ def mixed(
     weight: float,
     codes: NDArray[np.int16],
     table: NDArray[np.int32],
+    *,
+    faithful: bool = True,
 ) -> Iterator[NDArray[np.float32]]:
-    """Strips of the mean of two planes, moved to the nearest one that gives the codes.
+    """Strips of the mean of two planes.
 
     Args:
       own: strips `(8*n, 8*wb)` of pixels near [0, 1], restored from the file's codes.
@@ -54,10 +56,14 @@ def mixed(
       weight: of the second, 0-1.
       codes: the file's, `(hb, wb, 8, 8)`.
       table: their steps, `(8, 8)`.
+      faithful: whether the mean is moved to the nearest plane that gives the codes.
     """
     steps, top = table.astype(np.float32), 0
     for one, other in zip(own, earlier, strict=True):
         mean = one + np.float32(weight) * (other - one)
+        if not faithful:
+            yield mean
+            continue
         scaled = blocks.dct(blocks.to_blocks(mean * np.float32(MAX_SAMPLE))) / steps
         nearest = codes[top : top + len(mean) // BLOCK].astype(np.float32)
         top += len(nearest)

@@ -263,7 +263,9 @@ class Restorer:
         if source.share == 1.0:
             return Plane.of(own, strips)
         plain = tiles.moved(self._strips(own.codes, own.table), wanted, (0, 0), wanted)
-        strips = mixture.mixed(plain, strips, source.share, own.codes, own.table)
+        strips = mixture.mixed(
+            plain, strips, source.share, own.codes, own.table, faithful=self._faithful
+        )
         return watch(0, Plane.of(own, strips), own)
 
     def _chroma_strips(

@@ -33,7 +33,7 @@ _HRCNN = Settings().changed(
     optimiser="muon",
     learning_rate=1e-3,
     warmup=50,
-    # Costs a twentieth of a step more, and spares it the noise of originals.
+    # Costs an eleventh of a step more, and spares it the noise of originals.
     teacher=("large",),
     teacher_share=(1.0,),
 )

@@ -235,6 +235,9 @@ def test_report_and_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "2 of 3 files inspected, 1 failed" in capsys.readouterr().err
     assert main(["inspect", str(tmp_path), "--report", "out.csv"]) == 1
     assert "a report ends with .json" in capsys.readouterr().err
+    inside = path / "in" / "found.json"
+    assert main(["inspect", str(tmp_path), "--report", str(inside)]) == 1
+    assert f"{path} is no folder; give the report another place" in capsys.readouterr().err
 
 
 def test_of_two_that_did_as_much_both_are_used(restorers: dict[str, Restorer]) -> None:
