@@ -16,7 +16,7 @@ from jax import Array
 from hrcnn_jax.data.patches import Augmentation, colour_patch, damaged_patch
 from hrcnn_jax.data.planes import PLANES
 from hrcnn_jax.jpeg import color, damage, transform
-from hrcnn_jax.jpeg.tables import BASELINE_STEP, CHROMINANCE, LIBJPEG_STEP, LUMINANCE
+from hrcnn_jax.jpeg.tables import BASELINE_STEP, CHROMINANCE, LIBJPEG_STEP, LUMINANCE, ROBIDOUX
 from hrcnn_jax.networks import base, zoo
 from hrcnn_jax.networks.cards import Kind
 from hrcnn_jax.networks.chroma import FACTOR
@@ -275,9 +275,9 @@ def draw_table(key: Array, is_chroma: Array, codes: Codes) -> Array:
 
     Qualities are log-uniform between the lowest and the highest. With `tables="any"` chroma
     mostly gets Annex K's chrominance table, and three tables in ten are non-standard: blends of
-    luminance, chrominance and flat, often nearly one of them, with each step off by up to a half,
-    by much less in most tables. One in twenty is not kept to baseline's steps, as files of low
-    quality need not be, and is up to sixteen times as coarse.
+    luminance, chrominance, MozJPEG's and flat, often nearly one of them, with each step off by up
+    to a half, by much less in most tables. One in twenty is not kept to baseline's steps, as files
+    of low quality need not be, and is up to sixteen times as coarse.
     """
     quality_key, swap_key, odd_key, blend_key, spread_key, jitter_key, coarse_key, scale_key = (
         jax.random.split(key, 8)
@@ -289,9 +289,9 @@ def draw_table(key: Array, is_chroma: Array, codes: Codes) -> Array:
         return transform.quality_table(quality)
     use_chrominance = is_chroma ^ jax.random.bernoulli(swap_key, 0.15)
     base = jnp.where(use_chrominance, CHROMINANCE, LUMINANCE)
-    flat = jnp.full((8, 8), 32.0)
-    kinds = jnp.stack([LUMINANCE.astype(jnp.float32), CHROMINANCE.astype(jnp.float32), flat])
-    blend = jnp.einsum("k,kvu->vu", jax.random.dirichlet(blend_key, jnp.full(3, 0.5)), kinds)
+    flat = np.full((8, 8), 32)
+    kinds = jnp.asarray(np.stack([LUMINANCE, CHROMINANCE, ROBIDOUX, flat]), jnp.float32)
+    blend = jnp.einsum("k,kvu->vu", jax.random.dirichlet(blend_key, jnp.full(4, 0.5)), kinds)
     spread = 0.6 * jax.random.uniform(spread_key) ** 2
     jitter = jnp.exp2(spread * jax.random.uniform(jitter_key, (8, 8), minval=-1.0, maxval=1.0))
     odd = jnp.clip(jnp.round(blend * jitter), 1, 255).astype(jnp.int32)

@@ -12,7 +12,7 @@ from jax import Array
 from PIL import Image
 
 from hrcnn_jax.jpeg import color, damage, transform
-from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE
+from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, ROBIDOUX
 from hrcnn_jax.networks.chroma import Chroma
 from hrcnn_jax.networks.wild import Wild
 from hrcnn_jax.training import step, tasks
@@ -145,6 +145,11 @@ def test_tables_of_any_kind(chroma: bool) -> None:
     assert abs(own - 0.95 * 0.7 * 0.85) < 0.05
     assert abs(swapped - 0.95 * 0.7 * 0.15) < 0.03
     assert len({table.tobytes() for table in tables}) > 500
+    # Non-standard ones are near each of these now and then, but for their scale.
+    others = tables[(tables.min((1, 2)) >= 8) & (largest < 255)].reshape(-1, 64)
+    for base in (LUMINANCE, CHROMINANCE, ROBIDOUX, np.full((8, 8), 32)):
+        spread = np.log(others / base.ravel()).std(axis=1)
+        assert ((spread > 0) & (spread < 0.12)).sum() >= 3
 
 
 # --- pictures ------------------------------------------------------------------------------------
