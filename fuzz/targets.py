@@ -122,7 +122,7 @@ def manifest(data: bytes) -> None:
         store = open_store(folder)
         try:
             told = fleet.read(folder)
-            done = fleet.take_up(store, retry_failed=False)
+            done = fleet.take_up(store, set(store.names("")), retry_failed=False)
             fleet.begin_run(store, {})
         except (StoreError, fleet.MixedError) as error:
             _check("\n" not in str(error) and folder in str(error), "is not told in one line")

@@ -20,6 +20,9 @@ def program(arguments: Sequence[str]) -> int:
     anything else is imported, and restoring happens in a child.
     """
     signals.end_at_once()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # as it is where whoever started this program closed it
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
     # NumPy's own threads have small products to do, and spin for much longer, waiting for more.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if SUPERVISED in arguments[:1]:

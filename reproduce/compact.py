@@ -27,7 +27,6 @@ Scores = Mapping[int, Mapping[str, float]]
 """Means over LIVE1 by quality, as cards hold them."""
 
 NETWORKS = ("fast", "small", "large")
-TRAINED = (*NETWORKS, *cards.names(kind="chroma"))
 QUALITIES = (*range(5, 100, 5), 98, 100)
 SHOWN = (5, 10, 30, 50, 75, 90, 95, 98, 100)
 """The qualities with a column of their own: all that planes other than green are measured at."""
@@ -157,10 +156,15 @@ def published_rows(protocol: str) -> list[list[str]]:
     return rows
 
 
+def trained() -> list[str]:
+    """The networks that the page tells of, those of chroma last."""
+    return [*NETWORKS, *cards.names(kind="chroma")]
+
+
 def training_rows() -> list[list[str]]:
     """How each network was trained, from its card."""
     rows = []
-    for name in TRAINED:
+    for name in trained():
         card = cards.released(name)
         options, batch = card.options, card.training["optimisation"]["batch"]
         rows.append(
@@ -246,7 +250,7 @@ def run(given: argparse.Namespace) -> None:
         luma=table(head, luma_rows(luma)),
         rgb=table(head, rgb_rows(rgb, apart)),
         training=table(TRAINING_HEAD, training_rows()),
-        taps={name: direct_cost(name) for name in TRAINED},
+        taps={name: direct_cost(name) for name in trained()},
     )
     with written_whole(ROOT / "docs" / "compact.md") as partial:
         partial.write_text(text, encoding="utf-8")

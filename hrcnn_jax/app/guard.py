@@ -37,7 +37,7 @@ class Guard:
     def __init__(self, app: ASGIApp, names: Collection[str] = ()) -> None:
         """Before `app`; `names` are the machine's, beside addresses and `localhost`."""
         self._app = app
-        self._given = {name.lower() for name in names}
+        self._given = {_name(name) for name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers by itself what is refused."""

@@ -94,7 +94,8 @@ def description(models: Sequence[str]) -> dict[str, Any]:
                         }
                     ],
                     "responses": {
-                        "200": _json("`ahead`, how many come before it, and `share` of it done")
+                        "200": _json("`ahead`, how many come before it, and `share` of it done"),
+                        "404": _json("no such picture is worked on", _ERROR),
                     },
                 }
             },

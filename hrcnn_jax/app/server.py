@@ -153,7 +153,9 @@ class _Interface:
 
     async def progress(self, request: Request) -> Response:
         found = self._workshop.progress(request.path_params["ticket"])
-        return JSONResponse({"error": "no such picture is worked on"} if found is None else found)
+        if found is None:
+            return _problem("no such picture is worked on", 404)
+        return JSONResponse(found)
 
     async def _with_file(
         self, request: Request, work: Callable[[Job, bytes], Awaitable[Response]]

@@ -164,6 +164,8 @@ class Workshop:
         network = restorer.used(verdict)
         if verdict is not None:
             gain = of_verdict(verdict, network.card)
+        elif network.architecture.kind == "pictures":
+            gain = 0.0  # inks are left as they are
         else:
             quality = words.quality_of_damage(facts)
             gain = None if quality is None else expected_gain(network.card, quality)
@@ -189,7 +191,7 @@ class Workshop:
             return known
 
 
-def _noted(job: Job, index: int, plane: Plane, _: Component) -> Plane:
+def _noted(job: Job, index: int, plane: Plane, _: Component | None) -> Plane:
     """Has the rows of luma tell a job's progress as they pass."""
     return plane if index else plane._replace(strips=_passing(plane, job))
 

@@ -5,6 +5,7 @@ import socket
 import threading
 import webbrowser
 from contextlib import suppress
+from types import FrameType
 
 import uvicorn
 
@@ -73,6 +74,10 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
         )
 
 
+_GRACE = 10
+"""Seconds that are waited for what is worked on when the app ends: it stops between two strips."""
+
+
 def run(flags: argparse.Namespace) -> int:
     """Serves the page until a signal ends it."""
     if not flags.host:
@@ -81,7 +86,8 @@ def run(flags: argparse.Namespace) -> int:
     if min(vars(limits).values()) < 1:
         raise UsageError("--max-megabytes, --max-pixels, --at-once and --places must be 1 or more")
     keep_programs()
-    app = server.build(Workshop(_models(flags.model), limits), names=flags.name)
+    workshop = Workshop(_models(flags.model), limits)
+    app = server.build(workshop, names=flags.name)
     listening = _listen(flags.host, flags.port)
     address = _address(listening)
     print(f"hrcnn-jax app: {address} (Ctrl-C ends it)", flush=True)
@@ -92,11 +98,23 @@ def run(flags: argparse.Namespace) -> int:
         log_level="warning",
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=3,
+        timeout_graceful_shutdown=_GRACE,
     )
     with suppress(Ended):  # as it is meant to end
-        uvicorn.Server(config).run([listening])
+        _Server(config, workshop).run([listening])
     return 0
+
+
+class _Server(uvicorn.Server):
+    """Tells who waits for a picture at once when a signal ends the app."""
+
+    def __init__(self, config: uvicorn.Config, workshop: Workshop) -> None:
+        super().__init__(config)
+        self._workshop = workshop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._workshop.close()
+        super().handle_exit(sig, frame)
 
 
 def _models(first: str | None) -> list[str | Restorer]:

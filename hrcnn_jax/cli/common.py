@@ -168,9 +168,26 @@ def complain(error: object) -> None:
     tqdm.write(f"hrcnn-jax: {printable(str(error))}", file=sys.stderr)
 
 
-def tell(line: str, stream: TextIO) -> None:
-    """Prints a line of results without disturbing a progress bar."""
-    tqdm.write(printable(line), file=stream)
+def tell(line: str, stream: TextIO) -> bool:
+    """Prints a line of results without disturbing a progress bar.
+
+    Returns:
+      Whether that could be done. Once it cannot, nothing more is printed there, and work goes on.
+    """
+    try:
+        tqdm.write(printable(line), file=stream)
+        stream.flush()
+    except OSError as error:
+        silence(stream)
+        name = stream.name.strip("<>")
+        complain(f"{name}: cannot be written to ({error.strerror}): no more is told there")
+        return False
+    return True
+
+
+def silence(stream: TextIO) -> None:
+    """Has what is printed from now on, and what waits for it, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def output_folder(name: str) -> Path:

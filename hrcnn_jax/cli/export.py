@@ -34,6 +34,8 @@ def run(flags: argparse.Namespace) -> int:
     """Writes the program, once it was found to agree with JAX."""
     if flags.side is not None and flags.side < 1:
         raise UsageError(f"--side must be 1 or more, got {flags.side}")
+    if not Path(flags.output).name:
+        raise UsageError(f"OUT must be the name of a file, got {flags.output!r}")
     network = zoo.load(flags.model, dtype="float32")  # as runtimes compute
     output_folder(str(Path(flags.output).parent))
     model = to_onnx.export(network, side=flags.side)

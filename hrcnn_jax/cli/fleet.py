@@ -65,6 +65,8 @@ def run(flags: argparse.Namespace) -> int:
     """Does what is left to be done; the status is 1 if the run could not be finished."""
     if flags.workers is not None and flags.workers < 1:
         raise UsageError(f"--workers must be 1 or more, got {flags.workers}")
+    if not (flags.source and flags.target):
+        raise UsageError("SOURCE or TARGET is empty: give a folder, or a prefix of a bucket")
     check_quality(flags)
     jax.config.update("jax_platforms", "cpu")  # devices are for the workers
     treatment, settings = _treatment(flags)

@@ -7,14 +7,13 @@ what another needs.
 import argparse
 import importlib
 import io
-import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import hrcnn_jax
-from hrcnn_jax.cli.common import FAILED, USAGE, complain, dashed, needs
+from hrcnn_jax.cli.common import FAILED, USAGE, complain, dashed, needs, silence
 from hrcnn_jax.cli.supervision import Journal
 from hrcnn_jax.files.writer import OutputError
 from hrcnn_jax.signals import Ended, raised_signals
@@ -91,11 +90,17 @@ def main(argv: Sequence[str] | None = None, journal: Journal | None = None) -> i
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with raised_signals():
-            return run()
+            status = run()
+            sys.stdout.flush()
+            return status
     except BrokenPipeError:  # whoever read what is printed has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         return FAILED
     except OutputError as error:
+        complain(error)
+        return FAILED
+    except OSError as error:  # of what is printed: files' own are told one by one
+        silence(sys.stdout)
         complain(error)
         return FAILED
     except ValueError as error:  # flags; files' own errors are told one by one

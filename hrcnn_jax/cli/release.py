@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from hrcnn_jax.cli.common import FAILED, complain, needs, output_folder
+from hrcnn_jax.cli.common import FAILED, UsageError, complain, needs, output_folder
 from hrcnn_jax.networks import cards
 
 
@@ -29,6 +29,8 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> int:
     """Writes weights and card."""
+    if Path(flags.name).name != flags.name or not flags.name:
+        raise UsageError(f"NAME must be a network's name, not a path, got {flags.name!r}")
     try:
         from hrcnn_jax.training.export import release
     except ModuleNotFoundError as error:

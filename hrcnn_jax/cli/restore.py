@@ -32,7 +32,7 @@ from hrcnn_jax.cli.common import (
     tell,
 )
 from hrcnn_jax.cli.supervision import Key
-from hrcnn_jax.files import pictures, report, writer
+from hrcnn_jax.files import exif, pictures, report, writer
 from hrcnn_jax.files.atomic import holds_something, is_folder
 from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import JpegError, JpegFile
@@ -119,6 +119,10 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
     add_salvage(flags)
 
 
+_OTHERS = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl"}
+"""Suffixes of pictures that are not written: a folder of such a name is not meant."""
+
+
 def run(flags: argparse.Namespace) -> int:
     """Restores every file it can; the status is 1 if any failed."""
     check_jobs(flags)
@@ -146,7 +150,9 @@ def run(flags: argparse.Namespace) -> int:
     }
     jobs = [job for job in jobs if job not in skipped]
 
-    failures, pixels, rows = known.failures, known.pixels, known.rows
+    failures, pixels = known.failures, known.pixels
+    rows = _reported_before(flags.report, skipped) + known.rows
+    all_told = True
     hidden = None if len(jobs) > 1 else True  # None: shown on a terminal
     with (
         _reported(rows, flags.report),
@@ -166,7 +172,8 @@ def run(flags: argparse.Namespace) -> int:
                 else:
                     area, row = result.file.width * result.file.height, result.row
                     for line in result.told:
-                        tell(line, sys.stderr if flags.output == STANDARD else sys.stdout)
+                        stream = sys.stderr if flags.output == STANDARD else sys.stdout
+                        all_told = tell(line, stream) and all_told
                 pixels += area
                 rows.append(row)
                 journal.end(key(job), failed=error is not None, pixels=area, row=row)
@@ -176,7 +183,15 @@ def run(flags: argparse.Namespace) -> int:
             f"{len(jobs) - failures} of {len(jobs)} files restored, {failures} failed, "
             f"{len(skipped)} skipped: {_rate(pixels, time.monotonic() - journal.start)}"
         )
-    return FAILED if failures else 0
+    return 0 if all_told and not failures else FAILED
+
+
+def _reported_before(path: Path | None, skipped: set[Job]) -> list[dict[str, Any]]:
+    """What the report that is there tells of files that are left out."""
+    if path is None or not skipped or not holds_something(path):
+        return []
+    sources = {str(job.source) for job in skipped}
+    return [row for row in report.rows(path) if row.get("path") in sources]
 
 
 @contextmanager
@@ -240,6 +255,11 @@ def _count(bar: tqdm, job: Job) -> None:
 def _names_a_picture(flags: argparse.Namespace) -> bool:
     """Whether the output is a picture's own name, or standard output, instead of a folder."""
     output = Path(flags.output)
+    if output.suffix.lower() in _OTHERS and not is_folder(output):
+        kinds = ", ".join(sorted({kind.suffix for kind in FORMATS.values()}))
+        raise UsageError(
+            f"--output {flags.output}: {output.suffix} cannot be written; choose one of {kinds}"
+        )
     named = flags.output == STANDARD or (
         _format_of(output) is not None and not is_folder(output) and not flags.recursive
     )
@@ -297,12 +317,18 @@ def _read(job: Job, *, flags: argparse.Namespace, ending: threading.Event) -> St
         raise JpegError(job.problem)
     flags.journal.begin(key(job))
     return pictures.read(
-        sys.stdin.fileno() if job.source == Path(STANDARD) else job.source,
+        _standard_input() if job.source == Path(STANDARD) else job.source,
         max_pixels=flags.max_pixels,
         salvage=flags.salvage,
         ending=ending,
         name=STANDARD,
     )
+
+
+def _standard_input() -> int:
+    if sys.stdin is None:
+        raise JpegError(f"{STANDARD}: standard input is closed; open it, or name a file")
+    return sys.stdin.fileno()
 
 
 def _restore(job: Job, file: Stored, *, network: Restorer, flags: argparse.Namespace) -> Result:
@@ -322,10 +348,12 @@ def _restore(job: Job, file: Stored, *, network: Restorer, flags: argparse.Names
     if source.verdict is not None:
         how = "" if used is network.network else f": {used.name} restores its pixels"
         told.append(f"{file.name}: {source.verdict}{how}")
+    elif used.architecture.kind == "pictures" and flags.strength > 0.0:
+        told.append(f"{file.name}: inks are left as they are by {used.name}")
     back: Tally | None = None
     if isinstance(source.file, Picture):
         picture = network.picture(file, source, kind.depth)
-        if source.verdict is None:
+        if source.verdict is None and flags.strength > 0.0:
             why = (
                 "is no JPEG, and its history is not asked for"
                 if network.history == "off"
@@ -338,14 +366,16 @@ def _restore(job: Job, file: Stored, *, network: Restorer, flags: argparse.Names
         picture = network.finished(file, source, picture, kind.depth)
     compared = None
     if flags.compare:
-        before, after = restorer.decode(file), writer.to_8_bits(_opaque(picture, file))
-        compared = side_by_side(writer.to_8_bits(_opaque(before, file)), after)
+        pair = (_as_seen(each, file) for each in (restorer.decode(file), picture))
+        compared = side_by_side(*pair)
     if flags.verbose:
         told.append(f"{file.name}: restored to {job.target}")
     row = {}
     if flags.report:
         model = flags.model if used is network.network else flags.pixels
         row = account(file, source, used, flags.hash_of(model), back)
+        if flags.strength == 0.0:
+            row["expected_gain"] = 0.0
     return Result(file, picture, compared, told, {**row, "target": str(job.target)})
 
 
@@ -385,11 +415,11 @@ def _restored(
     return picture, [f"{codes.name}: {line}"] if flags.verify else [], back
 
 
-def _opaque(picture: NDArray[Any], file: Stored) -> NDArray[Any]:
-    """A picture without its opacity."""
-    if pictures.alpha_of(file) is None:
-        return picture
-    return picture[..., 0] if picture.shape[2] == 2 else picture[..., :-1]
+def _as_seen(picture: NDArray[Any], file: Stored) -> NDArray[np.uint8]:
+    """A picture as a screen shows it: without its opacity, of 8 bits, upright."""
+    if pictures.alpha_of(file) is not None:
+        picture = picture[..., 0] if picture.shape[2] == 2 else picture[..., :-1]
+    return writer.turned(writer.to_8_bits(picture), exif.orientation(file.exif))
 
 
 def _write(job: Job, result: Result, *, flags: argparse.Namespace) -> Result:
@@ -398,23 +428,30 @@ def _write(job: Job, result: Result, *, flags: argparse.Namespace) -> Result:
     except OSError as error:
         raise OutputError(f"{job.target.parent}: cannot be made ({error.strerror})") from error
     if result.compared is not None:
-        # Inks have become RGB here, whatever the result is written as.
         compared = job.target.with_name(job.target.stem + COMPARED)
-        writer.write(compared, result.compared, FORMATS["png"], file=_without_inks(result.file))
+        writer.write(compared, result.compared, FORMATS["png"], file=_upright(result.file))
     kind = FORMATS[flags.format]
     if job.target == Path(STANDARD):
         # Formats with offsets, such as TIFF, go back to write them: a pipe cannot.
         stream = io.BytesIO()
         writer.save(stream, result.picture, kind, file=result.file, quality=flags.quality)
-        sys.stdout.buffer.write(stream.getbuffer())
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(stream.getbuffer())
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise OutputError(f"{STANDARD}: cannot be written to ({error.strerror})") from error
     else:
         writer.write(job.target, result.picture, kind, file=result.file, quality=flags.quality)
     return result._replace(picture=np.empty(0), compared=None)
 
 
-def _without_inks(file: Stored) -> Stored:
-    return dataclasses.replace(file, icc=None) if file.colour in ("cmyk", "ycck") else file
+def _upright(file: Stored) -> Stored:
+    """A file's metadata, fit for its picture upright, whose inks have become RGB."""
+    kept = writer.metadata_of(file)
+    icc = None if file.colour in ("cmyk", "ycck") else kept.icc
+    return dataclasses.replace(
+        file, exif=kept.exif, icc=icc, xmp=kept.xmp, resolution=kept.resolution
+    )
 
 
 def _rate(pixels: int, seconds: float) -> str:

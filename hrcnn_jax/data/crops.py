@@ -115,7 +115,7 @@ def cached_crops(
 ) -> np.ndarray:
     """`cut_crops`, kept in a memory-mapped file below `cache` and found again there.
 
-    A file that is not whole is cut anew.
+    A file that is not whole is cut anew, and one of pictures that have been replaced since.
     """
     if damage:
         options["damage"] = damage
@@ -123,15 +123,29 @@ def cached_crops(
     described = json.dumps(asked, default=list)
     path = cache / f"crops-{hashlib.sha256(described.encode()).hexdigest()[:16]}.npy"
     shape = _shape(count, size, channel, damage)
-    kept = _whole(path, shape)
+    stamps = path.with_suffix(".json")
+    kept = _whole(path, shape) if _as_before(source, stamps) else None
     if kept is not None:
         return kept
     cache.mkdir(parents=True, exist_ok=True)
+    stamps.unlink(missing_ok=True)
     with written_whole(path) as partial:
         out = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
         cut_crops(source, count, size, channel=channel, out=out, label=label, **options)
         out.flush()
+    with written_whole(stamps) as partial:
+        partial.write_text(json.dumps(source.stamps), encoding="utf-8")
     return np.load(path, mmap_mode="r")
+
+
+def _as_before(source: Source, stamps: Path) -> bool:
+    """Whether the pictures that are still there are those whose stamps were kept, if any were."""
+    try:
+        kept = json.loads(stamps.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True
+    pairs = zip(source.stamps, kept, strict=True)
+    return all(now is None or list(now) == before for now, before in pairs)
 
 
 def _damaged(

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from hrcnn_jax.files import pictures
+from hrcnn_jax.files import pictures, reader
 
-PICTURE_SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+PICTURE_SUFFIXES = reader.SUFFIXES | pictures.SUFFIXES
 
 
 class DataError(ValueError):
@@ -28,6 +28,10 @@ class Source(Protocol):
     @property
     def names(self) -> Sequence[str]:
         """A stable name for every picture."""
+
+    @property
+    def stamps(self) -> Sequence[Any]:
+        """What changes, for every picture, when another is put in its place; None if not known."""
 
     def load(self, index: int) -> np.ndarray:
         """Picture `index` as `(H, W, 3)` uint8."""
@@ -52,7 +56,8 @@ class FolderSource:
             if root.is_file():
                 found = [root]
             elif root.is_dir():
-                found = sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+                named = (p for p in root.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+                found = sorted(p for p in named if p.is_file())
             else:
                 raise DataError(f"{folder}: no such folder")
             if not found:
@@ -66,6 +71,11 @@ class FolderSource:
         """The paths as text."""
         return [str(path) for path in self.paths]
 
+    @property
+    def stamps(self) -> Sequence[Any]:
+        """Sizes and times of change."""
+        return [_stamp(path) for path in self.paths]
+
     def load(self, index: int) -> np.ndarray:
         """Picture `index` as `(H, W, 3)` uint8.
 
@@ -75,9 +85,25 @@ class FolderSource:
         path = self.paths[index]
         try:
             with Image.open(path) as image:
-                return np.asarray(image.convert("RGB"))
+                if image.mode.startswith(("I", "F")):
+                    raise DataError(f"{path}: has more than 8 bits a sample; give it in 8 bits")
+                if not image.has_transparency_data:
+                    return np.asarray(image.convert("RGB"))
+                white = Image.new("RGBA", image.size, "white")
+                over_white = Image.alpha_composite(white, image.convert("RGBA"))
+                return np.asarray(over_white.convert("RGB"))
+        except DataError:
+            raise
         except pictures.BROKEN as error:
             raise DataError(f"{path}: cannot be read as a picture: {error}") from error
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        known = path.stat()
+    except OSError:
+        return None
+    return known.st_size, known.st_mtime_ns
 
 
 @dataclass(frozen=True)
@@ -120,6 +146,11 @@ class TfdsSource:
         """Names made of data set, split and index."""
         return [f"tfds:{self.dataset}/{self.split}/{i}" for i in range(len(self.pictures))]
 
+    @property
+    def stamps(self) -> Sequence[Any]:
+        """Nothing: data sets do not change but by version."""
+        return [None] * len(self.pictures)
+
     def load(self, index: int) -> np.ndarray:
         """Picture `index` as `(H, W, 3)` uint8; DIV2K keeps the original under `hr`."""
         example = self.pictures[index]
@@ -138,6 +169,12 @@ class Subset:
         """The names of the pictures kept."""
         names = self.source.names
         return [names[i] for i in self.indices]
+
+    @property
+    def stamps(self) -> Sequence[Any]:
+        """Those of the pictures kept."""
+        stamps = self.source.stamps
+        return [stamps[i] for i in self.indices]
 
     def load(self, index: int) -> np.ndarray:
         """Picture `index` of those kept."""

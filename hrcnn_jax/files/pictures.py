@@ -11,6 +11,8 @@ import os
 import struct
 import threading
 import warnings
+import zlib
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -45,7 +47,10 @@ BROKEN = (
     ValueError,
     LookupError,
     TypeError,
+    AssertionError,
+    EOFError,
     struct.error,
+    zlib.error,
     Image.DecompressionBombError,  # of WebP, whose header Pillow looks at before we can
 )
 """What Pillow raises where a file is damaged."""
@@ -245,11 +250,14 @@ def _decoded(content: reader.Content, max_pixels: int | None) -> Picture:
         if count > 1:
             what = "pages" if kind == "TIFF" else "frames, an animation"
             raise JpegError(f"{name}: has {count} {what}; give each as a file of its own")
-        if _bits(kind, image, content.data) > 8:
+        bits = _bits(kind, image, content.data)
+        if bits > 8:
             raise JpegError(
                 f"{name}: has more than 8 bits a sample, which no ordinary JPEG decoder writes: "
                 "there is nothing to restore; leave it out, or give it in 8 bits"
             )
+        if kind == "PNG":
+            _scale_transparency(image, bits)
         samples, alpha, metadata = _content(name, image)
     return Picture(
         name=name,
@@ -275,6 +283,13 @@ def _bits(kind: str, image: Any, data: bytes) -> int:
     if kind == "TIFF":
         return max(image.tag_v2.get(BITSPERSAMPLE, (1,)))
     return 8
+
+
+def _scale_transparency(image: Any, bits: int) -> None:
+    """Makes the transparent level of gray one of 256, as samples of 2 and 4 bits become."""
+    level = image.info.get("transparency")
+    if bits in (2, 4) and image.mode == "L" and isinstance(level, int):
+        image.info["transparency"] = level * 255 // (2**bits - 1)
 
 
 def _content(
@@ -333,10 +348,16 @@ def _exif_of_tiff(tags: Image.Exif, turned: bool) -> bytes | None:
     for tag in tags:
         if exif.tells_of_the_picture(tag) and _can_be_written(tags, tag):
             kept[tag] = _value(tags, tag)
-    if turned and all(tag in kept for tag in _DENSITIES):
-        across, down = _DENSITIES
-        kept[across], kept[down] = kept[down], kept[across]
+    if turned:
+        _exchange(kept, *_DENSITIES)
+        _exchange(kept.get(IFD.Exif, {}), Base.ExifImageWidth, Base.ExifImageHeight)
     return kept.tobytes() if len(kept) else None
+
+
+def _exchange(tags: MutableMapping[int, Any], across: int, down: int) -> None:
+    """What is told of columns is told of rows, and the other way round."""
+    if across in tags and down in tags:
+        tags[across], tags[down] = tags[down], tags[across]
 
 
 def _value(tags: Image.Exif, tag: int) -> Any:

@@ -61,6 +61,9 @@ MOST_SCANS = 100
 """Each of a progressive file's scans goes over the whole picture, however few bytes it has; real
 files have some ten."""
 
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif"}
+"""What names of JPEG files end with, in any case."""
+
 MAX_PIXELS = 200_000_000
 """Larger pictures are refused unless asked for: a small file can claim to be enormous."""
 

@@ -36,6 +36,31 @@ def check(path: Path) -> None:
         raise OutputError(f"{path}: cannot write into {place}; give the report another place")
 
 
+def rows(path: Path) -> list[dict[str, Any]]:
+    """What a report holds.
+
+    Raises:
+      OutputError: if it is none, or is damaged.
+    """
+    try:
+        if path.suffix == ".parquet":
+            from pyarrow import parquet  # an extra
+
+            found = parquet.read_table(path).to_pylist()
+        elif path.suffix == ".jsonl":
+            found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        else:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(row, dict) for row in found):
+            raise ValueError("rows of another kind")
+    except (OSError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise OutputError(
+            f"{path}: is no report that could be gone on with ({reason}); give another name"
+        ) from error
+    return found
+
+
 @contextmanager
 def opened(path: Path, columns: Mapping[str, str]) -> Iterator[Add]:
     """A report that is there once it is written.

@@ -27,6 +27,7 @@ QUALITY = 92
 _ROWS = 256  # of a picture that are converted at once
 _MOST_PER_INCH = 65535  # JFIF holds 16 bits
 _JPEG_SEGMENT = 65533  # bytes that one holds
+_JPEG_SIDE = 65500  # pixels that libjpeg writes
 
 
 class OutputError(OSError):
@@ -210,6 +211,8 @@ def _exif_of(resolution: tuple[float, float]) -> bytes:
 
 
 def _jpeg(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: int) -> None:
+    if max(picture.shape[:2]) > _JPEG_SIDE:
+        raise ValueError(f"JPEG ends at {_JPEG_SIDE:,} pixels a side; choose another --format")
     if len(metadata.exif or b"") > _JPEG_SEGMENT:
         raise ValueError("its EXIF block is too large for a JPEG; choose another --format")
     if metadata.exif and metadata.resolution is None:

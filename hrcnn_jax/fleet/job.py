@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +31,7 @@ _TASKS = pa.schema(
         ("size", pa.int64()),
         ("target", pa.string()),
         ("problem", pa.string()),
+        ("replaces", pa.bool_()),
     ]
 )
 
@@ -61,7 +62,9 @@ def find(source: Store, target: Store, suffix: str | None) -> list[Task]:
     """
     if source.place == target.place:
         raise StoreError(f"{target.url}: is the source, too; give another target")
-    tasks = list(_tasks(source.find(target), suffix))
+    files = list(source.find(target))
+    inputs = {source.place_of(file.name) for file in files}
+    tasks = list(_tasks(files, suffix, lambda name: target.place_of(name) in inputs))
     if not tasks:
         raise StoreError(f"{source.url}: holds no JPEG or other pictures; check the name")
     return tasks
@@ -78,12 +81,15 @@ def plan(tasks: Sequence[Task], target: Store, *, retry_failed: bool) -> Plan:
     Raises:
       StoreError: if the target cannot be used.
     """
-    done = manifest.take_up(target, retry_failed=retry_failed)
-    left = [task for task in tasks if task.path not in done]
+    there = set(target.names(""))
+    done = manifest.take_up(target, there, retry_failed=retry_failed)
+    left = [task._replace(replaces=task.target in there) for task in tasks if task.path not in done]
     return Plan(left, len(tasks) - len(left))
 
 
-def _tasks(files: Iterator[Found], suffix: str | None) -> Iterator[Task]:
+def _tasks(
+    files: Iterable[Found], suffix: str | None, is_input: Callable[[str], bool]
+) -> Iterator[Task]:
     """Gives every file its picture's name, the first if several would have the same."""
     taken: dict[str, str] = {}
     for name, size, problem in files:
@@ -97,6 +103,10 @@ def _tasks(files: Iterator[Found], suffix: str | None) -> Iterator[Task]:
         first = taken.setdefault(target, name)
         if first != name:
             problem = f"{target} is already taken by {first}; rename one of the two"
+        elif is_input(target):
+            problem = f"{target}, its picture, is one of the inputs; give another target"
+        elif target.startswith(f"{manifest.FOLDER}/"):
+            problem = f"{manifest.FOLDER}/ is where the manifest lies; rename the folder"
         yield Task(path, size, target if problem is None else None, problem)
 
 
@@ -251,8 +261,11 @@ def run(
             journal.add(done, parts)
             yield done
     except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, StoreError | ValueError):
-            raise type(error.cause)(str(error.cause)) from error
+        told = str(error.cause).partition("\n")[0]  # Ray adds where it was raised
+        if isinstance(error.cause, StoreError):
+            raise StoreError(told) from error
+        if isinstance(error.cause, ValueError):
+            raise ValueError(told) from error
         raise
     journal.flush()  # of a run that ends before, the next one joins the parts
 
@@ -262,4 +275,5 @@ def _quieten() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.raise_original_map_exception = True
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)

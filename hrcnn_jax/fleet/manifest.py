@@ -76,12 +76,12 @@ def read(address: str) -> pa.Table:
 class DamagedError(StoreError):
     """A file of the manifest that cannot be understood; the message says which, and what to do."""
 
-    def __init__(self, store: Store, name: str, reason: object) -> None:
-        """Of a file in a store."""
-        told = str(reason).strip().partition("\n")[0][:200]
-        super().__init__(
-            f"{store.url}/{name}: is damaged ({told}); remove it, and what it tells of is done anew"
-        )
+
+def _damaged(store: Store, name: str, reason: object) -> DamagedError:
+    told = str(reason).strip().partition("\n")[0][:200]
+    return DamagedError(
+        f"{store.url}/{name}: is damaged ({told}); remove it, and what it tells of is done anew"
+    )
 
 
 def table(rows: Sequence[Row]) -> pa.Table:
@@ -132,9 +132,9 @@ def _run(store: Store) -> dict[str, Any]:
     except FileError:
         return {}
     except (ValueError, RecursionError) as error:
-        raise DamagedError(store, _RUN, error) from error
+        raise _damaged(store, _RUN, error) from error
     if not isinstance(known, dict) or not isinstance(known.get("settings", {}), dict):
-        raise DamagedError(store, _RUN, "it tells of no run")
+        raise _damaged(store, _RUN, "it tells of no run")
     return known
 
 
@@ -181,17 +181,21 @@ class Journal:
         self._rows, self._parts = [], []
 
 
-def take_up(store: Store, *, retry_failed: bool) -> set[str]:
+def take_up(store: Store, there: Collection[str], *, retry_failed: bool) -> set[str]:
     """Puts a manifest in order before work goes on; parts of a run that was killed are joined.
 
     Rows that count for nothing are taken out: those whose pictures are not there, of files named
     twice, and with `retry_failed` those of files that failed.
 
+    Args:
+      store: of the results.
+      there: all that it holds.
+      retry_failed: whether what failed is to be done again.
+
     Returns:
       The files that are done.
     """
     known = [name for name in store.names(FOLDER) if name.endswith(_SUFFIX)]
-    there = set(store.names("")) if known else set()
     parts = [name for name in known if name.startswith(_PART)]
     joined = [[name] for name in known if name.startswith(_ROWS)]
     done: set[str] = set()
@@ -239,9 +243,9 @@ def _rows_in(store: Store, name: str) -> list[Row]:
         rows: list[Row] = pq.read_table(io.BytesIO(data), schema=SCHEMA).to_pylist()
     # Arrow raises several kinds of its own, and plain ones at what only turns up with the values.
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise DamagedError(store, name, error) from error
+        raise _damaged(store, name, error) from error
     if any(row["path"] is None for row in rows):
-        raise DamagedError(store, name, "rows without a path")
+        raise _damaged(store, name, "rows without a path")
     return rows
 
 

@@ -10,10 +10,10 @@ import os
 import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError, NotFoundError, PermissionDeniedError
@@ -47,6 +47,9 @@ _OF_THE_NAME = {
 }
 _PAUSES = (0.1, 0.4, 1.6, 6.4)  # seconds between tries
 _TOLD = 300  # characters of what a store says
+_SAME = {"s3a": "s3", "azure": "az", "abfs": "az", "abfss": "az"}
+"""Schemes that stand for others."""
+_ODD_KEY = "; such a key cannot be listed: rename it, or give a prefix that it is not below"
 
 _Result = TypeVar("_Result")
 
@@ -90,6 +93,9 @@ class Store(Protocol):
 
     url: str
     place: str
+
+    def place_of(self, name: str) -> str:
+        """The same for all names of one file, in all stores of this kind, as far as can be told."""
 
     def find(self, results: "Store") -> Iterator[Found]:
         """The JPEG files, but for what lies in `results` if that is a part of this store."""
@@ -145,6 +151,13 @@ class Folder:
         """Of a path, which need not exist before something is written."""
         self.root = Path(os.path.abspath(root))  # noqa: PTH100 (links stay as they were named)
         self.url, self.place = str(self.root), os.path.realpath(root)
+        self._real = cache(os.path.realpath)  # of folders, which hold many files
+
+    def place_of(self, name: str) -> str:  # noqa: D102 (as Store says)
+        path = self.root / name
+        if path.is_symlink():
+            return os.path.realpath(path)
+        return f"{self._real(path.parent)}/{path.name}"
 
     def find(self, results: Store) -> Iterator[Found]:  # noqa: D102 (as Store says)
         if not self.root.is_dir():
@@ -157,8 +170,7 @@ class Folder:
             yield Found(name, _size(job.source), job.problem)
 
     def names(self, under: str) -> list[str]:  # noqa: D102
-        files = (path for path in (self.root / under).rglob("*") if path.is_file())
-        return sorted(path.relative_to(self.root).as_posix() for path in files)
+        return sorted(path.relative_to(self.root).as_posix() for path in _files(self.root / under))
 
     def present(self, names: Collection[str]) -> set[str]:  # noqa: D102
         return {name for name in names if (self.root / name).is_file()}
@@ -212,15 +224,20 @@ class Bucket:
 
     def __init__(self, url: str) -> None:
         """Of an address such as `s3://bucket/prefix`."""
-        self.url = self.place = url
+        self.url = url
+        scheme, bucket, prefix, *_ = urlsplit(url)
+        self.place = unquote(f"{_SAME.get(scheme, scheme)}://{bucket}{prefix}")
         try:
             self._store: Any = obstore.store.from_url(url)
         except (BaseError, ValueError) as error:
             raise StoreError(f"{url}: cannot be used ({_told(error)})") from error
 
-    def find(self, results: Store) -> Iterator[Found]:  # noqa: D102 (as Store says)
-        inside = results.url.startswith(f"{self.url}/")
-        skipped = f"{results.url[len(self.url) + 1 :]}/" if inside else None
+    def place_of(self, name: str) -> str:  # noqa: D102 (as Store says)
+        return f"{self.place}/{name}"
+
+    def find(self, results: Store) -> Iterator[Found]:  # noqa: D102
+        inside = results.place.startswith(f"{self.place}/")
+        skipped = f"{results.place[len(self.place) + 1 :]}/" if inside else None
         listed = dict(self._listed(""))
         chosen = set(of_pictures([Path(name) for name in listed]))
         for name, size in listed.items():
@@ -267,7 +284,9 @@ class Bucket:
             for chunk in obstore.list(self._store, under or None):
                 yield from ((each["path"], each["size"]) for each in chunk)
         except BaseError as error:
-            raise StoreError(f"{self.url}: cannot be listed ({_told(error)})") from error
+            told = _told(error)
+            why = _ODD_KEY if "path segment" in told else ""
+            raise StoreError(f"{self.url}: cannot be listed ({told}){why}") from error
 
     def _tried(self, name: str, done: str, action: Callable[[], _Result]) -> _Result:
         try:
@@ -278,6 +297,18 @@ class Bucket:
             missing = isinstance(error, NotFoundError | FileNotFoundError) and done != "written"
             kind = FileError if refused or missing or isinstance(error, InvalidPathError) else None
             raise (kind or StoreError)(text) from error
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below a folder, and below those that links in it lead to, each place once."""
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (path for path in map(Path(place).joinpath, names) if path.is_file())
 
 
 def _size(path: Path) -> int:

@@ -1,7 +1,8 @@
 """Does batches of files: reads, has them treated, and commits rows and pictures.
 
 A *commit* is what makes work count: first the rows of some files are written, then their pictures.
-Between commits pictures are held in memory, as files that are ready to be written.
+What has a picture's name before is removed first, or it would be taken for the picture. Between
+commits pictures are held in memory, as files that are ready to be written.
 """
 
 import time
@@ -44,12 +45,14 @@ class Task(NamedTuple):
       size: of the file in bytes, as far as it is known.
       target: its picture's name below the target; None if there will be none.
       problem: why it cannot be done, if that is known already.
+      replaces: whether another picture has its picture's name.
     """
 
     path: str
     size: int
     target: str | None
     problem: str | None = None
+    replaces: bool = False
 
 
 class Ledger(Protocol):
@@ -101,6 +104,7 @@ class Done(NamedTuple):
     row: dict[str, Any]
     picture: bytes | None
     permissions: int | None
+    replaces: bool = False
 
 
 class Worker:
@@ -193,7 +197,7 @@ class Worker:
             seconds=computed.seconds + time.monotonic() - start,
             **treated.facts,
         )
-        return Done(row, treated.picture, computed.read.file.permissions)
+        return Done(row, treated.picture, computed.read.file.permissions, task.replaces)
 
     def _commit_all(self, part: Part, files: Iterator[Done]) -> None:
         """Commits files as they come, several at once."""
@@ -210,6 +214,7 @@ class Worker:
 
     def _commit(self, part: Part, files: Sequence[Done]) -> None:
         self._orders.check(self._target)
+        self._target.delete(done.row["target"] for done in files if done.replaces)
         part.write(done.row for done in files)
         with ThreadPoolExecutor(THREADS) as pool:
             problems = list(pool.map(self._put, files))

@@ -12,14 +12,10 @@ from glob import has_magic
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from hrcnn_jax.files import pictures
+from hrcnn_jax.files import pictures, reader
 from hrcnn_jax.files.atomic import is_file, is_folder
 from hrcnn_jax.files.reader import JpegError
 from hrcnn_jax.files.writer import OutputError
-
-SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif"}
-"""What counts as a JPEG file in a folder, in any case. Other pictures are taken, too, unless they
-may be results: where results go, or where a JPEG file of the same name stands beside."""
 
 STANDARD = "-"
 """Names standard input or output."""
@@ -188,7 +184,7 @@ def found_in_folder(path: Path, folder: Path | None, recursive: bool) -> Iterato
 
 
 def _jpegs(files: Sequence[Path]) -> list[Path]:
-    return [file for file in files if file.suffix.lower() in SUFFIXES]
+    return [file for file in files if file.suffix.lower() in reader.SUFFIXES]
 
 
 def of_pictures(files: Sequence[Path]) -> list[Path]:

@@ -245,14 +245,30 @@ class Blind:
         return [Plane(_channel(each, i), size, (1, 1)) for i, each in enumerate(strips)]
 
     def picture(
-        self, picture: Picture, verdict: Verdict, strength: float, depth: Depth
+        self,
+        picture: Picture,
+        verdict: Verdict,
+        strength: float,
+        depth: Depth,
+        watch: Callable[[int, Plane, None], Plane] | None = None,
     ) -> NDArray[Any]:
-        """A picture restored, with its opacity, as `Restorer.restore` gives it."""
+        """A picture restored, with its opacity, as `Restorer.restore` gives it.
+
+        Args:
+          picture: pixels.
+          verdict: by `judge`.
+          strength: from 0, the picture as it is, to 1.
+          depth: of the result's samples.
+          watch: is given all channels at once, `(8*n, 8*wb, C)` a strip, and passes them on.
+        """
         if verdict.intact or strength == 0.0:
             return pictures.pixels(picture, depth)
         restored = np.empty(picture.samples.shape, depth)
         top = 0
-        for strip in self._strips(picture, verdict, strength):
+        strips = self._strips(picture, verdict, strength)
+        if watch is not None:
+            strips = watch(0, Plane(strips, (picture.height, picture.width), (1, 1)), None).strips
+        for strip in strips:
             rows = np.clip(strip[: picture.height - top, : picture.width], 0.0, 1.0)
             restored[top : top + len(rows)] = in_depth(rows, depth)
             top += len(rows)

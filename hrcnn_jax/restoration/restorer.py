@@ -54,7 +54,7 @@ Source = (
 """A JPEG, PNG, WebP, TIFF or BMP file: its path, its content, a file object that is read from where
 it stands, what Pillow opened, or a file already read; or an array of pixels."""
 
-Watch = Callable[[int, Plane, Component], Plane]
+Watch = Callable[[int, Plane, Component | None], Plane]
 """Sees the plane of a component, given its number, on its way into a picture."""
 
 _KNOWN_TABLES = 8
@@ -368,9 +368,9 @@ class Restorer:
         """
         if self._luma is None:
             return Damaged(given, verdict=self.judge(given))
+        if self.strength == 0.0:
+            return Damaged(given)  # plain decoding asks for no history
         if isinstance(given, JpegFile):
-            if self.strength == 0.0:
-                return Damaged(given)  # plain decoding asks for no history
             self._begin(given)
         source = self._served(given, damaged(given, self.history))
         return source._replace(verdict=self.judge(given, source.history))
@@ -440,7 +440,8 @@ class Restorer:
         if isinstance(source.file, Picture):
             if source.verdict is None:
                 return pictures.pixels(source.file, depth)
-            return self._blind().picture(source.file, source.verdict, self.strength, depth)
+            pixels, verdict = source.file, source.verdict
+            return self._blind().picture(pixels, verdict, self.strength, depth, watch)
         whole = self.assembled(source, self.planes(source, watch), depth)
         return self.finished(given, source, whole, depth)
 

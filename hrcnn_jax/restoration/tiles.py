@@ -196,7 +196,7 @@ def square(samples: NDArray[np.uint8], corner: tuple[int, int], side: int) -> ND
 
     Args:
       samples: `(H, W)` or `(H, W, C)`.
-      corner: row and column of the first block, none below 0.
+      corner: row and column of the first block; may lie outside.
       side: in blocks.
 
     Returns:

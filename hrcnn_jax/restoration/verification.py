@@ -76,12 +76,14 @@ def codes_of(plane: NDArray[Any], table: NDArray[Any]) -> NDArray[np.float64]:
     return np.rint(blocks.swapaxes(1, 2) / table)
 
 
-def watched(plane: Plane, part: Component, tally: Tally) -> Plane:
-    """Passes on a component's restored plane, and counts the codes that it gives back.
+def watched(plane: Plane, part: Component | None, tally: Tally) -> Plane:
+    """Passes on a component's restored plane, and counts the codes that it gives back, if any.
 
     A plane that is finer than the component is first shrunk as an encoder would; what it has beyond
     the component's blocks is left out.
     """
+    if part is None:  # pixels have none
+        return plane
     down, across = (own // shown for own, shown in zip(part.factor, plane.factor, strict=True))
 
     def strips() -> Iterator[NDArray[np.float32]]:

@@ -86,8 +86,8 @@ def expected(source: Damaged, network: Network) -> float | None:
     """The gain in dB to expect of restoring luma; None if it is not known."""
     if source.verdict is not None:
         return of_verdict(source.verdict, network.card)
-    if not isinstance(source.file, JpegFile):
-        return 0.0
+    if not isinstance(source.file, JpegFile) or network.architecture.kind == "pictures":
+        return 0.0  # pixels, and inks, that are left as they are
     part = source.luma or source.file.components[0]
     return expected_gain(network.card, nearest_quality(part.table))
 

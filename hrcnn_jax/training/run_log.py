@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,4 +73,6 @@ def curve(workdir: Path) -> list[dict[str, float]]:
 def _entries(path: Path) -> Iterator[dict[str, Any]]:
     if path.is_file():
         with path.open(encoding="utf-8") as lines:
-            yield from map(json.loads, lines)
+            for line in lines:
+                with suppress(json.JSONDecodeError):  # torn, as a full disk leaves it
+                    yield json.loads(line)

@@ -16,6 +16,9 @@ from hrcnn_jax.networks import legacy, registry
 from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.networks.cards import Kind
 
+_LEAST_CROP = 16
+"""Side in pixels: of smaller crops there is none with a whole block at every offset."""
+
 
 def arg(**known: Any) -> Any:
     """What tyro is told of a field, as `tyro.conf.arg`; an empty default reads as none."""
@@ -234,6 +237,8 @@ class Settings:
             raise ValueError(
                 f"--patch {data.patch} must be a multiple of 8 and at most --crop {data.crop}"
             )
+        if data.crop < _LEAST_CROP:
+            raise ValueError(f"--crop must be {_LEAST_CROP} or more, got {data.crop}")
         planes = PLANES[data.planes]
         if _kind_of(planes) != architecture.kind:
             raise ValueError(

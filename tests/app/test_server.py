@@ -197,6 +197,8 @@ def test_parameters_that_make_no_sense(
 
 def test_other_paths_and_methods(client: TestClient) -> None:
     assert client.get("/nowhere").status_code == 404
+    unknown = client.get("/api/progress/nobody")
+    assert (unknown.status_code, unknown.json()) == (404, {"error": "no such picture is worked on"})
     answer = client.get("/api/restore")
     assert answer.status_code == 405
     assert answer.json() == {"error": "GET /api/restore: Method Not Allowed"}

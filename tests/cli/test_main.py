@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import jpeg_bytes, make_photo, random_params, write_network
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 import hrcnn_jax
 from hrcnn_jax.cli.common import dashed
@@ -276,7 +276,7 @@ def test_verify_tells_what_came_back(
 
 
 def test_a_picture_that_was_resized(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is restored from before, and at no strength given back as it is."""
+    """It is restored from before, and at next to no strength given back as it was."""
     sample = Path(hrcnn_jax.__file__).parent / "sample" / "parrots.webp"
     photo = Image.open(sample).convert("L").crop((100, 150, 404, 470))
     before = Image.open(io.BytesIO(jpeg_bytes(np.asarray(photo), quality=20)))
@@ -285,7 +285,7 @@ def test_a_picture_that_was_resized(tmp_path: Path, capsys: pytest.CaptureFixtur
     alpha = Image.linear_gradient("L").resize(resized.size)
     path = tmp_path / "small.png"
     Image.merge("LA", (resized, alpha)).save(path, dpi=(300, 300), icc_profile=profile)
-    flags = ["--verify", "--strength", "0", "--model", "fast"]
+    flags = ["--verify", "--strength", "0.001", "--model", "fast"]
     assert main(["restore", str(path), "-o", str(tmp_path / "out"), *flags]) == 0
     first, second = capsys.readouterr().out.splitlines()[:2]
     told = f"{path}: compressed before at quality 20, then resized from 304×320 ("
@@ -679,3 +679,112 @@ def test_a_report_that_is_ended_is_whole(suffix: str, tmp_path: Path) -> None:
     else:
         rows = json.loads(path.read_text())
     assert rows == [{"path": "a"}]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_comparisons_have_the_result_on_the_right(orientation: int, tmp_path: Path) -> None:
+    """However the picture is stored: it stands upright, before and after side by side."""
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    gray = make_photo(40, 64)[..., 1]
+    (tmp_path / "a.jpg").write_bytes(jpeg_bytes(gray, quality=10, exif=tags.tobytes()))
+    flags = ["--compare", "--history", "off", "--pixels", "none"]
+    assert main(["restore", str(tmp_path / "a.jpg"), "-o", str(tmp_path), *flags]) == 0
+    with Image.open(tmp_path / "a.png") as restored, Image.open(tmp_path / "a.jpg") as file:
+        after, before = np.asarray(restored), np.asarray(ImageOps.exif_transpose(file))
+    with Image.open(tmp_path / "a.compare.png") as compared:
+        assert compared.getexif().get(0x0112, 1) == 1
+        pair = np.asarray(compared)
+    height, width = after.shape
+    assert pair.shape[0] == height
+    np.testing.assert_array_equal(pair[:, -width:], after)
+    # libjpeg's inverse DCT works in integers, and now and then rounds the other way.
+    assert np.abs(pair[:, :width].astype(int) - before).max() <= 1
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl", "parquet"])
+def test_a_report_goes_on_where_files_are_skipped(
+    suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, name in enumerate("ab"):
+        data = jpeg_bytes(make_photo(24, 24, seed)[..., 1], quality=20)
+        (tmp_path / f"{name}.jpg").write_bytes(data)
+    table = tmp_path / f"report.{suffix}"
+    flags = ["-o", str(tmp_path / "out"), "--history", "off", "--report", str(table)]
+    names = [str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")]
+    assert main(["restore", names[0], *flags]) == 0
+    (first,) = report.rows(table)
+    assert main(["restore", *names, *flags, "--skip-existing"]) == 0
+    assert [row["path"] for row in report.rows(table)] == names
+    assert report.rows(table)[0] == first
+    table.write_bytes(b"{")
+    assert main(["restore", *names, *flags, "--skip-existing"]) == 1
+    assert "is no report that could be gone on with" in capsys.readouterr().err
+    assert table.read_bytes() == b"{"
+
+
+def test_strength_0_leaves_pixels_as_they_are(tmp_path: Path) -> None:
+    """Though an earlier compression could be proved."""
+    once = Image.open(io.BytesIO(jpeg_bytes(make_photo(256, 256), quality=20)))
+    once.save(tmp_path / "once.png")
+    out = tmp_path / "out"
+    assert main(["restore", str(tmp_path / "once.png"), "-o", str(out), "--strength", "0"]) == 0
+    with Image.open(out / "once.png") as result:
+        np.testing.assert_array_equal(np.asarray(result), np.asarray(once))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_standard_streams_that_are_full_or_closed(tmp_path: Path) -> None:
+    """Files are restored all the same, and the status tells."""
+    for name in "ab":
+        (tmp_path / f"{name}.jpg").write_bytes(jpeg_bytes(make_photo(24, 24)[..., 1], quality=20))
+    program = f"{sys.executable} -m hrcnn_jax"
+    restore = f"{program} restore *.jpg --history off --pixels none -v -o"
+    told = {}
+    for name, command in {
+        "full": f"{restore} full > /dev/full",
+        "out": f"{restore} out >&-",
+        "err": f"{restore} err 2>&-",
+        "in": f"{program} restore - -o in <&-",
+        "models": f"{program} models --json > /dev/full",
+    }.items():
+        run = subprocess.run(
+            ["sh", "-c", command],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": ROOT},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        told[name] = run.returncode, run.stderr
+    for name in ("full", "out", "err"):
+        assert sorted(path.name for path in (tmp_path / name).iterdir()) == ["a.png", "b.png"]
+    assert [told[name][0] for name in ("full", "out", "err", "in", "models")] == [1, 0, 0, 1, 1]
+    assert "stdout: cannot be written to (No space left on device)" in told["full"][1]
+    assert "2 of 2 files restored, 0 failed" in told["full"][1]
+    assert "-: standard input is closed" in told["in"][1]
+    for _, errors in told.values():
+        assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["restore", "a.jpg", "-o", "x.bmp"], "--output x.bmp: .bmp cannot be written"),
+        (["release", "run", "../outside", "-o", "out"], "NAME must be a network's name"),
+        (["release", "run", "", "-o", "out"], "NAME must be a network's name"),
+        (["export", "small", ""], "OUT must be the name of a file"),
+        (["fleet", "", "out"], "SOURCE or TARGET is empty"),
+    ],
+)
+def test_names_that_make_no_sense(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

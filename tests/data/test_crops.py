@@ -221,14 +221,15 @@ def test_cached_crops_are_found_again(folder: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(cached_crops(source, 9, 16, cache=cache, **options), crops)
     with pytest.raises(DataError, match=r"0\.png: cannot be read"):
         cached_crops(source, 9, 16, cache=cache, channel=GREEN, seed=4)
-    assert len(list(cache.iterdir())) == 1, "nothing is left of crops that could not be cut"
+    left = {path.stem for path in cache.iterdir()}
+    assert len(left) == 1, "nothing is left of crops that could not be cut"
 
 
 @pytest.mark.parametrize("damage", ["cut off", "empty", "no array", "of another shape"])
 def test_damaged_crops_are_cut_anew(damage: str, folder: Path, tmp_path: Path) -> None:
     source, options = FolderSource.of(folder), {"channel": GREEN, "seed": 3}
     crops = np.array(cached_crops(source, 9, 16, cache=tmp_path / "cache", **options))
-    (path,) = (tmp_path / "cache").iterdir()
+    (path,) = (tmp_path / "cache").glob("*.npy")
     whole = path.read_bytes()
     shutil.rmtree(tmp_path / "cache")
     (tmp_path / "cache").mkdir()
@@ -407,3 +408,24 @@ def test_rgb_is_never_chroma() -> None:
     planes, is_chroma = draw(Augmentation(PLANES["rgb"], 8), crop, 60)
     assert not is_chroma.any()
     assert set(np.rint(255 * planes).ravel().astype(int)) == {200, 90, 30}
+
+
+def test_pictures_that_would_not_be_what_they_seem(tmp_path: Path) -> None:
+    """More than 8 bits a sample are refused; what is transparent is white."""
+    deep = np.linspace(0, 65535, 16 * 24).reshape(16, 24).astype(np.uint16)
+    save(tmp_path, "deep.png", deep)
+    with pytest.raises(DataError, match=r"deep\.png: has more than 8 bits a sample"):
+        FolderSource.of(tmp_path / "deep.png").load(0)
+    glass = np.dstack([make_photo(16, 24), np.full((16, 24), 255, np.uint8)])
+    glass[:, 12:, 3] = 0
+    seen = FolderSource.of(save(tmp_path, "glass.png", glass)).load(0)
+    np.testing.assert_array_equal(seen[:, :12], glass[:, :12, :3])
+    assert (seen[:, 12:] == 255).all()
+
+
+def test_crops_of_another_picture_of_the_same_name(tmp_path: Path) -> None:
+    for level in (0, 255):
+        save(tmp_path / "in", "x.png", np.full((32, 32, 3), level, np.uint8))
+        source = FolderSource.of(tmp_path / "in")
+        crops = cached_crops(source, 2, 16, channel=GREEN, cache=tmp_path / "cache")
+        assert (crops == level).all()

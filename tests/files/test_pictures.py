@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -312,3 +313,49 @@ def test_jpeg_has_no_opacity(tmp_path: Path) -> None:
 def test_arrays_that_are_no_pictures(array: np.ndarray) -> None:
     with pytest.raises(ValueError, match="expected a picture"):
         pictures.of_array(array)
+
+
+def test_a_palette_that_is_not_there(tmp_path: Path) -> None:
+    """Pillow stops at an assertion of its own."""
+    stream = io.BytesIO()
+    Image.fromarray(make_photo(8, 8)).quantize(4).save(stream, "PNG")
+    whole = stream.getvalue()
+    start = whole.index(b"PLTE") - 4
+    (length,) = struct.unpack_from(">I", whole, start)
+    path = tmp_path / "none.png"
+    path.write_bytes(whole[:start] + whole[start + 12 + length :])
+    with pytest.raises(JpegError, match=r"none\.png: does not decode as PNG"):
+        pictures.read(path)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_a_transparent_level_of_gray(bits: int) -> None:
+    """Told in the samples' own depth (PNG, clause 11.3.2.1)."""
+    levels = np.arange(32).reshape(4, 8) % 2**bits
+    rows = "".join("0" * 8 + "".join(f"{level:0{bits}b}" for level in row) for row in levels)
+    data = int(rows, 2).to_bytes(len(rows) // 8, "big")
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        told = kind + body
+        return struct.pack(">I", len(body)) + told + struct.pack(">I", zlib.crc32(told))
+
+    file = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 4, bits, 0, 0, 0, 0))
+    file += chunk(b"tRNS", struct.pack(">H", 1))
+    file += chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+    picture = pictures.read(file)
+    assert isinstance(picture, Picture)
+    np.testing.assert_array_equal(picture.samples, levels * (255 // (2**bits - 1)))
+    np.testing.assert_array_equal(picture.alpha, np.where(levels == 1, 0, 255))
+
+
+def test_a_turned_tiff_tells_its_sides_as_they_are(tmp_path: Path) -> None:
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    tags.get_ifd(0x8769).update({0xA002: 40, 0xA003: 24})
+    Image.fromarray(make_photo(24, 40)).save(tmp_path / "a.tif", exif=tags.tobytes())
+    picture = pictures.read(tmp_path / "a.tif")
+    assert (picture.height, picture.width) == (40, 24)
+    kept = Image.Exif()
+    kept.load(picture.exif)
+    held = kept.get_ifd(0x8769)
+    assert (held[0xA002], held[0xA003]) == (24, 40)

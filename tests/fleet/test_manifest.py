@@ -1,6 +1,7 @@
 """Manifests that somebody or something has damaged: told in a line that names the file."""
 
 import json
+import pickle
 import random
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def test_damaged_rows(tmp_path: Path) -> None:
         path.write_bytes(data)
         try:
             assert manifest.read(str(tmp_path)).schema == manifest.SCHEMA
-            manifest.take_up(open_store(str(tmp_path)), retry_failed=False)
+            manifest.take_up(open_store(str(tmp_path)), set(), retry_failed=False)
         except StoreError as error:
             refused.append(str(error))
         for each in path.parent.iterdir():  # what was joined
@@ -61,3 +62,12 @@ def test_damaged_run(text: str, tmp_path: Path) -> None:
     for use in (lambda: manifest.begin_run(store, {}), lambda: manifest.run_of(store)):
         with pytest.raises(StoreError, match=r"_run\.json: is damaged \(.*\); remove it"):
             use()
+
+
+def test_what_a_worker_finds_damaged_can_be_sent(tmp_path: Path) -> None:
+    """Between processes errors are pickled."""
+    rows_file(tmp_path).write_bytes(b"no rows")
+    with pytest.raises(manifest.DamagedError) as raised:
+        manifest.read(str(tmp_path))
+    sent = pickle.loads(pickle.dumps(raised.value))
+    assert (type(sent), str(sent)) == (manifest.DamagedError, str(raised.value))

@@ -1,5 +1,6 @@
 """Workers and the manifest, killed at every point; without Ray."""
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from serving import gray_jpeg
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.fleet import job, manifest, worker
 from hrcnn_jax.fleet.manifest import Journal, MixedError
-from hrcnn_jax.fleet.stores import Folder, Store, StoreError
+from hrcnn_jax.fleet.stores import Folder, Store, StoreError, open_store
 from hrcnn_jax.fleet.treatments import Inspection, Treated
 from hrcnn_jax.fleet.worker import Orders, Task, Worker
 from hrcnn_jax.networks import cards
@@ -278,3 +279,58 @@ def test_batches_are_many_for_each_worker_and_few_for_the_driver() -> None:
     assert job.batch_size(10_000_000, 2) == 500  # no more than 20,000 in all
     assert job.batch_size(10_000_000, 3200) == 390
     assert job.batch_size(100_000_000, 400) == 5000
+
+
+def test_no_input_is_written_over(tmp_path: Path) -> None:
+    """Nor one that a link leads to; other results of the same run are written."""
+    inside = tmp_path / "photos" / "2004"
+    (inside / "2004").mkdir(parents=True)
+    (inside / "x.jpg").write_bytes(gray_jpeg(0))
+    (inside / "2004" / "x.jpg").write_bytes(gray_jpeg(1))
+    tasks = job.find(Folder(inside), Folder(inside.parent), ".jpg")
+    assert {task.path: task.target for task in tasks} == {"x.jpg": "x.jpg", "2004/x.jpg": None}
+    (problem,) = (task.problem for task in tasks if task.problem)
+    assert problem == "2004/x.jpg, its picture, is one of the inputs; give another target"
+
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "2004").symlink_to(inside / "2004")
+    linked = job.find(Folder(inside), Folder(tmp_path / "out"), ".jpg")
+    assert [task.path for task in linked if task.problem] == ["2004/x.jpg"]
+
+
+def test_names_of_one_bucket() -> None:
+    one, other = (open_store(f"{scheme}://pictures/al") for scheme in ("s3", "s3a"))
+    assert one.place == other.place
+    assert one.place_of("x.jpg") == open_store("s3://pictures").place_of("al/x.jpg")
+
+
+def test_the_manifest_keeps_its_folder_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "in" / "manifest").mkdir(parents=True)
+    (tmp_path / "in" / "manifest" / "cover.jpg").write_bytes(gray_jpeg(0))
+    (task,) = job.find(Folder(tmp_path / "in"), Folder(tmp_path / "out"), ".png")
+    assert task.target is None
+    assert task.problem == "manifest/ is where the manifest lies; rename the folder"
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_older_pictures_are_no_results(source: Folder, tmp_path: Path, after: bool) -> None:
+    """Whenever a run is killed, the next does what was not done."""
+    for kill_at in range(30):
+        root = tmp_path / f"out{kill_at}"
+        (root / "deep").mkdir(parents=True)
+        for seed in range(5):
+            (root / "deep" / f"{seed}.png").write_bytes(b"old")
+        with contextlib.suppress(Killed):
+            work(source, Mortal(root, kill_at, after=after))
+        work(source, Folder(root))
+        kept = {path.read_bytes() for path in (root / "deep").iterdir()}
+        assert kept == {"32×24".encode()}, kill_at
+
+
+def test_results_behind_a_link_are_there(source: Folder, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out" / "deep").symlink_to(tmp_path / "elsewhere")
+    target = Folder(tmp_path / "out")
+    assert work(source, target) == 7
+    assert work(source, target) == 0

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -29,7 +30,7 @@ from hrcnn_jax.app.workshop import Workshop
 from hrcnn_jax.cli import evaluate
 from hrcnn_jax.cli.main import main
 from hrcnn_jax.files import pictures, reader
-from hrcnn_jax.files.reader import JpegError
+from hrcnn_jax.files.reader import Component, JpegError
 from hrcnn_jax.fleet.treatments import Restoration
 from hrcnn_jax.history import Said
 from hrcnn_jax.jpeg import color, damage
@@ -37,7 +38,7 @@ from hrcnn_jax.networks import cards, registry
 from hrcnn_jax.networks.cards import ModelError
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration import restorer, verification
-from hrcnn_jax.restoration.assembly import assemble
+from hrcnn_jax.restoration.assembly import Plane, assemble
 from hrcnn_jax.restoration.blind import Verdict
 from hrcnn_jax.restoration.programs import Program
 from hrcnn_jax.restoration.restorer import Restorer
@@ -446,3 +447,23 @@ def test_measured_beside_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str
         gains.append(row["mean"]["gain"])
     assert gains[0] == 0.0
     assert gains[1] != 0.0
+
+
+def test_who_watches_sees_pixels_pass(beside: Restorer) -> None:
+    given = pictures.of_array(PHOTO)
+    seen: list[tuple[int, ...]] = []
+
+    def watch(index: int, plane: Plane, part: Component | None) -> Plane:
+        def strips() -> Iterator[np.ndarray]:
+            for strip in plane.strips:
+                seen.append((index, len(strip)))
+                yield strip
+
+        assert part is None
+        assert plane.size == PHOTO.shape[:2]
+        return plane._replace(strips=strips())
+
+    watched = beside.picture(given, beside.damaged(given), "uint8", watch)
+    np.testing.assert_array_equal(watched, beside.restore(PHOTO))
+    assert {index for index, _ in seen} == {0}
+    assert sum(rows for _, rows in seen) >= len(PHOTO)

@@ -43,3 +43,11 @@ def test_curve(tmp_path: Path) -> None:
 
 def test_no_journal_no_curve(tmp_path: Path) -> None:
     assert run_log.curve(tmp_path) == []
+
+
+def test_a_torn_line_is_left_out(tmp_path: Path) -> None:
+    """As a full disk leaves one."""
+    whole = [{"step": 1, "time": 0.0, "gain": 0.1}, {"step": 3, "time": 60.0, "gain": 0.3}]
+    lines = [json.dumps(whole[0]), '{"step": 2, "ti' + json.dumps(whole[1]), json.dumps(whole[1])]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    assert [point["step"] for point in run_log.curve(tmp_path)] == [1, 3]
