@@ -155,10 +155,10 @@ class Workshop:
         return pictures.read(content, max_pixels=self.limits.pixels, name=name)
 
     def _inspect(self, job: Job, content: bytes, name: str, model: str) -> dict[str, Any]:
-        del job
         file = self._read(content, name)
         restorer = self._restorer(model)
         found = history.find(file)
+        _check_wanted(job)
         facts = inspection.inspect(file, found)
         verdict = restorer.judge(file, found)
         network = restorer.used(verdict)
@@ -178,6 +178,7 @@ class Workshop:
         kind = FORMATS[wish.format]
         restorer = self._restorer(wish.model).at(wish.strength, history=wish.history)
         source = restorer.damaged(file)
+        _check_wanted(job)
         picture = restorer.picture(file, source, kind.depth, partial(_noted, job))
         stream = io.BytesIO()
         writer.save(stream, picture, kind, file=file, quality=wish.quality)
@@ -189,6 +190,11 @@ class Workshop:
             if not isinstance(known, Restorer):
                 known = self._restorers[model] = Restorer(known)
             return known
+
+
+def _check_wanted(job: Job) -> None:
+    if job.left.is_set():
+        raise LeftError("nobody waits for this picture any more")
 
 
 def _noted(job: Job, index: int, plane: Plane, _: Component | None) -> Plane:
@@ -203,7 +209,6 @@ def _passing(plane: Plane, job: Job) -> Iterator[NDArray[np.float32]]:
       LeftError: if nobody waits for the picture any more.
     """
     for strip in plane.strips:
-        if job.left.is_set():
-            raise LeftError("nobody waits for this picture any more")
+        _check_wanted(job)
         job.rows = min(job.rows + len(strip), job.of)
         yield strip

@@ -74,8 +74,9 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
         )
 
 
-_GRACE = 10
-"""Seconds that are waited for what is worked on when the app ends: it stops between two strips."""
+_GRACE = 60
+"""Seconds that the app, told to end, waits for what is worked on: that stops at the next strip, or
+when it is compiled. A second signal does not wait."""
 
 
 def run(flags: argparse.Namespace) -> int:
