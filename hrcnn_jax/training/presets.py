@@ -208,7 +208,7 @@ PRESETS = {
 
         Command: python train.py --preset chroma-large --warm-start chroma --data PICTURES --workdir
         runs/chroma-large: it begins with what chroma does, and grows. It takes 92 minutes of two
-        CPU cores (EPYC). Expect +1.63 / +1.50 / +1.47 / +1.42 dB over RGB on LIVE1, 4:2:0, at
+        CPU cores (EPYC). Expect +1.67 / +1.52 / +1.50 / +1.45 dB over RGB on LIVE1, 4:2:0, at
         quality 10 / 20 / 30 / 40, of the released one.""",
         _CHROMA_LARGE,
     ),
