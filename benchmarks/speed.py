@@ -7,7 +7,6 @@ computed tap by tap, which is how networks are compared, and those that are comp
 """
 
 import argparse
-import io
 import itertools
 import statistics
 import sys
@@ -24,7 +23,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 
 from benchmarks import pictures, results
 from hrcnn_jax.compiler import lean
@@ -33,6 +31,7 @@ from hrcnn_jax.networks import cards, zoo
 from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.restoration import restorer, tiles
 from hrcnn_jax.restoration.restorer import Restorer
+from hrcnn_jax.scores.chains import decompressed
 from hrcnn_jax.threads import THREADS
 
 QUALITY = 10
@@ -181,10 +180,6 @@ def dncnn(repeats: int) -> float:
     return first_and_median(apply, plane, repeats=repeats)[1] / plane.size
 
 
-def decode_by_pillow(file: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(file)))
-
-
 def jpegqs(program: str, file: bytes, repeats: int) -> dict[str, float]:
     """Seconds of jpeg-quantsmooth, a process from file to file, with its own settings."""
     with tempfile.TemporaryDirectory() as folder:
@@ -214,7 +209,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         for colour in ("gray", "4:2:0")
     }
     pillow = {
-        key: median_seconds(decode_by_pillow, file, repeats=repeats) for key, file in files.items()
+        key: median_seconds(decompressed, file, repeats=repeats) for key, file in files.items()
     }
     peers: dict[tuple[float, str], dict[str, float]] = {}
     if given.jpegqs is not None:

@@ -337,6 +337,17 @@ def write_cards(results: Sequence[Result], measured: Protocol, paths: Mapping[st
         cards.write(path, protocol.recorded(cards.read(path), measured, {result.quality: scores}))
 
 
+def figure_names(pictures: Sequence[Picture]) -> list[str]:
+    """What pictures are called in names of files; with their suffixes only if they must be."""
+    whole = [Path(picture.name) for picture in pictures]
+    short = [path.with_suffix("") for path in whole]
+    chosen = (
+        path.with_name(path.name.replace(".", "-")) if short.count(bare) > 1 else bare
+        for path, bare in zip(whole, short, strict=True)
+    )
+    return ["-".join(path.parts).replace(" ", "-") for path in chosen]
+
+
 def draw(
     restorers: Sequence[tuple[Restorer, list[int]]],
     pictures: Sequence[Picture],
@@ -350,8 +361,7 @@ def draw(
         raise EvaluationError(needs("--figures", error.name, "figures")) from error
     for restorer, qualities in restorers:
         network = restorer.network
-        for picture in pictures:
-            name = "-".join(Path(picture.name).with_suffix("").parts).replace(" ", "-")
+        for picture, name in zip(pictures, figure_names(pictures), strict=True):
             rows = [(restorer, quality) for quality in qualities]
             figure = gallery.comparison(rows, picture, planes)
             figures.save(figure, folder / f"{Path(network.name).name}-{name}.png")

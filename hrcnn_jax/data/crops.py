@@ -142,10 +142,14 @@ def _as_before(source: Source, stamps: Path) -> bool:
     """Whether the pictures that are still there are those whose stamps were kept, if any were."""
     try:
         kept = json.loads(stamps.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return True
-    pairs = zip(source.stamps, kept, strict=True)
-    return all(now is None or list(now) == before for now, before in pairs)
+    except (OSError, ValueError):
+        return False
+    now = source.stamps
+    return len(kept) == len(now) and all(
+        stamp is None or list(stamp) == before for stamp, before in zip(now, kept, strict=True)
+    )
 
 
 def _damaged(

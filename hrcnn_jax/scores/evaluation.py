@@ -191,11 +191,6 @@ def as_file(samples: NDArray[np.uint8], **options: Any) -> bytes:
     return file.getvalue()
 
 
-def decode_by_pillow(file: bytes) -> NDArray[np.uint8]:
-    """The usual decoder, to compare times with."""
-    return np.asarray(Image.open(io.BytesIO(file)))
-
-
 def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     """A result on the host, and the seconds it took to get there."""
     began = time.perf_counter()
@@ -221,7 +216,7 @@ def attempt_plane(
 def attempt_colour(restorer: Restorer, picture: NDArray[np.uint8], quality: int) -> Attempt:
     """Restores an RGB picture `(H, W, 3)` from a JPEG file with Annex K's tables."""
     file = as_file(picture, quality=quality, subsampling="4:2:0")
-    return Attempt(to_pixels(decode_by_pillow(file)), to_pixels(restorer.restore(file)))
+    return Attempt(to_pixels(chains.decompressed(file)), to_pixels(restorer.restore(file)))
 
 
 def seconds_of(
@@ -234,7 +229,7 @@ def seconds_of(
     else:
         file = as_file(samples, quality=quality, subsampling="4:2:0")
     restorer.restore(file)
-    _, plain = timed(decode_by_pillow, file)
+    _, plain = timed(chains.decompressed, file)
     _, restored = timed(restorer.restore, file)
     return dict(zip(SECONDS, (plain, restored), strict=True))
 

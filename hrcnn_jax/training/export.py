@@ -77,7 +77,7 @@ def release(
       OSError: if the files cannot be written.
     """
     known = cards.names(kind="chroma")
-    if chroma not in known:
+    if chroma not in {*known, cards.CHROMA}:
         raise ModelError(f"no network of chroma {chroma!r}: choose from {', '.join(known)}")
     params, card = _best_of(Path(model))
     card = replace(

@@ -24,6 +24,7 @@ from hrcnn_jax.networks import cards, registry, zoo
 from hrcnn_jax.restoration.comparison import side_by_side
 from hrcnn_jax.restoration.restorer import Restorer
 from hrcnn_jax.scores import evaluation, figures, gallery, protocol
+from hrcnn_jax.scores.evaluation import Picture
 from hrcnn_jax.scores.figures import Panel
 from hrcnn_jax.scores.protocol import Protocol
 from hrcnn_jax.training.checkpoints import Checkpoints
@@ -569,3 +570,14 @@ def test_a_figure_that_cannot_be_saved_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     figures.save(figure, tmp_path / "figure.png")
     assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+
+
+def test_no_two_figures_have_one_name() -> None:
+    names = ["photos/a.png", "photos/a.bmp", "photos/b c.png", "crop 3"]
+    pictures = [Picture(name, np.zeros((8, 8), np.uint8)) for name in names]
+    assert evaluate.figure_names(pictures) == [
+        "photos-a-png",
+        "photos-a-bmp",
+        "photos-b-c",
+        "crop-3",
+    ]
