@@ -1,6 +1,7 @@
 """The command on a real Ray cluster of two workers: killed, finished, and with nothing to do."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -190,3 +191,20 @@ def test_from_bucket_to_bucket(
             picture = bytes(obstore.get(store, f"in/out/{row['target']}").bytes())
             assert picture.startswith(b"\xff\xd8\xff")
         assert len(rows) == 13
+
+
+def test_another_run_takes_over(network: str, tmp_path: Path) -> None:
+    """What a worker finds is told in a line, as if it had been found here."""
+    source, target, log = tmp_path / "in", tmp_path / "out", tmp_path / "log"
+    source.mkdir()
+    for seed in range(FILES):
+        (source / f"{seed}.jpg").write_bytes(gray_jpeg(seed))
+    with fleet(str(source), str(target), "--model", network, log=log) as process:
+        wait_until(lambda: any(target.glob("*.png")), process)
+        other = tmp_path / "other.json"
+        other.write_text(json.dumps({"run": "another", "settings": {}}))
+        other.replace(target / manifest.FOLDER / "_run.json")  # at once, as runs do it
+        assert process.wait() == 1, log.read_text()
+    told = f"hrcnn-jax: {target}: another run has taken over; this one ends"
+    assert log.read_text().splitlines() == [told]
+    assert len(list(target.glob("*.png"))) < FILES

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,3 +113,14 @@ def test_a_folder_that_cannot_be_written_to_is_the_stores_fault(tmp_path: Path) 
     with pytest.raises(StoreError) as caught:
         Folder(tmp_path).write("a", b"")
     assert not isinstance(caught.value, FileError)
+
+
+def test_a_key_that_cannot_be_listed(bucket: str) -> None:
+    """S3 has keys that obstore refuses, with all that stands beside them."""
+    put = f"{os.environ['AWS_ENDPOINT_URL']}/pictures/old//b.jpg"
+    urllib.request.urlopen(urllib.request.Request(put, data=b"", method="PUT")).close()
+    open_store(f"{bucket}/new").write("a.jpg", b"")
+    with pytest.raises(StoreError, match=r"old//b\.jpg.*: rename it, or give a prefix"):
+        list(open_store(bucket).find(open_store("s3://elsewhere")))
+    found = open_store(f"{bucket}/new").find(open_store("s3://elsewhere"))
+    assert [each.name for each in found] == ["a.jpg"]
