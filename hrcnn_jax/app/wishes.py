@@ -11,7 +11,8 @@ from hrcnn_jax.files.writer import FORMATS
 _HISTORY = (
     "^(auto|off|quality=[0-9]+(,grid=[0-7]:[0-7])?(,encoder=[a-z-]+)?(,size=[0-9]+[x×][0-9]+)?)$"
 )
-_LONGEST = 60  # characters of a history; of more no more is told
+_LONGEST = 60
+"""Characters: no history has more, and of what is longer no more is told."""
 
 
 class WishError(ValueError):
@@ -99,7 +100,7 @@ def wish(given: Mapping[str, str], models: Sequence[str]) -> Wish:
 def _value(name: str, text: str, schema: Mapping[str, Any]) -> Any:
     if "pattern" in schema:
         try:
-            history.parse(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
+            history.parse(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")  # is none
         except ValueError as error:
             raise WishError(str(error)) from error
         return text

@@ -18,6 +18,10 @@ from hrcnn_jax.restoration.compilation import keep_programs
 from hrcnn_jax.restoration.restorer import Restorer
 from hrcnn_jax.signals import Ended
 
+_GRACE = 60
+"""Seconds that the app, told to end, waits for what is worked on: that stops at the next strip, or
+when it is compiled. A second signal does not wait."""
+
 PORT = 8642
 """Where the page is, unless asked for otherwise."""
 
@@ -72,11 +76,6 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
             metavar="N",
             help=f"{text} (default: {value:,})",
         )
-
-
-_GRACE = 60
-"""Seconds that the app, told to end, waits for what is worked on: that stops at the next strip, or
-when it is compiled. A second signal does not wait."""
 
 
 def run(flags: argparse.Namespace) -> int:

@@ -375,7 +375,9 @@ def run(given: argparse.Namespace, command: Sequence[str]) -> None:
     networks = load_networks(given.model, card=given.card)
     asked = [given.history or qualities_of(network, given.quality) for network in networks]
     apart = given.planes != COLOUR or given.chroma == cards.NONE
-    chroma = None if apart else given.chroma
+    chroma: str | Network | None = None if apart else given.chroma
+    if chroma not in (None, cards.OWN):
+        chroma = zoo.load(given.chroma)
     pixels = None if given.pixels == cards.NONE else zoo.load(given.pixels)
     believed = given.believe if given.history else "off"
     restorers = [

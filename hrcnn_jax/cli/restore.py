@@ -48,6 +48,8 @@ from hrcnn_jax.restoration.verification import Tally
 from hrcnn_jax.scores.account import COLUMNS, account, hash_of
 
 COMPARED = ".compare.png"
+_OTHERS = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl"}
+"""Suffixes of pictures that are not written: a folder of such a name is not meant."""
 
 
 class Result(NamedTuple):
@@ -117,10 +119,6 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
     add_jobs(flags, "threads that read files, and as many that write pictures")
     add_max_pixels(flags)
     add_salvage(flags)
-
-
-_OTHERS = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl"}
-"""Suffixes of pictures that are not written: a folder of such a name is not meant."""
 
 
 def run(flags: argparse.Namespace) -> int:
@@ -373,9 +371,8 @@ def _restore(job: Job, file: Stored, *, network: Restorer, flags: argparse.Names
     row = {}
     if flags.report:
         model = flags.model if used is network.network else flags.pixels
-        row = account(file, source, used, flags.hash_of(model), back)
-        if flags.strength == 0.0:
-            row["expected_gain"] = 0.0
+        sha256 = flags.hash_of(model)
+        row = account(file, source, used, sha256, back, strength=flags.strength)
     return Result(file, picture, compared, told, {**row, "target": str(job.target)})
 
 

@@ -63,7 +63,7 @@ def find(source: Store, target: Store, suffix: str | None) -> list[Task]:
     if source.place == target.place:
         raise StoreError(f"{target.url}: is the source, too; give another target")
     files = list(source.find(target))
-    inputs = {source.place_of(file.name) for file in files}
+    inputs = set() if suffix is None else {source.place_of(file.name) for file in files}
     tasks = list(_tasks(files, suffix, lambda name: target.place_of(name) in inputs))
     if not tasks:
         raise StoreError(f"{source.url}: holds no JPEG or other pictures; check the name")
@@ -262,10 +262,9 @@ def run(
             yield done
     except ray.exceptions.RayTaskError as error:
         told = str(error.cause).partition("\n")[0]  # Ray adds where it was raised
-        if isinstance(error.cause, StoreError):
-            raise StoreError(told) from error
-        if isinstance(error.cause, ValueError):
-            raise ValueError(told) from error
+        for kind in (StoreError, ValueError):
+            if isinstance(error.cause, kind):
+                raise kind(told) from error
         raise
     journal.flush()  # of a run that ends before, the next one joins the parts
 

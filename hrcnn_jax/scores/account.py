@@ -48,7 +48,13 @@ COLUMNS = {
 
 
 def account(
-    given: Stored, source: Damaged, network: Network, sha256: str, back: Tally | None
+    given: Stored,
+    source: Damaged,
+    network: Network,
+    sha256: str,
+    back: Tally | None,
+    *,
+    strength: float = 1.0,
 ) -> dict[str, Any]:
     """A row of `COLUMNS`, without where the result went.
 
@@ -58,6 +64,7 @@ def account(
       network: that did it.
       sha256: of its weights.
       back: how many codes the restored planes gave back; None if that was not counted.
+      strength: that it was restored with.
     """
     row: dict[str, Any] = {
         "path": given.name,
@@ -67,7 +74,7 @@ def account(
         "colour": given.colour,
         "network": network.name,
         "network_sha256": sha256,
-        "expected_gain": expected(source, network),
+        "expected_gain": expected(source, network, strength),
     }
     if source.verdict is not None:
         row["estimated_quality"] = source.verdict.quality
@@ -82,8 +89,13 @@ def account(
     return row | inspection.row(found)
 
 
-def expected(source: Damaged, network: Network) -> float | None:
-    """The gain in dB to expect of restoring luma; None if it is not known."""
+def expected(source: Damaged, network: Network, strength: float) -> float | None:
+    """The gain in dB to expect of restoring luma; None if it is not known.
+
+    At strengths between 0, where there is none, and 1 it is that of the latter.
+    """
+    if strength == 0.0:
+        return 0.0
     if source.verdict is not None:
         return of_verdict(source.verdict, network.card)
     if not isinstance(source.file, JpegFile) or network.architecture.kind == "pictures":

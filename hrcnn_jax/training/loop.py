@@ -26,12 +26,11 @@ from hrcnn_jax.training.checkpoints import Checkpoints
 from hrcnn_jax.training.clock import Clock
 from hrcnn_jax.training.export import describe
 from hrcnn_jax.training.run_log import RunLog
-from hrcnn_jax.training.settings import Settings
+from hrcnn_jax.training.settings import UNIT, Settings
 from hrcnn_jax.training.step import Parallel, TrainState, create_state, make_step
 from hrcnn_jax.training.tasks import TASKS
 from hrcnn_jax.training.validation import Validation
 
-UNIT = 16  # sides of validation pictures are multiples of this: whole MCUs of 4:2:0
 VALIDATION_SIDE = 128
 DEVICE_SHARE = 0.4  # of a device's memory that crops may take
 ASKED_EVERY = 10  # steps after which many processes ask each other for signals

@@ -16,8 +16,9 @@ from hrcnn_jax.networks import legacy, registry
 from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.networks.cards import Kind
 
-_LEAST_CROP = 16
-"""Side in pixels: of smaller crops there is none with a whole block at every offset."""
+UNIT = 16
+"""Sides in pixels of validation pictures, which are crops, are multiples of this: whole MCUs of
+4:2:0."""
 
 
 def arg(**known: Any) -> Any:
@@ -237,8 +238,8 @@ class Settings:
             raise ValueError(
                 f"--patch {data.patch} must be a multiple of 8 and at most --crop {data.crop}"
             )
-        if data.crop < _LEAST_CROP:
-            raise ValueError(f"--crop must be {_LEAST_CROP} or more, got {data.crop}")
+        if data.crop < UNIT:
+            raise ValueError(f"--crop must be {UNIT} or more, got {data.crop}")
         planes = PLANES[data.planes]
         if _kind_of(planes) != architecture.kind:
             raise ValueError(
@@ -246,8 +247,8 @@ class Settings:
                 "together: networks of chroma are trained on colour, networks of pictures on "
                 "damaged, and no others are"
             )
-        if planes.at_once and data.patch % 16:
-            raise ValueError(f"--patch {data.patch} must be a multiple of 16 for 4:2:0 colour")
+        if planes.at_once and data.patch % UNIT:
+            raise ValueError(f"--patch {data.patch} must be a multiple of {UNIT} for 4:2:0 colour")
         if planes.has_chroma and data.crop < 2 * data.patch:
             raise ValueError(
                 f"--planes {data.planes} halves chroma: --crop must be at least twice --patch"

@@ -449,6 +449,7 @@ def test_features_are_what_the_segments_do() -> None:
         (["--model", "tiny", "tiny"], "--model: tiny is given twice"),
         (["--model", "bent", "--no-faithful"], "network bent is faithful by construction"),
         (["--model", "blue"], "network 'blue' only restores chroma beside another"),
+        (["--model", "bright10", "--planes", "rgb", "--chroma", "pink"], "no network 'pink'"),
         (["--planes", "rgb", "--chroma", "tiny"], "network 'tiny' is no network for chroma"),
         (["--data", "nowhere"], "nowhere: no such folder"),
         (["--data", "empty"], "empty: no pictures"),

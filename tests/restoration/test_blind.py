@@ -370,6 +370,12 @@ def test_who_restored_it_is_told(
     assert "no compression that can be proved: left as it is" in "".join(capsys.readouterr())
 
 
+def made_of(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=40)
+    return stream.getvalue()
+
+
 def test_by_many_workers_too(released: Path) -> None:
     """Each row has the network that restored it, and what another machine has is checked."""
     hashes = [sha256_of(released / f"{name}.safetensors") for name in ("small", cards.PIXELS)]
@@ -383,6 +389,16 @@ def test_by_many_workers_too(released: Path) -> None:
     assert once.facts["network_hash"] == hashes[0]
     with pytest.raises(ModelError, match="wild: its weights are others"):
         Restoration("small", hashes[0], cards.PIXELS, hashes[0]).prepare()
+    # What is given back as it was gains nothing.
+    plain = Restoration("small", hashes[0], cards.PIXELS, hashes[1], strength=0.0)
+    inked = Restoration(cards.PIXELS, hashes[1])
+    inks = Image.fromarray(PHOTO).convert("CMYK")
+    for each, file in (
+        (plain, jpeg_bytes(PHOTO, quality=40)),
+        (plain, made_of(inks)),
+        (inked, made_of(inks)),
+    ):
+        assert each.encode(each.compute(reader.read(file))).facts["expected_gain_db"] == 0.0
 
 
 def test_the_page_tells_who_restores(released: Path) -> None:
