@@ -14,6 +14,7 @@ codes `(B, H/2, W/2, 2)` hold Cb and Cr.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -46,6 +47,7 @@ class Chroma(nn.Module):
       width: channels of the residual blocks.
       blocks: residual blocks.
       kernels: deltas of every residual convolution, weighted by what the tables ask for.
+      orientations: 1, or 2: pictures are read transposed as well, and both corrections' mean taken.
       largest_step: the largest quantisation step it is trained on. Larger ones are taken for it.
       dtype: what is multiplied, float32 or bfloat16; sums are float32.
     """
@@ -53,6 +55,7 @@ class Chroma(nn.Module):
     width: int = 64
     blocks: int = 2
     kernels: int = 0
+    orientations: int = 1
     largest_step: int = BASELINE_STEP
     dtype: DTypeLike = jnp.float32
 
@@ -63,10 +66,13 @@ class Chroma(nn.Module):
 
     @nn.compact
     def prepare(self, tables: Array, luma_table: Array) -> trunk.Layers:
-        """What depends on the tables alone: `(B, 2, 8, 8)`, and `(B, 8, 8)` of luma."""
-        tables, luma_table = (jnp.minimum(each, self.largest_step) for each in (tables, luma_table))
+        """What depends on the tables alone: `(B, 2, 8, 8)`, and `(B, 8, 8)` of luma.
+
+        It is for 2B readings if orientations are 2.
+        """
+        bounded = (jnp.minimum(each, self.largest_step) for each in (tables, luma_table))
         return trunk.prepare(
-            _describe(tables, luma_table),
+            _describe(*trunk.readings(self.orientations, *bounded)),
             width=self.width,
             blocks=self.blocks,
             kernels=self.kernels,
@@ -111,7 +117,8 @@ class Chroma(nn.Module):
         blocks = transform.to_blocks(jnp.moveaxis(codes, -1, 1).astype(jnp.float32))
         decoded = transform.decode(blocks, tables, clip=False)  # (B, 2, H/2, W/2)
         layers = self.prepare(tables, luma_table) if layers is None else layers
-        correction = _correction(layers, decoded, luma, inside)
+        correct = partial(_correction, inside)
+        correction = trunk.mean_correction(correct, layers, (decoded, luma), self.orientations)
         tables = jnp.minimum(tables, self.largest_step)
         errors = damage.usual_error(tables.reshape(-1, 8, 8)).reshape(batch, 2, 1, 1)
         correction *= errors / _CONTRAST
@@ -134,8 +141,8 @@ class Chroma(nn.Module):
         return jnp.moveaxis(pixels, 1, -1)
 
 
-def _correction(layers: trunk.Layers, decoded: Array, luma: Array, inside: bool) -> Array:
-    """What the convolutions would add: `(B, 2, H, W)`, of unit size or so."""
+def _correction(inside: bool, layers: trunk.Layers, decoded: Array, luma: Array) -> Array:
+    """What chroma `(B, 2, H/2, W/2)` beside luma `(B, H, W)` lacks: `(B, 2, H, W)`, of unit size."""
     cells = [to_cells(_CONTRAST * (decoded[:, plane] - 0.5)) for plane in (0, 1)]
     cells.append(to_cells(luma - 0.5, _LUMA_CELL))
     found = trunk.run(layers, jnp.concatenate(cells, axis=-1), inside=inside)

@@ -10,8 +10,9 @@ the weights.
 Codes `(B, H, W, 1)`, tables `(B, 8, 8)`, pixels `(B, H, W, 1)` float32 near [0, 1].
 """
 
+from functools import partial
+
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
@@ -51,7 +52,7 @@ class Compact(nn.Module):
     @nn.compact
     def prepare(self, table: Array) -> trunk.Layers:
         """What depends on the tables `(B, 8, 8)` alone; for 2B readings if orientations are 2."""
-        tables = jnp.minimum(jnp.concatenate(self._readings(table)), self.largest_step)
+        (tables,) = trunk.readings(self.orientations, jnp.minimum(table, self.largest_step))
         return trunk.prepare(
             trunk.describe_table(tables),
             width=self.width,
@@ -86,7 +87,8 @@ class Compact(nn.Module):
         layers = self.prepare(table) if layers is None else layers
         blocks = transform.to_blocks(codes[..., 0].astype(jnp.float32))
         decoded = transform.decode(blocks, table, clip=False)
-        correction = self._correction(layers, decoded, inside)
+        correct = partial(_correction, inside)
+        correction = trunk.mean_correction(correct, layers, (decoded,), self.orientations)
         table = jnp.minimum(table, self.largest_step)
         correction *= damage.usual_error(table) * MAX_SAMPLE  # the same for both orientations
         if inside:
@@ -94,26 +96,7 @@ class Compact(nn.Module):
         steps = transform.per_block(table).astype(jnp.float32)
         return (decoded + trunk.bounded_correction(correction, steps))[..., None]
 
-    def _readings(self, planes: Array) -> list[Array]:
-        """Planes or tables `(B, H, W)`; turned over their diagonals as well, if so asked."""
-        return [planes] if self.orientations == 1 else [planes, planes.swapaxes(1, 2)]
 
-    def _correction(self, layers: trunk.Layers, decoded: Array, inside: bool) -> Array:
-        """What planes lack, of unit size or so; the mean of both orientations."""
-
-        def correct(layers: trunk.Layers, planes: Array) -> Array:
-            return from_cells(trunk.run(layers, to_cells(planes - 0.5), inside=inside))
-
-        readings = self._readings(decoded)
-        if len(readings) == 1:
-            return correct(layers, decoded)
-        if decoded.shape[1] == decoded.shape[2]:  # as one batch: half the program to compile
-            upright, turned = jnp.split(correct(layers, jnp.concatenate(readings)), 2)
-        else:
-            halves = zip(*(jnp.split(leaf, 2) for leaf in jax.tree.leaves(layers)), strict=True)
-            tree = jax.tree.structure(layers)
-            upright, turned = (
-                correct(jax.tree.unflatten(tree, leaves), planes)
-                for leaves, planes in zip(halves, readings, strict=True)
-            )
-        return 0.5 * (upright + turned.swapaxes(1, 2))
+def _correction(inside: bool, layers: trunk.Layers, decoded: Array) -> Array:
+    """What planes `(B, H, W)` lack, of unit size or so."""
+    return from_cells(trunk.run(layers, to_cells(decoded - 0.5), inside=inside))

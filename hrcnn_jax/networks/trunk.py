@@ -10,6 +10,7 @@ Corrections are bounded so that a result quantises to the codes it was made from
 parameters: it is faithful by construction.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -91,8 +92,7 @@ class TrunkArchitecture(Architecture):
         trunk = jax.tree.leaves(self.trunk_of(params))
         kernels = (leaf.shape for leaf in trunk if leaf.shape[:-2] == (3, 3))
         products = sum(inputs * outputs for *_, inputs, outputs in kernels)
-        readings = getattr(module, "orientations", 1)
-        spared = SPARED * products * readings / self.pixels
+        spared = SPARED * products * getattr(module, "orientations", 1) / self.pixels
         return round(self.multiply_adds(module) + spared)
 
 
@@ -194,6 +194,44 @@ def run(layers: Layers, cells: Array, *, inside: bool) -> Array:
     left_out = 2 * reach if inside else 0  # a block is two cells, and lies on either side
     kept = mirrored.from_groups(result)[:, : down - left_out, : across - left_out]
     return kept.astype(jnp.float32)
+
+
+def readings(orientations: int, *planes: Array) -> tuple[Array, ...]:
+    """Planes or tables `(B, ..., S, S)` as they are read, in one orientation or in two.
+
+    For two, sides are to be alike, and what is turned over its diagonal comes after all that is
+    not: `(2*B, ..., S, S)`.
+    """
+    if orientations == 1:
+        return planes
+    return tuple(jnp.concatenate([each, each.swapaxes(-1, -2)]) for each in planes)
+
+
+def mean_correction(
+    correct: Callable[..., Array], layers: Layers, planes: tuple[Array, ...], orientations: int
+) -> Array:
+    """What planes lack by one reading of them, or the mean of what they do by two.
+
+    Whatever turns or mirrors a picture then does the same to what is made of it.
+
+    Args:
+      correct: `correct(layers, *planes)` is a correction `(B, ..., H, W)`.
+      layers: of B pictures; of 2B if orientations are 2, the turned ones last.
+      planes: each `(B, ..., h, w)`, cut from the same square of a picture or from all of it.
+      orientations: 1 or 2.
+    """
+    if orientations == 1:
+        return correct(layers, *planes)
+    height, width = planes[0].shape[-2:]
+    if height == width:  # as one batch: half the program to compile
+        upright, turned = jnp.split(correct(layers, *readings(orientations, *planes)), 2)
+    else:
+        halves = zip(*(jnp.split(leaf, 2) for leaf in jax.tree.leaves(layers)), strict=True)
+        tree = jax.tree.structure(layers)
+        own, other = (jax.tree.unflatten(tree, leaves) for leaves in halves)
+        upright = correct(own, *planes)
+        turned = correct(other, *(each.swapaxes(-1, -2) for each in planes))
+    return 0.5 * (upright + turned.swapaxes(-1, -2))
 
 
 def _margin(length: int, reach: int) -> int:

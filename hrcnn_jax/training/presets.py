@@ -123,7 +123,13 @@ _CHROMA = replace(
 
 # Of a step of 8 patches the update by Muon would be a third.
 _CHROMA_LARGE = _CHROMA.changed(
-    steps=9_000, width=128, blocks=4, crops=14_000, batch=16, dtype="bfloat16"
+    steps=9_000,
+    width=128,
+    blocks=4,
+    orientations=2,
+    crops=14_000,
+    batch=16,
+    dtype="bfloat16",
 )
 
 _WILD = replace(

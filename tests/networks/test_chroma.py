@@ -122,6 +122,23 @@ def test_mirroring(axis: int) -> None:
     np.testing.assert_allclose(np.flip(mirrored, axis), restored, atol=1e-5)
 
 
+def test_pictures_read_transposed_as_well() -> None:
+    """A picture on its side has the same chroma on its side, which one reading is not enough for;
+    parameters are those of one reading."""
+    tables = TABLES["mixed"]
+    aside = [np.asarray(each).T for each in tables]
+    once, both = (Chroma(width=8, blocks=1, kernels=2, orientations=n) for n in (1, 2))
+    params = random_params(once)
+    inputs = inputs_of(PHOTOS, tables[0], tables[1], tables[1])
+    turned = inputs_of(PHOTOS.swapaxes(1, 2), aside[0], aside[1], aside[1])
+    for module, alike in ((once, False), (both, True)):
+        upright = restore(params, inputs, module)
+        assert (
+            np.allclose(upright, restore(params, turned, module).swapaxes(1, 2), atol=1e-5) == alike
+        )
+    assert np.abs(upright - restore(params, inputs, once)).max() > 1e-3
+
+
 @pytest.mark.parametrize("blocks", [0, 1, 2])
 def test_context(blocks: int) -> None:
     """A change reaches as far as the property says and no further."""
@@ -142,8 +159,9 @@ def test_context(blocks: int) -> None:
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 2])
-def test_the_inside_is_the_middle_of_the_whole(blocks: int) -> None:
-    module = Chroma(width=8, blocks=blocks)
+@pytest.mark.parametrize("orientations", [1, 2])
+def test_the_inside_is_the_middle_of_the_whole(blocks: int, orientations: int) -> None:
+    module = Chroma(width=8, blocks=blocks, orientations=orientations)
     params = random_params(module)
     tables = TABLES["quality 10"]
     inputs = inputs_of(make_photo(144, 160)[None], tables[0], tables[1], tables[1])
