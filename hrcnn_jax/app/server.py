@@ -21,7 +21,7 @@ from hrcnn_jax.app.wishes import WishError, wish
 from hrcnn_jax.app.workshop import BusyError, Job, LeftError, Workshop
 from hrcnn_jax.files.reader import JpegError
 from hrcnn_jax.files.writer import FORMATS
-from hrcnn_jax.text import printable
+from hrcnn_jax.text import printable, unforeseen
 
 TYPES = {".png": "image/png", ".tiff": "image/tiff", ".webp": "image/webp", ".jpg": "image/jpeg"}
 """Media types by suffix."""
@@ -217,7 +217,7 @@ async def _told(request: Request, error: Exception) -> Response:
     del request
     status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
     if isinstance(error, MemoryError):
-        return _problem("the picture is too large for this machine's memory", status)
+        return _problem(f"the picture {unforeseen(error)}", status)
     if isinstance(error, TimeoutError):
         return _problem("the file did not arrive in time", status)
     return _problem(str(error), status)
@@ -231,7 +231,7 @@ async def _nothing(request: Request, error: Exception) -> Response:
 
 async def _ours(request: Request, error: Exception) -> Response:
     del request
-    return _problem(f"failed for a reason of our own ({type(error).__name__}: {error})", 500)
+    return _problem(unforeseen(error), 500)
 
 
 def _problem(text: str, status: int) -> Response:

@@ -44,10 +44,21 @@ from hrcnn_jax.scores.protocol import COLOUR, Protocol
 
 HELP = "measure networks against plain JPEG decoding"
 QUALITIES = (10, 30, 50)
+PAPER_CROPS = 14_040
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Flags."""
+    """Flags, that fit together."""
+    parser = _parser()
+    given = parser.parse_args(dashed(argv))
+    if told := _contradiction(given):
+        parser.error(told)
+    given.crops = given.crops or PAPER_CROPS
+    return given
+
+
+def _parser() -> argparse.ArgumentParser:
+    """What may be asked for."""
     parser = argparse.ArgumentParser(
         prog="hrcnn-jax evaluate",
         description="Measure networks against plain JPEG decoding: PSNR, SSIM, seconds.",
@@ -122,7 +133,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         help="measure random crops of SIDE pixels instead of whole pictures",
     )
     parser.add_argument(
-        "--crops", type=int, metavar="N", help="how many crops (default: 14040, as the paper)"
+        "--crops",
+        type=int,
+        metavar="N",
+        help=f"how many crops (default: {PAPER_CROPS}, as the paper)",
     )
     parser.add_argument(
         "--faithful",
@@ -168,25 +182,28 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--card", action="store_true", help="write the means into the cards beside the weights"
     )
-    given = parser.parse_args(dashed(argv))
+    return parser
+
+
+def _contradiction(given: argparse.Namespace) -> str | None:
+    """Which flags cannot be had, or not together; None if all can."""
     if given.crop is not None and (given.crop < 8 or given.crop % 8):
-        parser.error(f"--crop {given.crop}: must be a multiple of 8")
+        return f"--crop {given.crop}: must be a multiple of 8"
     if given.crops is not None and (given.crop is None or given.crops < 1):
-        parser.error("--crops: give a positive number, and their side by --crop")
+        return "--crops: give a positive number, and their side by --crop"
     if given.figures and given.output_dir is None:
-        parser.error("--figures: say where to by --output-dir")
+        return "--figures: say where to by --output-dir"
     if given.figures and given.planes == COLOUR:
-        parser.error(f"--figures: are of single planes, not of --planes {COLOUR}")
+        return f"--figures: are of single planes, not of --planes {COLOUR}"
     if given.table != "luminance" and (given.figures or given.planes == COLOUR):
-        parser.error(f"--table {given.table}: not for --figures, nor for --planes {COLOUR}")
+        return f"--table {given.table}: not for --figures, nor for --planes {COLOUR}"
     if given.history and (given.quality or given.card or given.figures or given.times):
-        parser.error("--history: not with --quality, --card, --figures or --times")
+        return "--history: not with --quality, --card, --figures or --times"
     if given.history and given.table != "luminance":
-        parser.error(f"--history: compresses with Pillow's tables, not with --table {given.table}")
+        return f"--history: compresses with Pillow's tables, not with --table {given.table}"
     if given.figure_pictures < 0:
-        parser.error(f"--figure-pictures {given.figure_pictures}: must be 0 or more")
-    given.crops = given.crops or 14_040
-    return given
+        return f"--figure-pictures {given.figure_pictures}: must be 0 or more"
+    return None
 
 
 def _quality(text: str) -> int:

@@ -141,7 +141,13 @@ class Cut:
     lossy = False
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """What is left."""
+        """What is left.
+
+        Raises:
+          ValueError: if nothing is.
+        """
+        if self.left >= image.width or self.top >= image.height:
+            raise ValueError(f"{self} leaves nothing of {image.width}×{image.height} pixels")
         return image.crop((self.left, self.top, *image.size))
 
     def __str__(self) -> str:

@@ -21,6 +21,7 @@ from hrcnn_jax.fleet.manifest import Part, Row
 from hrcnn_jax.fleet.stores import FileError, Store, StoreError
 from hrcnn_jax.fleet.treatments import Treatment
 from hrcnn_jax.restoration import batch
+from hrcnn_jax.text import unforeseen
 
 TRIES = 3
 """A file with which a process ended so many times is given up."""
@@ -247,8 +248,4 @@ def _row(task: Task, **values: Any) -> dict[str, Any]:
 def _in_words(task: Task, error: Exception) -> str:
     if isinstance(error, JpegError | FileError):
         return str(error).removeprefix(f"{task.path}: ")
-    if isinstance(error, MemoryError):
-        return "is too large for this machine's memory"
-    return (
-        f"failed for a reason of our own ({type(error).__name__}: {' '.join(str(error).split())})"
-    )
+    return unforeseen(error)

@@ -142,7 +142,7 @@ class Chroma(nn.Module):
 
 
 def _correction(inside: bool, layers: trunk.Layers, decoded: Array, luma: Array) -> Array:
-    """What chroma `(B, 2, H/2, W/2)` beside luma `(B, H, W)` lacks: `(B, 2, H, W)`, of unit size."""
+    """What chroma `(B, 2, H/2, W/2)` lacks beside luma `(B, H, W)`: `(B, 2, H, W)`, of about 1."""
     cells = [to_cells(_CONTRAST * (decoded[:, plane] - 0.5)) for plane in (0, 1)]
     cells.append(to_cells(luma - 0.5, _LUMA_CELL))
     found = trunk.run(layers, jnp.concatenate(cells, axis=-1), inside=inside)

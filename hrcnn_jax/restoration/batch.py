@@ -16,6 +16,7 @@ from hrcnn_jax.files import pictures, reader
 from hrcnn_jax.files.atomic import is_file, is_folder
 from hrcnn_jax.files.reader import JpegError
 from hrcnn_jax.files.writer import OutputError
+from hrcnn_jax.text import unforeseen
 
 STANDARD = "-"
 """Names standard input or output."""
@@ -109,10 +110,7 @@ def in_a_line(job: Job, error: Exception) -> str:
     """Why a job failed: the file, what is wrong, what to do."""
     if isinstance(error, JpegError | OutputError):
         return str(error)
-    if isinstance(error, MemoryError):
-        return f"{job.source}: is too large for this machine's memory"
-    reason = " ".join(str(error).split())
-    return f"{job.source}: failed for a reason of our own ({type(error).__name__}: {reason})"
+    return f"{job.source}: {unforeseen(error)}"
 
 
 def outputs_of(target: Path, suffixes: Sequence[str]) -> list[Path]:

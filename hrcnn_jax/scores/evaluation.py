@@ -249,18 +249,31 @@ def evaluate(
       quality: of the codes; or what is done to pictures, and `base` does not count.
       pictures: to make the codes from.
       base: the table that the quality scales; of planes only.
-      times: measure seconds, too.
+      times: measure seconds, too; of no past.
+
+    Raises:
+      EvaluationError: if a picture is too small; the message names it.
     """
-    for _, samples in pictures:
-        if isinstance(quality, Chain):
-            yield _score_of_chain(restorer, samples, quality)
-            continue
-        if samples.ndim == 2:
-            made = attempt_plane(restorer, samples, quality, base)
-        else:
-            made = attempt_colour(restorer, samples, quality)
-        scores = score(to_pixels(samples), made.plain, made.restored)
-        yield scores | (seconds_of(restorer, samples, quality, base) if times else {})
+    for name, samples in pictures:
+        try:
+            scores = _score_of(restorer, quality, samples, base)
+        except ValueError as error:
+            raise EvaluationError(f"{name}: {error}; leave it out") from error
+        if times and isinstance(quality, int):
+            scores |= seconds_of(restorer, samples, quality, base)
+        yield scores
+
+
+def _score_of(
+    restorer: Restorer, quality: int | Chain, samples: NDArray[np.uint8], base: NDArray[np.int32]
+) -> Scores:
+    if isinstance(quality, Chain):
+        return _score_of_chain(restorer, samples, quality)
+    if samples.ndim == 2:
+        made = attempt_plane(restorer, samples, quality, base)
+    else:
+        made = attempt_colour(restorer, samples, quality)
+    return score(to_pixels(samples), made.plain, made.restored)
 
 
 def _score_of_chain(restorer: Restorer, samples: NDArray[np.uint8], chain: Chain) -> Scores:

@@ -485,6 +485,22 @@ def test_bad_input(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["--planes", "rgb"], "SSIM needs sides of at least 7 pixels, got 6×90"),
+        (["--planes", "rgb", "--history", "20,+90:0"], r"\+90:0 leaves nothing of 6×90 pixels"),
+    ],
+)
+def test_pictures_too_small_to_measure(
+    flags: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.zeros((90, 6, 3), np.uint8)).save(tmp_path / "a.png")
+    assert evaluate.main(["--model", "tiny", "--data", str(tmp_path), *flags]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(rf"/a\.png: .*{message}.*; leave it out$", line)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
         (["--quality", "0"], "0: a quality is an integer from 1 to 100"),
         (["--quality", "10.5"], "10.5: a quality"),
         (["--crop", "20"], "--crop 20: must be a multiple of 8"),
