@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import results
+from hrcnn_jax.compiler import sound
 from hrcnn_jax.data.crops import cut_crops
 from hrcnn_jax.data.planes import GREEN
 from hrcnn_jax.data.sources import open_source
@@ -27,7 +28,7 @@ from hrcnn_jax.scores import metrics
 CROPS, SIDE = 40, 128
 
 
-_restore = jax.jit(base.restore, static_argnums=0)
+_restore = jax.jit(base.restore, static_argnums=0, compiler_options=sound())
 
 
 def ramp(first: int, last: int) -> NDArray[np.int32]:

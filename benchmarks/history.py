@@ -30,7 +30,7 @@ from tqdm import tqdm
 from hrcnn_jax import history
 from hrcnn_jax.data.sources import DataError, open_source
 from hrcnn_jax.files import reader
-from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.files.atomic import write_text
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.hardware import hardware
 from hrcnn_jax.history.record import OWN as OWN_TABLE
@@ -188,7 +188,11 @@ def judge(
     factors = [part.factor for part in truth.components]
     is_known = found.encoder != OWN_TABLE
     is_right = (
-        (abs(found.quality - quality) <= TOLERANCE if quality and is_known else not is_known)
+        (
+            not is_known
+            if quality is None
+            else is_known and abs(found.quality - quality) <= TOLERANCE
+        )
         and all(place % 8 == -shift % 8 for place in found.grid)
         and (not all(told) or list(found.factors) == factors)
     )
@@ -305,8 +309,7 @@ def main() -> int:
             },
             "alarms": alarms,
         }
-        with written_whole(given.output) as partial:
-            partial.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+        write_text(given.output, json.dumps(written, indent=1) + "\n")
     return 0
 
 

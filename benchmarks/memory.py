@@ -7,6 +7,7 @@ what the operating system says of that process (Linux and macOS).
 
 import argparse
 import json
+import shlex
 import sys
 import tempfile
 from itertools import product
@@ -28,7 +29,9 @@ def main() -> None:
         "megapixels", nargs="*", type=float, default=[1, 4, 16, 50, 100], metavar="MP"
     )
     parser.add_argument("--output", help="write all figures to this JSON file")
-    given, flags = parser.parse_known_args()  # the rest goes to restore: --format tiff16
+    parser.add_argument("--flags", default="", help="of restore, such as '--format tiff16'")
+    given = parser.parse_args()
+    flags = shlex.split(given.flags)
     rows = []
     print(" megapixels  compressed   seconds   CPU-s    MP/s   peak MiB")
     with tempfile.TemporaryDirectory() as folder:

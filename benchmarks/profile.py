@@ -13,12 +13,11 @@ from functools import partial
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
+from benchmarks.speed import tile_of_noise
 from hrcnn_jax.compiler import lean
 from hrcnn_jax.networks import cards, zoo
-from hrcnn_jax.restoration import restorer, tiles
+from hrcnn_jax.restoration import restorer
 
 REPEATS = 3
 _KINDS = "fusion|dot|dot_general|convolution|stack|copy|concatenate|broadcast"
@@ -33,10 +32,7 @@ def main() -> None:
     module, params = network.architecture.fold(network.module, network.params)
     tile = partial(restorer.restore_tile, module, faithful=True)
     apply = jax.jit(tile, compiler_options=lean())
-    random = np.random.default_rng(0)
-    side = tiles.side_for(module.halo) + 2 * module.halo
-    codes = jnp.asarray(random.integers(-2, 3, (side, side, 8, 8)), jnp.int16)
-    table = jnp.full((8, 8), 40)
+    codes, table = tile_of_noise(module)
     prepared = restorer.prepare(module, params, table)
     jax.block_until_ready(apply(prepared, codes, table))
     with tempfile.TemporaryDirectory() as folder:

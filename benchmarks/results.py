@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.files.atomic import write_text
 
 ROOT = Path(__file__).parents[1]
 
@@ -54,5 +54,4 @@ def write(path: str | None, found: dict[str, Any]) -> None:
     from hrcnn_jax.hardware import hardware  # JAX: not where a benchmark only starts others
 
     about = {"hardware": hardware(), "date": datetime.date.today().isoformat()}
-    with written_whole(Path(path)) as partial:
-        partial.write_text(json.dumps(about | found, indent=1) + "\n", encoding="utf-8")
+    write_text(Path(path), json.dumps(about | found, indent=1) + "\n")

@@ -121,6 +121,13 @@ def yardstick(dtype: str, repeats: int) -> float:
     return SIDE**3 / first_and_median(product, matrix, matrix, repeats=repeats)[1]
 
 
+def tile_of_noise(module: Any) -> tuple[jax.Array, jax.Array]:
+    """Codes and table of a tile as large as `restore` cuts them for a network."""
+    side = tiles.side_for(module.halo) + 2 * module.halo
+    codes = np.random.default_rng(0).integers(-2, 3, (side, side, 8, 8))
+    return jnp.asarray(codes, jnp.int16), jnp.full((8, 8), 40)
+
+
 def network_alone(given: Alone, threads: int, repeats: int) -> tuple[float, float]:
     """Seconds a pixel on tiles as `restore` cuts them, halos not counted, and of the first call.
 
@@ -131,12 +138,8 @@ def network_alone(given: Alone, threads: int, repeats: int) -> tuple[float, floa
     """
     tile = partial(restorer.restore_tile, given.module, faithful=True)
     compiled = jax.jit(tile, compiler_options=lean())
-    random = np.random.default_rng(0)
-    halo = given.module.halo
-    inside = tiles.side_for(halo)
-    side = inside + 2 * halo
-    codes = jnp.asarray(random.integers(-2, 3, (side, side, 8, 8)), jnp.int16)
-    table = jnp.full((8, 8), 40)
+    inside = tiles.side_for(given.module.halo)
+    codes, table = tile_of_noise(given.module)
     apply = partial(compiled, restorer.prepare(given.module, given.params, table))
     first = median_seconds(apply, codes, table, repeats=1)
     with ThreadPoolExecutor(threads) as pool:

@@ -2,7 +2,8 @@
 
 The step is the one that `train.py` runs for a preset, on crops of noise that lie on the device.
 Its multiply-adds are counted as three times those of the network: there, and back to inputs and
-weights. The yardstick is that of `benchmarks.speed`.
+weights; those of networks beside it, a teacher or one that restores luma, are left out. The
+yardstick is that of `benchmarks.speed`.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import numpy as np
 
 from benchmarks import results
 from benchmarks.speed import cost_of, first_and_median, shares, yardstick
+from hrcnn_jax.data.crops import shape_of
 from hrcnn_jax.data.planes import PLANES
 from hrcnn_jax.networks import registry
 from hrcnn_jax.training.presets import from_preset
@@ -33,8 +35,10 @@ def measure(preset: str, repeats: int, limit: float, **options: Any) -> dict[str
     parallel = make_step(TASKS[architecture.kind](module, settings), settings)
     state = create_state(architecture, settings)
     cost = cost_of(architecture, module)
-    channels = 3 if PLANES[data.planes].stored is None else 1
-    noise = np.random.default_rng(0).integers(0, 256, (CROPS, data.crop, data.crop, channels))
+    planes = PLANES[data.planes]
+    damage = settings.codes.quality if planes.damaged else ()
+    shape = shape_of(CROPS, data.crop, planes.stored, damage)
+    noise = np.random.default_rng(0).integers(0, 256, shape)
     crops = parallel.place_crops(noise.astype(np.uint8))
     holder = [parallel.place_state(state)]
 

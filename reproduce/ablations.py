@@ -19,7 +19,7 @@ import numpy as np
 from hrcnn_jax.data.crops import cut_crops
 from hrcnn_jax.data.planes import GREEN
 from hrcnn_jax.data.sources import open_source
-from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.files.atomic import write_text
 from hrcnn_jax.hardware import hardware
 from hrcnn_jax.networks import zoo
 from hrcnn_jax.restoration.restorer import Restorer
@@ -99,7 +99,23 @@ def measure(settings: Settings) -> dict[str, Any]:
         "multiply_adds_per_pixel": card.multiply_adds_per_pixel,
     }
     curve = run_log.curve(Path(settings.run.workdir))
-    return {**found, **described, "steps": settings.run.steps, "curve": curve}
+    return {**found, **described, "steps": curve[-1]["step"], "curve": curve}
+
+
+def known_of(path: Path, quality: int) -> dict[str, Any]:
+    """What was measured of other variants, at the same quality.
+
+    Raises:
+      ValueError: if it was at another.
+    """
+    if not path.exists():
+        return {"quality": quality, "variants": {}}
+    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if known["quality"] != quality:
+        raise ValueError(
+            f"{path}: is of quality {known['quality']}, not {quality}: remove it to begin anew"
+        )
+    return known
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -107,15 +123,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parse(argv)
     path = MEASURED / "ablations.json"
     try:
+        known_of(path, given.quality)
         for name in given.variants:
             settings = settings_of(name, given)
             if ended_by := fit(settings):
                 return 128 + ended_by
-            known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-            known |= {"hardware": hardware(), "quality": given.quality}
-            known.setdefault("variants", {})[name] = measure(settings)
-            with written_whole(path) as partial:
-                partial.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+            known = known_of(path, given.quality) | {"hardware": hardware()}
+            known["variants"][name] = measure(settings)
+            write_text(path, json.dumps(known, indent=1) + "\n")
     except (ValueError, OSError, DivergedError) as error:
         print(f"reproduce.ablations: {error}", file=sys.stderr)
         return 1

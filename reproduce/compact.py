@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hrcnn_jax.cli import evaluate
-from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.files.atomic import write_text
 from hrcnn_jax.hardware import hardware
 from hrcnn_jax.networks import cards, zoo
 from hrcnn_jax.scores import figures
@@ -252,8 +252,7 @@ def run(given: argparse.Namespace) -> None:
         training=table(TRAINING_HEAD, training_rows()),
         taps={name: direct_cost(name) for name in trained()},
     )
-    with written_whole(ROOT / "docs" / "compact.md") as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_text(ROOT / "docs" / "compact.md", text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

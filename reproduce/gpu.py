@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hrcnn_jax.cli import evaluate
-from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.files.atomic import write_text
 from hrcnn_jax.hardware import hardware
 from hrcnn_jax.networks import cards
 from hrcnn_jax.networks.cards import Card
@@ -53,7 +53,7 @@ RECIPES = {
     },
     # Ten times a CPU's batch: the GPU would idle, and averages over more patches need fewer steps.
     "large": Recipe("large", {"batch": 64, "eval_every": 1000, "save_every": 500, "warmup": 500}),
-    "wild": Recipe("wild", {"batch": 64, "save_every": 500}, (10, 20, 30, 40), COLOUR, "large"),
+    "wild": Recipe("wild", {"batch": 64, "save_every": 500}, (10, 20, 30, 40), COLOUR, "small"),
 }
 """The networks by name, in the order in which they are trained."""
 
@@ -162,8 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 ended_by := run(name, given)
             ):
                 return 128 + ended_by
-            with written_whole(output / "table.md") as partial:
-                partial.write_text(table(given), encoding="utf-8")
+            write_text(output / "table.md", table(given))
     except (ValueError, OSError, DivergedError) as error:
         print(f"reproduce.gpu: {error}", file=sys.stderr)
         return 1

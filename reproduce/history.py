@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hrcnn_jax.data.sources import open_source
-from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.files.atomic import write_text
 from hrcnn_jax.hardware import hardware
 from hrcnn_jax.restoration.restorer import Restorer
 from hrcnn_jax.scores import chains, figures
@@ -200,8 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     if given.live1:
         found = measured(given.live1, given.model, Path(given.output_dir))
-        with written_whole(MEASURED / "history.json") as partial:
-            partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_text(MEASURED / "history.json", json.dumps(found, indent=1) + "\n")
         draw(given.live1, ROOT / "docs" / "history.png")
     found = kept("history")
     detected, colour = kept("detection"), kept("detection-colour")
@@ -231,8 +230,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cost=cost_table(looking),
         cost_about=looking,
     )
-    with written_whole(ROOT / "docs" / "history.md") as partial:
-        partial.write_text(page, encoding="utf-8")
+    write_text(ROOT / "docs" / "history.md", page)
     return 0
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.files.atomic import write_text
 from hrcnn_jax.networks import cards
 from hrcnn_jax.networks.cards import Card
 from hrcnn_jax.scores.protocol import COLOUR, Protocol, means
@@ -27,8 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m reproduce.model_card", description=__doc__)
     parser.add_argument("--output", type=Path, default=cards.WEIGHTS / "README.md", metavar="FILE")
     given = parser.parse_args()
-    with written_whole(given.output) as partial:
-        partial.write_text(text(), encoding="utf-8")
+    write_text(given.output, text())
     print(given.output)
 
 

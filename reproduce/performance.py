@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.files.atomic import write_text
 from hrcnn_jax.networks import cards
 from hrcnn_jax.scores import figures
 from hrcnn_jax.scores.figures import Point
@@ -178,8 +178,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         held=table(HELD_HEAD, held_rows(folder)),
     )
     draw_speeds(speed, ROOT / "docs" / "speed.png")
-    with written_whole(ROOT / "docs" / "performance.md") as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_text(ROOT / "docs" / "performance.md", text)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 
 from hrcnn_jax.cli import evaluate
 from hrcnn_jax.data.sources import open_source
-from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.files.atomic import write_text
 from hrcnn_jax.networks import cards
 from hrcnn_jax.restoration.restorer import Restorer
 from hrcnn_jax.scores import figures, gallery
@@ -85,8 +85,7 @@ def note_times(live1: dict[str, Any]) -> None:
             for quality, scores in means(live1).items()
         },
     }
-    with written_whole(MEASURED / "times.json") as partial:
-        partial.write_text(json.dumps(times, indent=1) + "\n", encoding="utf-8")
+    write_text(MEASURED / "times.json", json.dumps(times, indent=1) + "\n")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -336,8 +335,7 @@ def run(given: argparse.Namespace) -> None:
     draw_pictures(given.live1, ROOT / "docs")
     draw_curves(ROOT / "docs")
     text = page(crops, live1)
-    with written_whole(ROOT / "RESULTS.md") as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_text(ROOT / "RESULTS.md", text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

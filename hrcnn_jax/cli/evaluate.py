@@ -21,7 +21,7 @@ from hrcnn_jax.cli.common import FAILED, complain, dashed, needs
 from hrcnn_jax.data import sources
 from hrcnn_jax.data.crops import cut_crops
 from hrcnn_jax.data.planes import MEASURED
-from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.files.atomic import write_text
 from hrcnn_jax.hardware import hardware
 from hrcnn_jax.networks import cards, zoo
 from hrcnn_jax.networks.zoo import Network
@@ -201,6 +201,10 @@ def _contradiction(given: argparse.Namespace) -> str | None:
         return "--history: not with --quality, --card, --figures or --times"
     if given.history and given.table != "luminance":
         return f"--history: compresses with Pillow's tables, not with --table {given.table}"
+    if not given.history and (given.believe != "auto" or given.pixels != cards.NONE):
+        return "--believe and --pixels: are for pictures with a past: give --history"
+    if given.planes != COLOUR and given.chroma not in (cards.OWN, cards.NONE):
+        return f"--chroma: is for --planes {COLOUR}"
     if given.figure_pictures < 0:
         return f"--figure-pictures {given.figure_pictures}: must be 0 or more"
     return None
@@ -354,9 +358,9 @@ def write_cards(results: Sequence[Result], measured: Protocol, paths: Mapping[st
         cards.write(path, protocol.recorded(cards.read(path), measured, {result.quality: scores}))
 
 
-def figure_names(pictures: Sequence[Picture]) -> list[str]:
-    """What pictures are called in names of files; with their suffixes only if they must be."""
-    whole = [Path(picture.name) for picture in pictures]
+def figure_names(names: Sequence[str]) -> list[str]:
+    """What pictures or networks are called in names of files, with suffixes only if need be."""
+    whole = [Path(name).relative_to(Path(name).anchor) for name in names]
     short = [path.with_suffix("") for path in whole]
     chosen = (
         path.with_name(path.name.replace(".", "-")) if short.count(bare) > 1 else bare
@@ -376,15 +380,17 @@ def draw(
         from hrcnn_jax.scores import figures, gallery  # an extra: matplotlib
     except ImportError as error:
         raise EvaluationError(needs("--figures", error.name, "figures")) from error
-    for restorer, qualities in restorers:
+    named = figure_names([picture.name for picture in pictures])
+    drawn_by = figure_names([restorer.network.name for restorer, _ in restorers])
+    for (restorer, qualities), by in zip(restorers, drawn_by, strict=True):
         network = restorer.network
-        for picture, name in zip(pictures, figure_names(pictures), strict=True):
+        for picture, name in zip(pictures, named, strict=True):
             rows = [(restorer, quality) for quality in qualities]
             figure = gallery.comparison(rows, picture, planes)
-            figures.save(figure, folder / f"{Path(network.name).name}-{name}.png")
+            figures.save(figure, folder / f"{by}-{name}.png")
         if network.architecture.stages and pictures:
             figure = gallery.stages(network, pictures[0], planes)
-            figures.save(figure, folder / f"{Path(network.name).name}-stages.png")
+            figures.save(figure, folder / f"{by}-stages.png")
 
 
 def run(given: argparse.Namespace, command: Sequence[str]) -> None:
@@ -416,8 +422,7 @@ def run(given: argparse.Namespace, command: Sequence[str]) -> None:
     if folder:
         described = as_json(results, networks, given, command)
         for name, text in (("metrics.json", described), ("metrics.csv", as_csv(results))):
-            with written_whole(folder / name) as partial:
-                partial.write_text(text, encoding="utf-8")
+            write_text(folder / name, text)
     if given.card:
         named = zip(networks, given.model, strict=True)
         paths = {network.name: _card_of(model) for network, model in named}

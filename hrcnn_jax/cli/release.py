@@ -31,13 +31,13 @@ def run(flags: argparse.Namespace) -> int:
     """Writes weights and card."""
     if Path(flags.name).name != flags.name or not flags.name:
         raise UsageError(f"NAME must be a network's name, not a path, got {flags.name!r}")
+    folder = Path(output_folder(flags.output))
     try:
         from hrcnn_jax.training.export import release
     except ModuleNotFoundError as error:
         complain(needs("release", error.name, "train"))
         return FAILED
     try:
-        folder = Path(output_folder(flags.output))
         print(release(flags.run_folder, flags.name, folder, chroma=flags.chroma))
     except (ValueError, OSError) as error:
         complain(error)

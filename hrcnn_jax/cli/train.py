@@ -119,11 +119,11 @@ def _attributes(kind: type) -> dict[str, str]:
         if line.startswith("    ") and name:
             told[name] += f" {line.strip()}"
         elif line.startswith("  "):
-            name, _, text = line.strip().partition(": ")
-            told[name] = f"{text[0].upper()}{text[1:]}"
+            name, _, text = line.strip().partition(":")
+            told[name] = text.strip()
         else:
             break
-    return told
+    return {name: text.strip()[:1].upper() + text.strip()[1:] for name, text in told.items()}
 
 
 def _description() -> str:
@@ -151,6 +151,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings, hosts = parse(sys.argv[1:] if argv is None else argv)
     keep_programs(all_of_jax=True)
     try:
+        if not (hosts.distributed or hosts.coordinator) and (hosts.processes, hosts.process) != (
+            None,
+            None,
+        ):
+            raise ValueError("--processes and --process: say where process 0 is by --coordinator")
         if hosts.distributed or hosts.coordinator:
             jax.distributed.initialize(hosts.coordinator, hosts.processes, hosts.process)
         ended_by = fit(settings)

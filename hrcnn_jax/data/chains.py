@@ -46,6 +46,10 @@ FLAT_STEP = 32
 """Of the flat table at quality 50: about as much damage as Annex K's do."""
 
 
+class EmptyError(ValueError):
+    """A chain leaves nothing of a picture."""
+
+
 class Step(Protocol):
     """One thing that is done to a picture."""
 
@@ -144,10 +148,10 @@ class Cut:
         """What is left.
 
         Raises:
-          ValueError: if nothing is.
+          EmptyError: if nothing is.
         """
         if self.left >= image.width or self.top >= image.height:
-            raise ValueError(f"{self} leaves nothing of {image.width}×{image.height} pixels")
+            raise EmptyError(f"{self} leaves nothing of {image.width}×{image.height} pixels")
         return image.crop((self.left, self.top, *image.size))
 
     def __str__(self) -> str:
@@ -265,11 +269,6 @@ def parse(text: str) -> Chain:
       ValueError: if a step is none of those above.
     """
     return () if text == CLEAN else tuple(map(_parse_step, text.split(",")))
-
-
-def text_of(chain: Chain) -> str:
-    """Inverse of `parse`."""
-    return ",".join(map(str, chain)) or CLEAN
 
 
 def _parse_step(text: str) -> Step:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from hrcnn_jax.data import chains, graphics
 from hrcnn_jax.data.planes import Channel
 from hrcnn_jax.data.sources import DataError, Source
-from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.files.atomic import write_text, written_whole
 
 _READERS, _BATCHES_AHEAD = 4, 8
 """Threads that read batches, and how many batches at most lie ready: each may be megabytes."""
@@ -67,7 +67,7 @@ def cut_crops(
       DataError: if a picture cannot be read or is smaller than the crop.
     """
     names = source.names
-    shape = _shape(count, size, channel, damage)
+    shape = shape_of(count, size, channel, damage)
     least = size + chains.AROUND if damage else size
     crops = np.empty(shape, np.uint8) if out is None else out
     share = np.array_split(np.arange(count), len(names))
@@ -122,19 +122,19 @@ def cached_crops(
     asked = [list(source.names), count, size, channel, sorted(options.items())]
     described = json.dumps(asked, default=list)
     path = cache / f"crops-{hashlib.sha256(described.encode()).hexdigest()[:16]}.npy"
-    shape = _shape(count, size, channel, damage)
+    shape = shape_of(count, size, channel, damage)
     stamps = path.with_suffix(".json")
     kept = _whole(path, shape) if _as_before(source, stamps) else None
     if kept is not None:
         return kept
     cache.mkdir(parents=True, exist_ok=True)
-    stamps.unlink(missing_ok=True)
+    for old in (path, stamps):  # or, interrupted, crops without stamps would be believed
+        old.unlink(missing_ok=True)
     with written_whole(path) as partial:
         out = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
         cut_crops(source, count, size, channel=channel, out=out, label=label, **options)
         out.flush()
-    with written_whole(stamps) as partial:
-        partial.write_text(json.dumps(source.stamps), encoding="utf-8")
+    write_text(stamps, json.dumps(source.stamps))
     return np.load(path, mmap_mode="r")
 
 
@@ -168,9 +168,10 @@ def _damaged(
     return chains.pair(other, size, random, quality, clean=_CLEAN_GRAPHICS)
 
 
-def _shape(
+def shape_of(
     count: int, size: int, channel: Channel | None, damage: Sequence[int]
 ) -> tuple[int, int, int, int]:
+    """Of the array that `cut_crops` makes, given the same."""
     channels = 3 if channel is None else 1
     return count, size, size, 2 * channels if damage else channels
 

@@ -152,9 +152,16 @@ class TfdsSource:
         return [None] * len(self.pictures)
 
     def load(self, index: int) -> np.ndarray:
-        """Picture `index` as `(H, W, 3)` uint8; DIV2K keeps the original under `hr`."""
+        """Picture `index` as `(H, W, 3)` uint8; DIV2K keeps the original under `hr`.
+
+        Raises:
+          DataError: if the set is none of pictures.
+        """
         example = self.pictures[index]
-        return np.asarray(example["hr"] if "hr" in example else example["image"])
+        found = [np.asarray(example[name]) for name in ("hr", "image") if name in example]
+        if not found:
+            raise DataError(f"tfds:{self.dataset}: holds no pictures, but {', '.join(example)}")
+        return np.broadcast_to(found[0], (*found[0].shape[:2], 3))  # gray: one channel thrice
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,12 @@ def written_whole(path: Path, *, permissions: int | None = None) -> Iterator[Pat
         partial.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes a file of text, UTF-8, as `written_whole` does."""
+    with written_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def _locked(number: int) -> Iterator[None]:
     """Marks a file as being written, for as long as this process lives; then closes it."""

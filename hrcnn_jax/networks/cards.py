@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.files.atomic import write_text
 from hrcnn_jax.networks import legacy
 
 Kind = Literal["planes", "chroma", "pictures"]
@@ -99,7 +99,10 @@ class Card:
           ModelError: if the text is no card.
         """
         try:
-            values = legacy.upgraded_card(json.loads(text))
+            found = json.loads(text)
+            if not isinstance(found, dict):
+                raise ValueError("it is no JSON object")
+            values = legacy.upgraded_card(found)
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{name}: its card cannot be read ({error})") from error
         known = {each.name for each in dataclasses.fields(cls)}
@@ -151,14 +154,21 @@ def released(name: str) -> Card:
 
 
 def read(path: Path) -> Card:
-    """A card from its own JSON file."""
-    return Card.from_json(path.read_text(encoding="utf-8"), path.stem)
+    """A card from its own JSON file.
+
+    Raises:
+      ModelError: if that holds no card.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path}: is no card ({error})") from error
+    return Card.from_json(text, str(path))
 
 
 def write(path: Path, card: Card) -> None:
     """Writes a card as a JSON file."""
-    with written_whole(path) as partial:
-        partial.write_text(card.to_json(), encoding="utf-8")
+    write_text(path, card.to_json())
 
 
 def of_weights(path: Path) -> Card:
@@ -186,5 +196,7 @@ def _metadata(path: Path) -> dict[str, str]:
         if length > path.stat().st_size:
             raise ValueError("its header is longer than the file")
         header = json.loads(stream.read(length))
+    if not isinstance(header, dict):
+        raise ValueError("its header is no JSON object")
     found: dict[str, str] = header.get("__metadata__", {})
     return found

@@ -263,9 +263,22 @@ class WildArchitecture(trunk.TrunkArchitecture):
         """Parameters that begin as a smaller network, or as a compact one for planes.
 
         The latter then restores luma as it did codes of Annex K's tables, but for its bound.
+
+        Raises:
+          ValueError: if it is neither, or larger.
         """
         if "estimator" in params:
             return super().grow(params, fresh)
+        blocks = {name for name in params if name.startswith("residual")}
+        of_planes = blocks and all("film" in params[name] for name in blocks)
+        if not of_planes or params["head"]["kernel"].shape[-2] != PIXELS:
+            raise ValueError(
+                "--warm-start: its network is neither one of pictures nor a compact one"
+            )
+        if not blocks <= fresh["trunk"].keys():
+            raise ValueError(
+                f"--warm-start: its network has {len(blocks)} blocks, more than this run's"
+            )
         began = {"trunk": _of_planes(params, fresh["trunk"])}
         return super().grow(began | {"estimator": fresh["estimator"]}, fresh)
 

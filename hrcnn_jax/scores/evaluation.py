@@ -22,6 +22,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from hrcnn_jax.compiler import sound
+from hrcnn_jax.data.chains import EmptyError
 from hrcnn_jax.data.planes import MEASURED
 from hrcnn_jax.jpeg import transform
 from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, MAX_SAMPLE, ROBIDOUX, quality_table
@@ -54,6 +55,10 @@ Scores = dict[str, float]
 
 class EvaluationError(ValueError):
     """What was asked for cannot be measured; the message says what to change."""
+
+
+class SmallError(ValueError):
+    """A picture is too small to be compared with another."""
 
 
 class Picture(NamedTuple):
@@ -164,11 +169,11 @@ def compare(
     Pictures are `(H, W)` or `(H, W, 3)`: then PSNR is of all samples, SSIM the planes' mean.
 
     Raises:
-      ValueError: if a side is shorter than SSIM's window.
+      SmallError: if a side is shorter than SSIM's window.
     """
     height, width = original.shape[:2]
     if min(height, width) < metrics.SSIM_WINDOW:
-        raise ValueError(f"SSIM needs sides of at least 7 pixels, got {width}×{height}")
+        raise SmallError(f"SSIM needs sides of at least 7 pixels, got {width}×{height}")
     size = np.array([height, width], np.int32)
     planes = (_padded(each.reshape(height, width, -1)) for each in (original, plain, restored))
     return {name: float(value) for name, value in _compare(size, *planes).items()}
@@ -257,7 +262,7 @@ def evaluate(
     for name, samples in pictures:
         try:
             scores = _score_of(restorer, quality, samples, base)
-        except ValueError as error:
+        except (SmallError, EmptyError) as error:
             raise EvaluationError(f"{name}: {error}; leave it out") from error
         if times and isinstance(quality, int):
             scores |= seconds_of(restorer, samples, quality, base)

@@ -66,6 +66,11 @@ class Checkpoints:
     def __exit__(self, *exception: object) -> None:
         self._latest.close()
 
+    @property
+    def has_best(self) -> bool:
+        """Whether this run has been validated, and its best parameters are kept."""
+        return self._score is not None
+
     def save(self, state: TrainState, settings: Settings, *, seconds: float = 0.0) -> None:
         """Saves the state to resume from; does nothing if that step is saved already.
 
@@ -136,7 +141,7 @@ class Checkpoints:
                 problem = _damaged(folder / str(step), error)
                 continue
             seconds = saved.pop("seconds", 0.0)
-            self._check_same_run(saved, settings, folder / str(step))
+            theirs = self._settings_of(saved, settings, folder / str(step))
             try:
                 restored = self._latest.restore(
                     step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
@@ -145,12 +150,15 @@ class Checkpoints:
                 problem = _damaged(folder / str(step), error)
                 continue
             self.seconds = seconds
+            if _held_out(theirs) != _held_out(settings):  # scores on them do not compare
+                self._score = None
             self._put_aside(after=step)
             return restored
         if problem:
             raise CheckpointError(
                 f"{problem}, and no other is whole: remove {folder} to begin anew"
             )
+        self._score = None  # the best of another run, which this one takes the place of
         return None
 
     def _put_aside(self, *, after: int) -> None:
@@ -169,8 +177,9 @@ class Checkpoints:
             multihost_utils.sync_global_devices("damaged checkpoints are put aside")
         self._latest.reload()
 
-    def _check_same_run(self, saved: Any, settings: Settings, where: Path) -> None:
-        if saved.get("version", 1) != legacy.VERSION:
+    def _settings_of(self, saved: Any, settings: Settings, where: Path) -> Settings:
+        """A checkpoint's settings, which have to be of the same run."""
+        if saved.get("version", 1) < legacy.VERSION:
             raise CheckpointError(
                 f"{where}: was saved by version 0.1 and cannot be resumed; begin a new run from "
                 "its best weights: hrcnn-jax release WORKDIR NAME -o FOLDER, then "
@@ -188,6 +197,14 @@ class Checkpoints:
                 f"{where}: is of a run with another {', '.join(different)}: use the same flags, or "
                 "another --workdir"
             )
+        return theirs
+
+
+def _held_out(settings: Settings) -> Any:
+    """All that the pictures which a run is validated on depend on."""
+    data = settings.data
+    pictures = data.validation or data.pictures
+    return pictures, data.validation_crops, data.crop, data.scales, settings.run.seed
 
 
 def _value(settings: Settings, path: tuple[str, ...]) -> Any:

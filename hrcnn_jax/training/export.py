@@ -29,14 +29,20 @@ def describe(settings: Settings, *, step: int = 0, gain: float = 0.0) -> Card:
     module = architecture.build(settings.options)
     params = jax.eval_shape(lambda: architecture.init(module, jax.random.key(0)))
     training = settings.to_dict()
-    data, how, run = (training[section] for section in ("data", "optimisation", "run"))
+    data, codes, how, run = (
+        training[section] for section in ("data", "codes", "optimisation", "run")
+    )
     for name in ("pictures", "validation"):  # where pictures lie is nobody's business
         data[name] = ["/".join(Path(item).parts[-2:]) for item in data[name]]
     data["cache"] = ""
-    for name in ("workdir", "warm_start"):
-        run[name] = Path(run[name]).name
-    teachers = {Path(name).name: hash_of(name) for name in how["teacher"]}
-    how["teacher"] = list(teachers)
+    for section, name in ((run, "workdir"), (run, "warm_start"), (codes, "luma")):
+        section[name] = Path(section[name]).name
+    hashes = [hash_of(name) for name in how["teacher"]]
+    how["teacher"] = [Path(name).name for name in how["teacher"]]
+    for place, name in enumerate(how["teacher"]):
+        if how["teacher"].index(name) < place:  # another of the same name
+            how["teacher"][place] = f"{name} ({place + 1})"
+    teachers = dict(zip(how["teacher"], hashes, strict=True))
     return Card(
         architecture=settings.architecture,
         kind=architecture.kind,

@@ -1,5 +1,6 @@
 """A whole training run: from pictures to checkpoints, resumed where it was left."""
 
+import datetime
 import math
 import signal
 import sys
@@ -131,13 +132,24 @@ def feed(
 
 
 def warm_params(architecture: Architecture, settings: Settings) -> Any:
-    """The parameters to begin from, fitted to this run's table; None for fresh ones."""
-    if not settings.run.warm_start:
-        return None
+    """The parameters to begin from, of another network, fitted to this run's table."""
     network = zoo.load(settings.run.warm_start)
     if network.architecture != architecture:
         return network.params
     return architecture.retarget(network.params, network.card.options, settings.options)
+
+
+def _first_state(
+    architecture: Architecture, settings: Settings, checkpoints: Checkpoints
+) -> TrainState:
+    """What a run goes on from; begun from other weights, if so asked, only if it is new."""
+    fresh = create_state(architecture, settings)
+    resumed = checkpoints.restore(fresh, settings, tell=_tell)
+    if resumed is not None:
+        return resumed
+    if not settings.run.warm_start:
+        return fresh
+    return create_state(architecture, settings, warm_params(architecture, settings))
 
 
 @dataclass
@@ -207,8 +219,7 @@ def fit(settings: Settings) -> int:
     module = architecture.build(settings.options, dtype=settings.run.dtype)
     workdir = Path(settings.run.workdir)
     with Checkpoints(workdir) as checkpoints:
-        state = create_state(architecture, settings, warm_params(architecture, settings))
-        state = checkpoints.restore(state, settings, tell=_tell) or state
+        state = _first_state(architecture, settings, checkpoints)
         crops, held_out = load_crops(settings)
         task = TASKS[architecture.kind](module, settings)
         resident = fits_on_device(crops, settings.data.placement)
@@ -223,10 +234,14 @@ def fit(settings: Settings) -> int:
         progress = Progress(clock, settings.optimisation.batch, first, steps)
         with Interrupt() as interrupt, RunLog(workdir) as log, progress.shown():
             run = _Steps(settings, state, step, batches, clock, progress)
+            if run.over:
+                _tell(f"{workdir}: has come to its end, after step {first}; ask for more to go on")
+                if not checkpoints.has_best:
+                    _validate(validate, run, card, checkpoints, log)
             while not (run.over or (ended_by := _heard(interrupt, run.number))):
                 run.take()
                 if run.due(settings.run.log_every):
-                    log.write(run.number, **run.report())
+                    log.write(run.number, clock.seconds, **run.report())
                 if run.due(settings.run.eval_every):
                     run.fetch()
                     with run.paused():
@@ -279,6 +294,11 @@ class _Steps:
         self._progress.advance()
 
     @property
+    def seconds(self) -> float:
+        """Of training so far."""
+        return self._clock.seconds
+
+    @property
     def over(self) -> bool:
         return self._done >= 1
 
@@ -320,9 +340,10 @@ def _validate(
     validate: Validation, run: _Steps, card: Card, checkpoints: Checkpoints, log: RunLog
 ) -> None:
     scores = validate(run.state.ema)
-    fitting = replace(card, steps=run.number, validation_gain_db=scores["gain"])
+    today = datetime.date.today().isoformat()
+    fitting = replace(card, steps=run.number, validation_gain_db=scores["gain"], date=today)
     best = checkpoints.save_if_best(run.state.ema, fitting)
-    log.write(run.number, **scores)
+    log.write(run.number, run.seconds, **scores)
     gains = "  ".join(f"{k[5:]}: {v:+.3f}" for k, v in scores.items() if k.startswith("gain@"))
     if jax.process_index() == 0:
         tqdm.write(f"step {run.number}  gain in dB at quality {gains}{'  (best)' if best else ''}")

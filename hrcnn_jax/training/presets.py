@@ -221,8 +221,8 @@ PRESETS = {
     "wild": Preset(
         """The released wild: one network of pictures for any history, pixels in, pixels out.
 
-        Command: python train.py --preset wild --warm-start large --dtype bfloat16 --crops 16000
-        --data PICTURES --workdir runs/wild: it begins with what large does to luma, and wants
+        Command: python train.py --preset wild --warm-start small --dtype bfloat16 --crops 16000
+        --data PICTURES --workdir runs/wild: it begins with what small does to luma, and wants
         pictures that never were JPEG files. It takes 100 minutes of one CPU core (EPYC). Expect
         +1.28 dB on LIVE1, luma, at quality 10, +1.00 dB on 20,x0.75,85 and +1.22 dB on 30,+4:4,30
         of the released one, which had seven hours: docs/wild.md.""",

@@ -33,39 +33,30 @@ class RunLog:
             self._lines.close()
             self._board.close()
 
-    def write(self, step: int, **values: float) -> None:
-        """Notes values at a step, with the time of day in seconds."""
+    def write(self, step: int, seconds: float, **values: float) -> None:
+        """Notes values at a step, with the seconds of training so far and the time of day."""
         if not self._keeps:
             return
-        self._lines.write(
-            json.dumps({"step": step, "time": round(time.time(), 1), **values}) + "\n"
-        )
+        about = {"step": step, "time": round(time.time(), 1), "seconds": round(seconds, 1)}
+        self._lines.write(json.dumps(about | values) + "\n")
         self._lines.flush()
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
 
 
-PAUSE = 900.0
-"""Seconds without an entry after which a run is taken to have stood still."""
-
-
 def curve(workdir: Path) -> list[dict[str, float]]:
     """How a run's validation gain rose: `step`, `hours` of training and `gain` in dB.
 
-    What a resumed run did twice, and the time it stood still, are left out.
+    What a resumed run did twice is left out.
 
     Args:
       workdir: of the run; without a log the curve is empty.
     """
     points: dict[int, dict[str, float]] = {}
-    seconds, before = 0.0, None
     for entry in _entries(workdir / "metrics.jsonl"):
-        elapsed = entry["time"] - (entry["time"] if before is None else before)
-        seconds += elapsed if elapsed < PAUSE else 0.0
-        before = entry["time"]
         points = {step: point for step, point in points.items() if step < entry["step"]}
         if "gain" in entry:
-            point = {"hours": round(seconds / 3600, 3), "gain": round(entry["gain"], 4)}
+            point = {"hours": round(entry["seconds"] / 3600, 3), "gain": round(entry["gain"], 4)}
             points[entry["step"]] = {"step": entry["step"], **point}
     return list(points.values())
 

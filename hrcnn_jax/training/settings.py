@@ -5,6 +5,7 @@ need no prefix. What is saved carries a version.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from hrcnn_jax.data.planes import PLANES, Planes
+from hrcnn_jax.jpeg.tables import BLOCK
 from hrcnn_jax.networks import legacy, registry
 from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.networks.cards import Kind
@@ -234,6 +236,11 @@ class Settings:
             raise ValueError(
                 f"{self.architecture} is trained for one quality: give --quality one value"
             )
+        if architecture.serves_one_quality and self.codes.tables != "luminance":
+            raise ValueError(
+                f"{self.architecture} is not told its table, and so trained for one: give --tables "
+                "luminance"
+            )
         if data.patch % 8 or data.patch > data.crop:
             raise ValueError(
                 f"--patch {data.patch} must be a multiple of 8 and at most --crop {data.crop}"
@@ -256,17 +263,16 @@ class Settings:
         share = self.optimisation.teacher_share
         if not 1 <= len(share) <= 2 or not all(0 <= each <= 1 for each in share):
             raise ValueError(f"--teacher-share takes one or two values from 0 to 1, got {share}")
-        if self.run.minutes < 0:
-            raise ValueError(f"--minutes must not be negative, got {self.run.minutes}")
-        for section, names in (
-            (self.run, ("steps", "log_every", "eval_every", "save_every")),
-            (self.optimisation, ("batch",)),
-            (data, ("crops", "validation_crops", "patch")),
-        ):
-            for name in names:
-                if getattr(section, name) < 1:
-                    flag = name.replace("_", "-")
-                    raise ValueError(f"--{flag} must be at least 1, got {getattr(section, name)}")
+        if planes.damaged and data.crop % BLOCK:
+            raise ValueError(f"--crop {data.crop} must be a multiple of 8 for damaged pictures")
+        if not data.scales or not all(0 < scale < math.inf for scale in data.scales):
+            raise ValueError(f"--scales takes values above 0, got {data.scales}")
+        for section, bounds in _BOUNDS.items():
+            for name, (least, most) in bounds.items():
+                value = getattr(getattr(self, section), name)
+                if not least <= value <= most:  # nor if it is no number
+                    limits = f"{least:g} or more" if most == _FAR else f"from {least:g} to {most:g}"
+                    raise ValueError(f"--{name.replace('_', '-')} must be {limits}, got {value}")
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it, with the version of its layout."""
@@ -290,7 +296,7 @@ class Settings:
           ValueError: if a section or a value is unknown or missing.
         """
         try:
-            known = legacy.upgraded_settings(values)
+            known = _upgraded(values, source)
             del known["version"]
             architecture = registry.get(known["architecture"])
             taken = flags_of(architecture)
@@ -303,6 +309,23 @@ class Settings:
         except KeyError as error:
             raise ValueError(f"{source}: the saved settings lack {error}") from error
 
+
+_FAR = float(2**32 - 1)
+"""No step is larger, and no seed may be."""
+
+_BOUNDS: dict[str, dict[str, tuple[float, float]]] = {
+    "run": {
+        **dict.fromkeys(("steps", "log_every", "eval_every", "save_every"), (1, _FAR)),
+        **dict.fromkeys(("minutes", "seed"), (0, _FAR)),
+    },
+    "optimisation": {
+        "batch": (1, _FAR),
+        **dict.fromkeys(("learning_rate", "warmup", "clip"), (0, _FAR)),
+        **dict.fromkeys(("momentum", "ema"), (0, 1)),
+    },
+    "data": dict.fromkeys(("crops", "validation_crops", "patch"), (1, _FAR)),
+}
+"""The least and the largest that numbers may be, by section."""
 
 SECTIONS: dict[str, type] = {
     "data": Data,
@@ -323,6 +346,13 @@ def _kind_of(planes: Planes) -> Kind:
     if planes.damaged:
         return "pictures"
     return "chroma" if planes.at_once else "planes"
+
+
+def _upgraded(values: Mapping[str, Any], source: object) -> dict[str, Any]:
+    try:
+        return legacy.upgraded_settings(values)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
 
 
 def _section_of(name: str) -> str | None:

@@ -13,10 +13,9 @@ from typing import Any
 import jax
 from jax import Array
 
-from hrcnn_jax.networks import registry, zoo
-from hrcnn_jax.networks.zoo import Network
+from hrcnn_jax.networks import registry
 from hrcnn_jax.training.settings import Settings
-from hrcnn_jax.training.tasks import TASKS
+from hrcnn_jax.training.tasks import TASKS, beside
 
 Target = Callable[[Any, Array, Array], Array]
 """`target(drawn, original, done)`: of the original's shape; `done` of the run, from 0 to 1."""
@@ -31,7 +30,8 @@ def make_target(settings: Settings) -> Target:
     Raises:
       ValueError: if a teacher does not restore what the run trains a network for.
     """
-    teachers = [_teacher(name, settings) for name in settings.optimisation.teacher]
+    kind = registry.get(settings.architecture).kind
+    teachers = [beside("--teacher", name, kind, settings) for name in settings.optimisation.teacher]
     if not teachers:
         return lambda drawn, original, done: original
     tasks = [TASKS[each.architecture.kind](each.module, settings) for each in teachers]
@@ -47,23 +47,3 @@ def make_target(settings: Settings) -> Target:
         return original + share * (mean - original)
 
     return target
-
-
-def _teacher(name: str, settings: Settings) -> Network:
-    network = zoo.load(name, dtype=settings.run.dtype)
-    kind = registry.get(settings.architecture).kind
-    if network.architecture.kind != kind:
-        raise ValueError(
-            f"--teacher {name} is a network of {network.architecture.kind}, and one of {kind} is "
-            "trained: give one of that kind"
-        )
-    codes = settings.codes
-    if network.quality is not None and (
-        codes.quality not in ((network.quality,), (network.quality,) * 2)
-        or codes.tables != "luminance"
-    ):
-        raise ValueError(
-            f"--teacher {name} serves the luminance table of quality {network.quality} alone: "
-            f"train with --quality {network.quality} --tables luminance, or give one for all tables"
-        )
-    return network

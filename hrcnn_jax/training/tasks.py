@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hrcnn_jax import compiler
 from hrcnn_jax.data.patches import Augmentation, colour_patch, damaged_patch
 from hrcnn_jax.data.planes import PLANES
 from hrcnn_jax.jpeg import color, damage, transform
@@ -20,6 +21,7 @@ from hrcnn_jax.jpeg.tables import BASELINE_STEP, CHROMINANCE, LIBJPEG_STEP, LUMI
 from hrcnn_jax.networks import base, zoo
 from hrcnn_jax.networks.cards import Kind
 from hrcnn_jax.networks.chroma import FACTOR
+from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.training.settings import Codes, Settings
 
 
@@ -95,6 +97,40 @@ def validated_qualities(codes: Codes) -> list[int]:
     return [quality for quality in QUALITIES if low <= quality <= high] or [low]
 
 
+def beside(flag: str, name: str, kind: Kind, settings: Settings) -> Network:
+    """A trained network that a run needs beside the one that it trains.
+
+    Args:
+      flag: that names it, for messages.
+      name: of the network, or its path.
+      kind: that it has to be of.
+      settings: of the run.
+
+    Raises:
+      ValueError: if there is none, or it does not serve the run's tables.
+    """
+    network = zoo.load(name, dtype=settings.run.dtype)
+    if network.architecture.kind != kind:
+        raise ValueError(
+            f"{flag} {name} is a network of {network.architecture.kind}: give one of {kind}"
+        )
+    codes = settings.codes
+    if network.quality is not None and (
+        codes.quality not in ((network.quality,), (network.quality,) * 2)
+        or codes.tables != "luminance"
+    ):
+        raise ValueError(
+            f"{flag} {name} serves the luminance table of quality {network.quality} alone: "
+            f"train with --quality {network.quality} --tables luminance, or give one for all tables"
+        )
+    return network
+
+
+def _validated(standard: Callable[[int], Drawn], codes: Codes) -> dict[str, Drawn]:
+    """Held-out pictures at a few qualities, by their names."""
+    return {str(quality): standard(quality) for quality in validated_qualities(codes)}
+
+
 class Planes:
     """Restoring one plane, whatever it is of."""
 
@@ -111,8 +147,7 @@ class Planes:
 
     def cases(self, pixels: Array) -> dict[str, Drawn]:
         """The planes at a few qualities."""
-        qualities = validated_qualities(self._settings.codes)
-        return {str(quality): self.standard(pixels, quality) for quality in qualities}
+        return _validated(partial(self.standard, pixels), self._settings.codes)
 
     def standard(self, pixels: Array, quality: int | Array) -> Drawn:
         """With Annex K's luminance table."""
@@ -131,9 +166,13 @@ class Colour:
     """Restoring 4:2:0 chroma beside luma that another network restores, compared as RGB."""
 
     def __init__(self, module: Any, settings: Settings) -> None:
-        """For architectures of kind `chroma`; `settings.codes.luma` is the other network."""
+        """For architectures of kind `chroma`; `settings.codes.luma` is the other network.
+
+        Raises:
+          ValueError: if that one does not restore luma of the run's tables.
+        """
         self._module, self._settings = module, settings
-        self._luma = zoo.load(settings.codes.luma, dtype=settings.run.dtype)
+        self._luma = beside("--luma", settings.codes.luma, "planes", settings)
 
     def draw(self, key: Array, crop: Array) -> Drawn:
         """A colour patch, with a table of luma and one of both chroma planes."""
@@ -147,8 +186,7 @@ class Colour:
 
     def cases(self, pixels: Array) -> dict[str, Drawn]:
         """The pictures at a few qualities."""
-        qualities = validated_qualities(self._settings.codes)
-        return {str(quality): self.standard(pixels, quality) for quality in qualities}
+        return _validated(partial(self.standard, pixels), self._settings.codes)
 
     def standard(self, pixels: Array, quality: int | Array) -> Drawn:
         """With Annex K's two tables."""
@@ -221,7 +259,7 @@ class Pictures:
     def cases(self, pixels: Array) -> dict[str, Pair]:
         """Pairs `(B, H, W, 6)` from the most to the least damaged, by their middle quality."""
         damaged, intact = jnp.split(pixels, 2, axis=-1)
-        _, errors = _judged(pixels)
+        _, errors = jax.jit(_judged, compiler_options=compiler.sound())(pixels)
         order = np.argsort(-np.asarray(errors))
         if len(order) < self.LEVELS:
             raise ValueError(

@@ -24,7 +24,6 @@ from hrcnn_jax.networks import cards, registry, zoo
 from hrcnn_jax.restoration.comparison import side_by_side
 from hrcnn_jax.restoration.restorer import Restorer
 from hrcnn_jax.scores import evaluation, figures, gallery, protocol
-from hrcnn_jax.scores.evaluation import Picture
 from hrcnn_jax.scores.figures import Panel
 from hrcnn_jax.scores.protocol import Protocol
 from hrcnn_jax.training.checkpoints import Checkpoints
@@ -451,6 +450,11 @@ def test_features_are_what_the_segments_do() -> None:
         (["--model", "blue"], "network 'blue' only restores chroma beside another"),
         (["--model", "bright10", "--planes", "rgb", "--chroma", "pink"], "no network 'pink'"),
         (["--planes", "rgb", "--chroma", "tiny"], "network 'tiny' is no network for chroma"),
+        # For which no picture is to be blamed:
+        (
+            ["--model", "bright10", "--table", "flat", "--quality", "10"],
+            "hrcnn-jax: network bright10 does not know this quantisation table",
+        ),
         (["--data", "nowhere"], "nowhere: no such folder"),
         (["--data", "empty"], "empty: no pictures"),
         (["--data", "broken"], r"broken/text\.png: cannot be read as a picture"),
@@ -510,6 +514,9 @@ def test_pictures_too_small_to_measure(
         (["--planes", "blue"], "invalid choice"),
         (["--table", "odd"], "invalid choice"),
         (["--table", "flat", "--planes", "rgb"], "--table flat: not for"),
+        (["--chroma", "chroma"], "--chroma: is for --planes rgb"),
+        (["--believe", "off"], "--believe and --pixels: are for pictures with a past"),
+        (["--pixels", "wild"], "give --history"),
     ],
 )
 def test_usage(flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -590,11 +597,11 @@ def test_a_figure_that_cannot_be_saved_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_no_two_figures_have_one_name() -> None:
-    names = ["photos/a.png", "photos/a.bmp", "photos/b c.png", "crop 3"]
-    pictures = [Picture(name, np.zeros((8, 8), np.uint8)) for name in names]
-    assert evaluate.figure_names(pictures) == [
+    names = ["photos/a.png", "photos/a.bmp", "photos/b c.png", "crop 3", "/runs/q10"]
+    assert evaluate.figure_names(names) == [
         "photos-a-png",
         "photos-a-bmp",
         "photos-b-c",
         "crop-3",
+        "runs-q10",
     ]

@@ -102,8 +102,13 @@ def test_a_run(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
 
     # Once more: nothing is left to do, and nothing changes.
     before = latest(tmp_path / "run", argv)
+    (tmp_path / "run" / zoo.BEST).rename(tmp_path / "best")
     assert train.main(argv) == 0
     assert_equal(latest(tmp_path / "run", argv), before)
+    assert "run: has come to its end, after step 6; ask for more" in capsys.readouterr().err
+    # But that the best is there in any case.
+    assert zoo.load(tmp_path / "run").card.steps == 6
+    (tmp_path / "best").rename(tmp_path / "run" / zoo.BEST)
 
     # Its weights start another run, which finds the crops that were cut for it.
     crops = {path: path.stat().st_mtime_ns for path in (tmp_path / "crops").glob("*.npy")}
@@ -112,6 +117,11 @@ def test_a_run(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert train.main([*warm, "--warmup", "0", "--learning-rate", "0"]) == 0
     assert_equal(latest(tmp_path / "warm", warm)["params"], params)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "crops").glob("*.npy")} == crops
+
+    # To go on, what it began with is not needed.
+    (tmp_path / "run" / zoo.BEST).unlink()
+    assert train.main([*warm, "--steps", "2"]) == 0
+    assert latest(tmp_path / "warm", warm)["step"] == 2
 
 
 def test_without_averaging_the_best_are_the_parameters(pictures: Path, tmp_path: Path) -> None:
@@ -285,8 +295,8 @@ def failing(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--patch", "20"], "--patch 20 must be a multiple of 8"),
         (["--patch", "32"], "at most --crop 24"),
         (["--planes", "any"], "--crop must be at least twice --patch"),
-        (["--batch", "0"], "--batch must be at least 1"),
-        (["--validation-crops", "0"], "--validation-crops must be at least 1"),
+        (["--batch", "0"], "--batch must be 1 or more"),
+        (["--validation-crops", "0"], "--validation-crops must be 1 or more"),
         (["--quality", "0"], "--quality takes one or two values from 1 to 100"),
         (["--quality", "90", "10"], "--quality takes the lowest first"),
         (["--batch", "6", "--parallel", "sharded"], "--batch 6 must be a multiple of the 4"),
@@ -294,6 +304,7 @@ def failing(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--loss", "none:loss"], "cannot load the loss 'none:loss'"),
         (["--warm-start", "none"], "no network 'none'"),
         (["--teacher", "none"], "no network 'none'"),
+        (["--processes", "2"], "--processes and --process: say where process 0 is"),
     ],
 )
 def test_what_does_not_fit(

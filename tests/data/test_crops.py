@@ -12,11 +12,12 @@ import pytest
 from conftest import make_photo
 from PIL import Image
 
+from hrcnn_jax.data import crops as cutting
 from hrcnn_jax.data import sources
 from hrcnn_jax.data.crops import cached_crops, cut_crops, host_batches
 from hrcnn_jax.data.patches import Augmentation
 from hrcnn_jax.data.planes import GREEN, LUMA, PLANES
-from hrcnn_jax.data.sources import DataError, FolderSource
+from hrcnn_jax.data.sources import DataError, FolderSource, TfdsSource
 from hrcnn_jax.files import exif
 
 
@@ -284,6 +285,14 @@ def test_div2k_is_read(div2k: Path) -> None:
     assert set(crops[:, 0, 0, 2]) == numbers[0]
 
 
+def test_gray_data_sets_and_those_without_pictures() -> None:
+    gray = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
+    loaded = TfdsSource("mnist", "train", [{"image": gray, "label": 3}]).load(0)
+    np.testing.assert_array_equal(loaded, np.dstack([gray] * 3))
+    with pytest.raises(DataError, match="tfds:words: holds no pictures, but text, label"):
+        TfdsSource("words", "train", [{"text": "a", "label": 3}]).load(0)
+
+
 def test_data_sets_that_are_not_prepared(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"tfds:div2k: split 'train' is not prepared.*data_dir="):
         sources.open_source([f"tfds:div2k@{tmp_path}"])
@@ -429,3 +438,23 @@ def test_crops_of_another_picture_of_the_same_name(tmp_path: Path) -> None:
         source = FolderSource.of(tmp_path / "in")
         crops = cached_crops(source, 2, 16, channel=GREEN, cache=tmp_path / "cache")
         assert (crops == level).all()
+
+
+def test_cutting_that_is_interrupted_brings_no_old_crops_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut() -> np.ndarray:
+        source = FolderSource.of(tmp_path / "in")
+        return cached_crops(source, 2, 16, channel=GREEN, cache=tmp_path / "cache")
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    save(tmp_path / "in", "x.png", np.full((32, 32, 3), 10, np.uint8))
+    assert (cut() == 10).all()
+    save(tmp_path / "in", "x.png", np.full((33, 33, 3), 200, np.uint8))
+    with monkeypatch.context() as patch:
+        patch.setattr(cutting, "cut_crops", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cut()
+    assert (cut() == 200).all()

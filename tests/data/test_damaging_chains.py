@@ -14,6 +14,10 @@ from hrcnn_jax.data.sources import DataError
 PHOTO = make_photo(120, 160)
 
 
+def text_of(chain: chains.Chain) -> str:
+    return ",".join(map(str, chain)) or "clean"
+
+
 def saved(image: Image.Image, kind: str, **options: object) -> Image.Image:
     file = io.BytesIO()
     image.save(file, kind, **options)
@@ -23,7 +27,7 @@ def saved(image: Image.Image, kind: str, **options: object) -> Image.Image:
 def test_a_chain_step_by_step() -> None:
     text = "20/444,x0.75/lanczos,blur0.5,+3:5,w40,sharpen80,png,70"
     chain = chains.parse(text)
-    assert chains.text_of(chain) == text
+    assert text_of(chain) == text
     damaged, intact = chains.played(chain, PHOTO)
 
     image = Image.fromarray(PHOTO)
@@ -46,7 +50,7 @@ def test_gray_and_flat() -> None:
 
 def test_nothing_happens_to_what_is_clean() -> None:
     assert chains.parse("clean") == ()
-    assert chains.text_of(()) == "clean"
+    assert text_of(()) == "clean"
     for each in chains.played((), PHOTO):
         np.testing.assert_array_equal(each, PHOTO)
 
@@ -62,7 +66,7 @@ def test_what_is_drawn() -> None:
     random = np.random.default_rng(0)
     drawn = [chains.draw(random, (5, 98)) for _ in range(1500)]
     for chain, factor in drawn:
-        assert chains.parse(chains.text_of(chain)) == chain
+        assert chains.parse(text_of(chain)) == chain
         factors = [step.factor for step in chain if isinstance(step, chains.Resize)]
         assert factor == pytest.approx(np.prod(factors))
     kinds = {type(step).__name__ for chain, _ in drawn for step in chain}

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +13,9 @@ from conftest import architecture_of, fresh_params, make_photo, random_params
 from hrcnn_jax.jpeg import color, damage, transform
 from hrcnn_jax.jpeg.tables import LUMINANCE
 from hrcnn_jax.networks import base
+from hrcnn_jax.networks.chroma import Chroma
 from hrcnn_jax.networks.compact import Compact
+from hrcnn_jax.networks.hrcnn import HRCNN
 from hrcnn_jax.networks.wild import Wild
 
 MODULE = Wild(width=8, blocks=1, kernels=2, traits=3)
@@ -96,6 +99,20 @@ def test_it_begins_as_a_network_of_planes() -> None:
     np.testing.assert_allclose(ours[..., 1:], given[..., 1:], atol=ROUNDING)
     with pytest.raises(ValueError, match="larger ones"):
         architecture.grow(params, fresh_params(Wild(width=4, blocks=1, kernels=2, traits=3)))
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (Compact(width=8, blocks=3), "has 3 blocks, more than this run's"),
+        (Chroma(width=8, blocks=1), "neither one of pictures nor a compact one"),
+        (HRCNN(blocks=1), "neither one of pictures nor a compact one"),
+    ],
+    ids=["deeper", "chroma", "paper"],
+)
+def test_it_begins_as_no_other_network(other: nn.Module, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        architecture_of(MODULE).grow(fresh_params(other), fresh_params(MODULE))
 
 
 def test_what_it_costs() -> None:

@@ -1,6 +1,7 @@
 """Checkpoints: what comes back, what is kept, and what is refused."""
 
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,35 @@ def test_best_is_the_highest_score(tmp_path: Path) -> None:
     assert zoo.load(tmp_path).card.steps == 4
     assert {path.name for path in tmp_path.iterdir()} == {"latest", zoo.BEST}
     assert Settings.from_dict(blank.training, "card").options == settings.options
+
+
+@pytest.mark.parametrize(
+    ("resumed", "is_kept"),
+    [
+        ({}, True),
+        ({"learning_rate": 1.0, "crops": 7, "cache": "elsewhere"}, True),
+        ({"validation_crops": 7}, False),  # scores on other pictures do not compare
+        ({"validation": ("others",)}, False),
+        (None, False),  # begun anew: what is there is another run's
+    ],
+    ids=str,
+)
+def test_when_the_best_is_believed(
+    resumed: dict[str, Any] | None, is_kept: bool, tmp_path: Path
+) -> None:
+    settings = configured()
+    state = state_of(settings, 1)
+    card = made_card("compact", settings.options, steps=1, validation_gain_db=0.5)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.save_if_best(state.ema, card)
+        if resumed is not None:
+            checkpoints.save(state, settings)
+    again = configured(**(resumed or {}))
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.restore(state_of(again, 0), again)
+        assert checkpoints.has_best == is_kept
+        worse = replace(card, validation_gain_db=0.1)
+        assert checkpoints.save_if_best(state.ema, worse) != is_kept
 
 
 @pytest.mark.parametrize(
@@ -281,6 +311,15 @@ def test_weights_files_that_cannot_be_used(tmp_path: Path) -> None:
     zoo.write_weights(path, ocp_free, made_card("compact", {"depth": 3}))
     with pytest.raises(cards.ModelError, match=r"x\.safetensors: Compact has no option depth"):
         zoo.load(path)
-    path.with_suffix(".json").write_text("{}")
-    with pytest.raises(cards.ModelError, match="x: its card cannot be read"):
+    for content, message in (
+        (b"{}", "its card cannot be read"),
+        (b"[]", r"its card cannot be read \(it is no JSON object\)"),
+        (b"\xff", "is no card"),
+    ):
+        path.with_suffix(".json").write_bytes(content)
+        with pytest.raises(cards.ModelError, match=rf"{tmp_path}/x\.json: {message}"):
+            zoo.load(path)
+    path.with_suffix(".json").unlink()
+    path.write_bytes((2).to_bytes(8, "little") + b"[]")
+    with pytest.raises(cards.ModelError, match=r"x\.safetensors: is no safetensors file .*header"):
         zoo.load(path)

@@ -114,7 +114,7 @@ def test_a_teacher_of_chroma(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"teacher": ("nobody",)}, "no network 'nobody'"),
-        ({"teacher": ("chroma",)}, "--teacher chroma is a network of chroma, and one of planes"),
+        ({"teacher": ("chroma",)}, "--teacher chroma is a network of chroma: give one of planes"),
         (
             {"teacher": ("hrcnn-q10",), "quality": (20,)},
             "hrcnn-q10 serves the luminance table of quality 10 alone: train with --quality 10",
@@ -126,3 +126,16 @@ def test_a_teacher_of_chroma(tmp_path: Path) -> None:
 def test_teachers_that_do_not_fit(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_target(configured(**options))
+
+
+def test_luma_that_does_not_fit() -> None:
+    """What restores luma beside a network of chroma has to know luma's tables."""
+    settings = Settings().changed(architecture="chroma", planes="colour", quality=(5, 95))
+    module = Chroma(width=8, blocks=0)
+    for name, message in (
+        ("wild", "--luma wild is a network of pictures: give one of planes"),
+        ("hrcnn-q10", "--luma hrcnn-q10 serves the luminance table of quality 10 alone"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            TASKS["chroma"](module, settings.changed(luma=name))
+    TASKS["chroma"](module, settings.changed(luma="hrcnn-q10", quality=(10,)))
