@@ -271,7 +271,7 @@ class Settings:
             for name, (least, most) in bounds.items():
                 value = getattr(getattr(self, section), name)
                 if not least <= value <= most:  # nor if it is no number
-                    limits = f"{least:g} or more" if most == _FAR else f"from {least:g} to {most:g}"
+                    limits = f"{least} or more" if most == math.inf else f"from {least} to {most}"
                     raise ValueError(f"--{name.replace('_', '-')} must be {limits}, got {value}")
 
     def to_dict(self) -> dict[str, Any]:
@@ -310,20 +310,18 @@ class Settings:
             raise ValueError(f"{source}: the saved settings lack {error}") from error
 
 
-_FAR = float(2**32 - 1)
-"""No step is larger, and no seed may be."""
-
 _BOUNDS: dict[str, dict[str, tuple[float, float]]] = {
     "run": {
-        **dict.fromkeys(("steps", "log_every", "eval_every", "save_every"), (1, _FAR)),
-        **dict.fromkeys(("minutes", "seed"), (0, _FAR)),
+        **dict.fromkeys(("steps", "log_every", "eval_every", "save_every"), (1, math.inf)),
+        "minutes": (0, math.inf),
+        "seed": (0, 2**32 - 1),
     },
     "optimisation": {
-        "batch": (1, _FAR),
-        **dict.fromkeys(("learning_rate", "warmup", "clip"), (0, _FAR)),
+        "batch": (1, math.inf),
+        **dict.fromkeys(("learning_rate", "warmup", "clip"), (0, math.inf)),
         **dict.fromkeys(("momentum", "ema"), (0, 1)),
     },
-    "data": dict.fromkeys(("crops", "validation_crops", "patch"), (1, _FAR)),
+    "data": dict.fromkeys(("crops", "validation_crops", "patch"), (1, math.inf)),
 }
 """The least and the largest that numbers may be, by section."""
 

@@ -153,7 +153,7 @@ def test_the_settings_of_released_networks_can_be_trained_with(name: str) -> Non
         ({"clip": -1.0}, "--clip must be 0 or more"),
         ({"ema": -1.0}, "--ema must be from 0 to 1"),
         ({"momentum": 1.5}, "--momentum must be from 0 to 1"),
-        ({"seed": -1}, "--seed must be 0 or more"),
+        ({"seed": -1}, "--seed must be from 0 to 4294967295"),
         ({"scales": ()}, "--scales takes values above 0"),
         ({"scales": (1.0, 0.0)}, "--scales takes values above 0"),
         (
