@@ -450,11 +450,6 @@ def test_features_are_what_the_segments_do() -> None:
         (["--model", "blue"], "network 'blue' only restores chroma beside another"),
         (["--model", "bright10", "--planes", "rgb", "--chroma", "pink"], "no network 'pink'"),
         (["--planes", "rgb", "--chroma", "tiny"], "network 'tiny' is no network for chroma"),
-        # For which no picture is to be blamed:
-        (
-            ["--model", "bright10", "--table", "flat", "--quality", "10"],
-            "hrcnn-jax: network bright10 does not know this quantisation table",
-        ),
         (["--data", "nowhere"], "nowhere: no such folder"),
         (["--data", "empty"], "empty: no pictures"),
         (["--data", "broken"], r"broken/text\.png: cannot be read as a picture"),
@@ -500,6 +495,15 @@ def test_pictures_too_small_to_measure(
     assert evaluate.main(["--model", "tiny", "--data", str(tmp_path), *flags]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(rf"/a\.png: .*{message}.*; leave it out$", line)
+
+
+def test_no_picture_is_blamed_for_what_a_network_cannot(
+    pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--model", "bright10", "--table", "flat", "--quality", "10"]
+    assert evaluate.main(["--data", str(pictures), *flags]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "hrcnn-jax: network bright10 does not know this quantisation table"
 
 
 @pytest.mark.parametrize(
