@@ -77,7 +77,9 @@ def description(models: Sequence[str]) -> dict[str, Any]:
                     "parameters": _query({"model": wishes["model"], "name": _NAME}),
                     "requestBody": _FILE,
                     "responses": {
-                        "200": _json("facts as `hrcnn-jax inspect --json` has them, and in words"),
+                        "200": _json(
+                            "facts, most as `hrcnn-jax inspect --json` has them, and in words"
+                        ),
                         **_problems(),
                     },
                 }

@@ -8,9 +8,7 @@ from hrcnn_jax import history
 from hrcnn_jax.files import writer
 from hrcnn_jax.files.writer import FORMATS
 
-_HISTORY = (
-    "^(auto|off|quality=[0-9]+(,grid=[0-7]:[0-7])?(,encoder=[a-z-]+)?(,size=[0-9]+[x×][0-9]+)?)$"
-)
+_HISTORY = "^(auto|off|(.*,)?quality=0*([1-9][0-9]?|100)(,.*)?)$"
 _LONGEST = 60
 """Characters: no history has more, and of what is longer no more is told."""
 

@@ -124,12 +124,18 @@ def add_max_pixels(flags: argparse.ArgumentParser) -> None:
     """Adds the flag that says how large a picture may claim to be."""
     flags.add_argument(
         "--max-pixels",
-        type=int,
+        type=_positive,
         default=reader.MAX_PIXELS,
         metavar="N",
         help="refuse pictures of more pixels: a small file can claim to be huge (default: "
         f"{reader.MAX_PIXELS:,})",
     )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number from 1 on")
+    return int(text)
 
 
 def add_jobs(flags: argparse.ArgumentParser, what: str) -> None:
@@ -199,6 +205,8 @@ def output_folder(name: str) -> Path:
     if not name:
         raise UsageError("--output is empty: give the name of a folder")
     folder = Path(name)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{name}: is a file, no folder; give another name")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

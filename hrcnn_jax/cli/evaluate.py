@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hrcnn_jax.cli.common import FAILED, complain, dashed, needs
+from hrcnn_jax.cli.common import FAILED, complain, dashed, needs, output_folder
 from hrcnn_jax.data import sources
 from hrcnn_jax.data.crops import cut_crops
 from hrcnn_jax.data.planes import MEASURED
@@ -413,9 +413,7 @@ def run(given: argparse.Namespace, command: Sequence[str]) -> None:
         for network, each in zip(networks, asked, strict=True)
     ]
     pictures = load_pictures(given)
-    folder = Path(given.output_dir) if given.output_dir else None
-    if folder:
-        folder.mkdir(parents=True, exist_ok=True)
+    folder = None if given.output_dir is None else output_folder(given.output_dir)
     results = measure(restorers, pictures, TABLES[given.table], times=given.times)
     print(f"{protocol_of(given)}: {len(pictures)} pictures, on {hardware()}\n")
     print(table_of(results))

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import socket
 import sys
 import time
 from typing import Any
@@ -20,12 +21,16 @@ from hrcnn_jax.cli.common import (
     check_quality,
     complain,
 )
+from hrcnn_jax.files.writer import QUALITY
 from hrcnn_jax.fleet import job, manifest
 from hrcnn_jax.fleet.stores import SCHEMES, StoreError, open_store
 from hrcnn_jax.fleet.treatments import Inspection, Restoration, Treatment
 from hrcnn_jax.fleet.worker import Orders
 from hrcnn_jax.networks import cards, zoo
 from hrcnn_jax.scores.account import hash_of
+
+PATIENCE = 10.0
+"""Seconds in which a cluster has to answer."""
 
 TOLD = 20
 """Files whose failure is told in a line of its own; the manifest tells all."""
@@ -95,7 +100,7 @@ def _treatment(flags: argparse.Namespace) -> tuple[Treatment, dict[str, Any]]:
         faithful=flags.faithful,
         history=flags.history,
         format=flags.format or "png",
-        quality=flags.quality,
+        quality=flags.quality if flags.format in ("jpeg", "webp") else QUALITY,
     )
     treatment.prepare()  # what makes no sense is told before anything begins
     settings = dataclasses.asdict(treatment)
@@ -107,11 +112,13 @@ def _run(flags: argparse.Namespace, treatment: Treatment, settings: dict[str, An
     source, target = open_store(flags.source), open_store(flags.target)
     found = job.find(source, target, treatment.suffix)
     settings = {"source": source.url, **settings}
+    # A cluster that cannot be joined is no reason to end a run that holds the target.
+    workers = 0 if flags.address is None else _start(flags)
     orders = Orders(manifest.begin_run(target, settings), flags.max_pixels, flags.salvage)
     plan = job.plan(found, target, retry_failed=flags.retry_failed)
     total, failed, pixels, start = len(plan.tasks) + plan.done, 0, 0, time.monotonic()
     if plan.tasks:
-        workers = _start(flags)
+        workers = workers or _start(flags)
         batches = job.run(source, target, plan.tasks, treatment, orders, workers=workers)
         with tqdm(
             total=total, initial=plan.done, unit="file", file=sys.stderr, disable=None
@@ -125,10 +132,13 @@ def _run(flags: argparse.Namespace, treatment: Treatment, settings: dict[str, An
                             complain(f"{row['path']}: {row['error']}")
                 bar.update(len(rows))
     seconds = max(time.monotonic() - start, 1e-3)
+    before = f"{plan.done} were done before"
+    if plan.failed:
+        before += f", {plan.failed} of which had failed (--retry-failed does them again)"
     done = "inspected" if flags.inspect else "restored"
     complain(
-        f"{len(plan.tasks) - failed} of {total} files {done}, {failed} failed, {plan.done} were "
-        f"done before: {len(plan.tasks) / seconds:.2f} files/s, {pixels / 1e6 / seconds:.2f} MP/s; "
+        f"{len(plan.tasks) - failed} of {total} files {done}, {failed} failed, {before}: "
+        f"{len(plan.tasks) / seconds:.2f} files/s, {pixels / 1e6 / seconds:.2f} MP/s; "
         f"the manifest is {target.url}/{manifest.FOLDER}"
     )
     return 0
@@ -136,8 +146,9 @@ def _run(flags: argparse.Namespace, treatment: Treatment, settings: dict[str, An
 
 def _start(flags: argparse.Namespace) -> int:
     try:
+        _reach(flags.address)
         return job.start(address=flags.address, workers=flags.workers)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         if flags.address is None:
             raise StoreError(f"Ray cannot start on this machine ({reason})") from error
@@ -145,3 +156,10 @@ def _start(flags: argparse.Namespace) -> int:
             f"--address {flags.address}: no Ray cluster can be joined ({reason}); check it, and "
             "set RAY_AUTH_MODE=token if the cluster asks for one"
         ) from error
+
+
+def _reach(address: str | None) -> None:
+    """Raises OSError at once where nobody listens, for whom Ray would wait for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if port.isdecimal() and not host.endswith("/") and "://" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()

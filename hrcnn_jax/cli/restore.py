@@ -31,7 +31,7 @@ from hrcnn_jax.cli.common import (
     output_folder,
     tell,
 )
-from hrcnn_jax.cli.supervision import Key
+from hrcnn_jax.cli.supervision import Journal, Key, Known
 from hrcnn_jax.files import exif, pictures, report, writer
 from hrcnn_jax.files.atomic import holds_something, is_folder
 from hrcnn_jax.files.pictures import Picture, Stored
@@ -48,7 +48,7 @@ from hrcnn_jax.restoration.verification import Tally
 from hrcnn_jax.scores.account import COLUMNS, account, hash_of
 
 COMPARED = ".compare.png"
-_OTHERS = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl"}
+_OTHERS = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jxl"}
 """Suffixes of pictures that are not written: a folder of such a name is not meant."""
 
 
@@ -148,40 +148,62 @@ def run(flags: argparse.Namespace) -> int:
     }
     jobs = [job for job in jobs if job not in skipped]
 
-    failures, pixels = known.failures, known.pixels
-    rows = _reported_before(flags.report, skipped) + known.rows
     all_told = True
     hidden = None if len(jobs) > 1 else True  # None: shown on a terminal
-    with (
-        _reported(rows, flags.report),
-        tqdm(
-            total=len(jobs), initial=len(before), unit="file", file=sys.stderr, disable=hidden
-        ) as bar,
-    ):
+    bar = tqdm(total=len(jobs), initial=len(before), unit="file", file=sys.stderr, disable=hidden)
+    done = _Done(journal, known, _reported_before(flags.report, skipped), bar)
+    with _reported(done, jobs, flags.report), bar:
         left = [job for job in jobs if job not in before]
-        pipeline = _outcomes(left, network, flags, ended=partial(_count, bar))
+        pipeline = _outcomes(left, network, flags, ended=done.note)
         with closing(pipeline) as outcomes:  # ended by a signal, it finishes what it is writing
             for job, error, result in outcomes:
-                area, row = 0, {}
                 if error is not None:
-                    failures += 1
-                    complain(line := batch.in_a_line(job, error))
-                    row = {"path": str(job.source), "error": line}
-                else:
-                    area, row = result.file.width * result.file.height, result.row
-                    for line in result.told:
-                        stream = sys.stderr if flags.output == STANDARD else sys.stdout
-                        all_told = tell(line, stream) and all_told
-                pixels += area
-                rows.append(row)
-                journal.end(key(job), failed=error is not None, pixels=area, row=row)
-                bar.set_postfix_str(_rate(pixels, time.monotonic() - journal.start))
+                    complain(batch.in_a_line(job, error))
+                for line in [] if result is None else result.told:
+                    stream = sys.stderr if flags.output == STANDARD else sys.stdout
+                    all_told = tell(line, stream) and all_told
     if len(jobs) + len(skipped) > 1:
         complain(
-            f"{len(jobs) - failures} of {len(jobs)} files restored, {failures} failed, "
-            f"{len(skipped)} skipped: {_rate(pixels, time.monotonic() - journal.start)}"
+            f"{len(jobs) - done.failures} of {len(jobs)} files restored, {done.failures} failed, "
+            f"{len(skipped)} skipped: {done.rate}"
         )
-    return 0 if all_told and not failures else FAILED
+    return 0 if all_told and not done.failures else FAILED
+
+
+class _Done:
+    """What became of files, noted the moment each is done, on whatever thread that is."""
+
+    def __init__(
+        self, journal: Journal, known: Known, reported: list[dict[str, Any]], bar: tqdm
+    ) -> None:
+        self.failures, self._pixels = known.failures, known.pixels
+        self._journal, self._bar, self._lock = journal, bar, threading.Lock()
+        self._before, self._rows = reported + known.rows, dict[Key, dict[str, Any]]()
+
+    def note(self, outcome: Outcome) -> None:
+        """A file is restored, or cannot be."""
+        job, error, result = outcome
+        if error is None:
+            row, pixels = result.row, result.file.width * result.file.height
+        else:
+            row, pixels = {"path": str(job.source), "error": batch.in_a_line(job, error)}, 0
+        with self._lock:
+            self._journal.end(key(job), failed=error is not None, pixels=pixels, row=row)
+            self._rows[key(job)] = row
+            self.failures += error is not None
+            self._pixels += pixels
+            self._bar.set_postfix_str(self.rate, refresh=False)
+            self._bar.update()
+
+    @property
+    def rate(self) -> str:
+        """How much is done, and how fast that went."""
+        millions, seconds = self._pixels / 1e6, time.monotonic() - self._journal.start
+        return f"{millions:.1f} MP, {millions / max(seconds, 1e-3):.2f} MP/s"
+
+    def rows(self, jobs: list[Job]) -> list[dict[str, Any]]:
+        """What is to be reported: of earlier, then of these jobs, in their order."""
+        return self._before + [self._rows[key(job)] for job in jobs if key(job) in self._rows]
 
 
 def _reported_before(path: Path | None, skipped: set[Job]) -> list[dict[str, Any]]:
@@ -193,14 +215,14 @@ def _reported_before(path: Path | None, skipped: set[Job]) -> list[dict[str, Any
 
 
 @contextmanager
-def _reported(rows: list[dict[str, Any]], path: Path | None) -> Iterator[None]:
+def _reported(done: _Done, jobs: list[Job], path: Path | None) -> Iterator[None]:
     """Writes a report at the end, if one is asked for; after a signal, too, of what was done."""
     try:
         yield
     finally:
         if path is not None:
             with report.opened(path, COLUMNS) as add:
-                for row in rows:
+                for row in done.rows(jobs):
                     add(row)
 
 
@@ -208,7 +230,7 @@ def _outcomes(
     jobs: list[Job],
     network: Restorer,
     flags: argparse.Namespace,
-    ended: Callable[[Job], None],
+    ended: Callable[[Outcome], None],
 ) -> Generator[Outcome, None, None]:
     """How each job ends: first, one by one, of those that were at hand when a process died."""
     suspects = flags.journal.read().suspects
@@ -245,11 +267,6 @@ def key(job: Job) -> Key:
     return str(job.source), str(job.target)
 
 
-def _count(bar: tqdm, job: Job) -> None:
-    with bar.get_lock():  # files are written on several threads
-        bar.update()
-
-
 def _names_a_picture(flags: argparse.Namespace) -> bool:
     """Whether the output is a picture's own name, or standard output, instead of a folder."""
     output = Path(flags.output)
@@ -266,6 +283,8 @@ def _names_a_picture(flags: argparse.Namespace) -> bool:
             f"--output {flags.output} is one picture, and there are {len(flags.inputs)} inputs: "
             "give the name of a folder"
         )
+    if flags.output == STANDARD and flags.recursive:
+        raise UsageError("--output - takes one file, not the folders of -r: give it a name")
     if flags.output == STANDARD and (flags.compare or flags.skip_existing):
         raise UsageError("--compare and --skip-existing need files: give --output a name")
     return named
@@ -303,11 +322,18 @@ def _single(flags: argparse.Namespace, suffixes: list[str]) -> Job:
 def _plan(flags: argparse.Namespace, suffixes: list[str]) -> list[Job]:
     """A job for every file that is meant, its result below the output folder."""
     folder = output_folder(flags.output)
-    return batch.plan(flags.inputs, folder, suffixes=suffixes, recursive=flags.recursive)
+    return batch.plan(
+        flags.inputs,
+        folder,
+        suffixes=suffixes,
+        recursive=flags.recursive,
+        skip_existing=flags.skip_existing,
+    )
 
 
 def _is_done(job: Job, suffixes: list[str]) -> bool:
-    return job.problem is None and all(map(holds_something, batch.outputs_of(job.target, suffixes)))
+    written = [job.target, *batch.outputs_of(job.target, suffixes)[1:]]  # as it is named, if it is
+    return job.problem is None and all(map(holds_something, written))
 
 
 def _read(job: Job, *, flags: argparse.Namespace, ending: threading.Event) -> Stored:
@@ -449,8 +475,3 @@ def _upright(file: Stored) -> Stored:
     return dataclasses.replace(
         file, exif=kept.exif, icc=icc, xmp=kept.xmp, resolution=kept.resolution
     )
-
-
-def _rate(pixels: int, seconds: float) -> str:
-    millions = pixels / 1e6
-    return f"{millions:.1f} MP, {millions / max(seconds, 1e-3):.2f} MP/s"

@@ -22,9 +22,9 @@ _GROUP = 1000
 
 
 def check(path: Path) -> None:
-    """Raises OutputError unless such a report can be written."""
+    """Raises OutputError unless such a report can be written, ValueError if nowhere it can be."""
     if path.suffix not in SUFFIXES:
-        raise OutputError(f"{path}: a report ends with {', '.join(SUFFIXES)}; give it another name")
+        raise ValueError(f"{path}: a report ends with {', '.join(SUFFIXES)}; give it another name")
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise OutputError(f"{path}: Parquet needs pyarrow: pip install pyarrow, or name a .jsonl")
     if path.is_dir():

@@ -15,7 +15,7 @@ import ray.data
 
 from hrcnn_jax.fleet import manifest
 from hrcnn_jax.fleet.manifest import Journal, Row
-from hrcnn_jax.fleet.stores import Found, Store, StoreError, open_store
+from hrcnn_jax.fleet.stores import Bucket, Found, Store, StoreError, open_store
 from hrcnn_jax.fleet.treatments import Treatment
 from hrcnn_jax.fleet.worker import Ledger, Orders, Task, Worker
 from hrcnn_jax.signals import SIGNALS
@@ -43,10 +43,12 @@ class Plan:
     Attributes:
       tasks: files that are left.
       done: how many others there are.
+      failed: how many of these failed, and are not tried again.
     """
 
     tasks: list[Task]
     done: int
+    failed: int
 
 
 def find(source: Store, target: Store, suffix: str | None) -> list[Task]:
@@ -63,11 +65,23 @@ def find(source: Store, target: Store, suffix: str | None) -> list[Task]:
     if source.place == target.place:
         raise StoreError(f"{target.url}: is the source, too; give another target")
     files = list(source.find(target))
-    inputs = set() if suffix is None else {source.place_of(file.name) for file in files}
+    inputs = set() if suffix is None else _originals(source, target)
     tasks = list(_tasks(files, suffix, lambda name: target.place_of(name) in inputs))
     if not tasks:
         raise StoreError(f"{source.url}: holds no JPEG or other pictures; check the name")
     return tasks
+
+
+def _originals(source: Store, target: Store) -> set[str]:
+    """Places of all that a source holds, if names in a target can lead there.
+
+    Also of what is no input, such as the PNG beside a JPEG file of the same name; but not of
+    results that lie in the source.
+    """
+    if isinstance(source, Bucket) and not f"{source.place}/".startswith(f"{target.place}/"):
+        return set()
+    places = map(source.place_of, source.names(""))
+    return {place for place in places if not place.startswith(f"{target.place}/")}
 
 
 def plan(tasks: Sequence[Task], target: Store, *, retry_failed: bool) -> Plan:
@@ -84,7 +98,8 @@ def plan(tasks: Sequence[Task], target: Store, *, retry_failed: bool) -> Plan:
     there = set(target.names(""))
     done = manifest.take_up(target, there, retry_failed=retry_failed)
     left = [task._replace(replaces=task.target in there) for task in tasks if task.path not in done]
-    return Plan(left, len(tasks) - len(left))
+    failed = sum(done.get(task.path, False) for task in tasks)
+    return Plan(left, len(tasks) - len(left), failed)
 
 
 def _tasks(

@@ -110,7 +110,7 @@ def begin_run(store: Store, settings: Mapping[str, Any]) -> str:
     known = settings | _run(store).get("settings", {})  # earlier versions told fewer
     if known != settings and any(name.endswith(_SUFFIX) for name in store.names(FOLDER)):
         differing = sorted(key for key in known if known[key] != settings.get(key))
-        there = ", ".join(f"{key} {known[key]}" for key in differing)
+        there = ", ".join(_as_flag(key, known[key]) for key in differing)
         raise MixedError(
             f"{store.url}: holds results made with {there}; give the same, or another target"
         )
@@ -118,6 +118,19 @@ def begin_run(store: Store, settings: Mapping[str, Any]) -> str:
     text = json.dumps({"run": run, "settings": settings}, indent=2)
     store.write(_RUN, text.encode())
     return run
+
+
+def _as_flag(key: str, value: Any) -> str:
+    """A setting as it is asked for."""
+    if key == "faithful":
+        return "faithful results" if value else "--no-faithful"
+    if key.endswith("_hash"):
+        flag = f"--{key.removesuffix('_hash')}"
+        return f"{flag} none" if value is None else f"a {flag} of other weights"
+    told = {"source": f"{value} as SOURCE", "network": f"--model {value}"}
+    if value == "none":
+        told["format"] = "--inspect"
+    return told.get(key, f"--{key} {value}")
 
 
 def run_of(store: Store) -> str | None:
@@ -181,7 +194,7 @@ class Journal:
         self._rows, self._parts = [], []
 
 
-def take_up(store: Store, there: Collection[str], *, retry_failed: bool) -> set[str]:
+def take_up(store: Store, there: Collection[str], *, retry_failed: bool) -> dict[str, bool]:
     """Puts a manifest in order before work goes on; parts of a run that was killed are joined.
 
     Rows that count for nothing are taken out: those whose pictures are not there, of files named
@@ -193,12 +206,12 @@ def take_up(store: Store, there: Collection[str], *, retry_failed: bool) -> set[
       retry_failed: whether what failed is to be done again.
 
     Returns:
-      The files that are done.
+      The files that are done, and whether they failed.
     """
     known = [name for name in store.names(FOLDER) if name.endswith(_SUFFIX)]
     parts = [name for name in known if name.startswith(_PART)]
     joined = [[name] for name in known if name.startswith(_ROWS)]
-    done: set[str] = set()
+    done: dict[str, bool] = {}
     for names in [*joined, *_chunks(parts, PARTS_AT_ONCE)]:
         rows = [row for name in names for row in _rows_in(store, name)]
         once = {row["path"]: row for row in rows if row["path"] not in done}
@@ -207,7 +220,7 @@ def take_up(store: Store, there: Collection[str], *, retry_failed: bool) -> set[
             for row in _standing(list(once.values()), there)
             if not (retry_failed and row["error"])
         ]
-        done |= {row["path"] for row in kept}
+        done |= {row["path"]: row["error"] is not None for row in kept}
         if len(kept) < len(rows) or names[0] in parts:
             _join(store, kept, names)
     return done

@@ -148,11 +148,9 @@ class Restoration:
         facts = _facts(file, history, network.card) | {
             "network": network.name,
             "network_hash": self.model_hash if is_own else self.pixels_hash,
-            "codes_share": equal / total if total else 1.0,
+            "codes_share": equal / total if total else None,
+            "expected_gain_db": expected(source, network, self.strength),
         }
-        left_alone = self.strength == 0.0 or network.card.kind == "pictures"
-        if source.verdict is not None or left_alone:
-            facts["expected_gain_db"] = expected(source, network, self.strength)
         return file, picture, facts
 
     def encode(self, computed: tuple[Stored, Any, dict[str, Any]]) -> Treated:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from hrcnn_jax.files import pictures, reader
-from hrcnn_jax.files.atomic import is_file, is_folder
+from hrcnn_jax.files.atomic import holds_something, is_file, is_folder
 from hrcnn_jax.files.reader import JpegError
 from hrcnn_jax.files.writer import OutputError
 from hrcnn_jax.text import unforeseen
@@ -37,11 +37,14 @@ class Job:
       source: where it is.
       target: where its picture goes.
       problem: why it cannot be done, if that is known already.
+      among_inputs: whether the picture goes into the very folder that is gone through, where others
+        stand that are no results.
     """
 
     source: Path
     target: Path
     problem: str | None = None
+    among_inputs: bool = False
 
 
 class Outcome(NamedTuple, Generic[_Job]):
@@ -58,6 +61,7 @@ def plan(
     *,
     suffixes: Sequence[str],
     recursive: bool,
+    skip_existing: bool = False,
 ) -> list[Job]:
     """Finds the files that are meant, and a place for each.
 
@@ -67,6 +71,7 @@ def plan(
       folder: where results go. A file of an input folder keeps its place below that folder.
       suffixes: of the files that are written for each, its target's first.
       recursive: whether folders may be given.
+      skip_existing: whether files are left out later whose results are all there.
 
     Returns:
       The jobs in the order of the inputs, those of a pattern or a folder sorted, each file once.
@@ -84,6 +89,13 @@ def plan(
         if key in jobs:
             continue
         problem = None
+        is_there = [holds_something(output) for output in outputs]
+        if job.among_inputs and any(is_there) and not (skip_existing and all(is_there)):
+            there = outputs[is_there.index(True)]
+            problem = (
+                f"{job.source}: {there} is there already, and may be no result; restore into "
+                "another folder, or leave out what is done by --skip-existing"
+            )
         for output in outputs:
             if output in taken:
                 problem = (
@@ -108,7 +120,9 @@ def files(inputs: Sequence[str], *, recursive: bool) -> list[Job]:
 
 def in_a_line(job: Job, error: Exception) -> str:
     """Why a job failed: the file, what is wrong, what to do."""
-    if isinstance(error, JpegError | OutputError):
+    if isinstance(error, OutputError):
+        return f"{job.source}: {error}"
+    if isinstance(error, JpegError):
         return str(error)
     return f"{job.source}: {unforeseen(error)}"
 
@@ -178,7 +192,8 @@ def found_in_folder(path: Path, folder: Path | None, recursive: bool) -> Iterato
             f"{path}: holds no JPEG or other pictures; check that it is the right one",
         )
     for file in files:
-        yield Job(file, (folder or path) / file.relative_to(path))
+        target = (folder or path) / file.relative_to(path)
+        yield Job(file, target, among_inputs=results == root)
 
 
 def _jpegs(files: Sequence[Path]) -> list[Path]:
@@ -207,7 +222,7 @@ def pipeline(
     weigh: Callable[[_Job], int],
     threads: int,
     most: int = PIXELS_IN_FLIGHT,
-    ended: Callable[[_Job], None] = lambda job: None,
+    ended: Callable[[Outcome[_Job]], None] = lambda outcome: None,
     stop: Callable[[], None] = lambda: None,
 ) -> Generator[Outcome[_Job], None, None]:
     """Reads, computes and writes jobs; reading ahead and writing back happen on threads.
@@ -223,8 +238,9 @@ def pipeline(
       weigh: how much memory a job takes, in any unit.
       threads: that read, and as many that write.
       most: no job is begun while the sum of the weights of those begun would exceed this.
-      ended: called with each job the moment it is written or has failed, on the thread where that
-        was. Its outcome comes later, once nothing keeps the calling thread.
+      ended: called with each outcome the moment a job is written or has failed, on the thread where
+        that was, and also for what is still being written when the iterator is abandoned. It is
+        yielded later, once nothing keeps the calling thread.
       stop: called at the end, however that comes, before what runs on threads is waited for: it
         asks readers to wait for nothing any more.
 
@@ -232,15 +248,17 @@ def pipeline(
       How each job ended.
     """
 
-    def finish(job: _Job, computed: _Computed) -> Any:
+    def finish(job: _Job, computed: _Computed) -> Outcome[_Job]:
         try:
-            return write(job, computed)
-        finally:
-            ended(job)
+            outcome = Outcome(job, None, write(job, computed))
+        except Exception as error:
+            outcome = Outcome(job, error, None)
+        ended(outcome)
+        return outcome
 
     ahead = deque(jobs)
     reading: deque[tuple[_Job, int, Future[_Read]]] = deque()
-    writing: deque[tuple[_Job, int, Future[Any]]] = deque()
+    writing: deque[tuple[int, Future[Outcome[_Job]]]] = deque()
     held = 0
     readers, writers = ThreadPoolExecutor(threads), ThreadPoolExecutor(threads)
     try:
@@ -258,18 +276,16 @@ def pipeline(
                     computed = compute(job, future.result())
                 except Exception as error:
                     held -= weight
-                    ended(job)
-                    yield Outcome(job, error, None)
-                else:
-                    writing.append((job, weight, writers.submit(finish, job, computed)))
-                    del computed
-            while writing and (writing[0][2].done() or len(writing) > threads or not reading):
-                job, weight, written = writing.popleft()
-                held -= weight
-                try:
-                    outcome = Outcome(job, None, written.result())
-                except Exception as error:
                     outcome = Outcome(job, error, None)
+                    ended(outcome)
+                    yield outcome
+                else:
+                    writing.append((weight, writers.submit(finish, job, computed)))
+                    del computed
+            while writing and (writing[0][1].done() or len(writing) > threads or not reading):
+                weight, written = writing.popleft()
+                outcome = written.result()
+                held -= weight
                 yield outcome
                 if ahead and not reading:
                     break  # there may be room for it now

@@ -103,8 +103,7 @@ class Restorer:
             a picture is, or is told by `quality=20`.
 
         Raises:
-          ModelError: if there is no such network, or one is of the other's kind; that of `pixels`
-            when it is loaded.
+          ModelError: if there is no such network, or one is of the other's kind.
           ValueError: if the strength is outside 0-1, there is no such history, or `faithful` is
             off for a network that is faithful by construction.
         """
@@ -122,7 +121,9 @@ class Restorer:
         if self.network.architecture.kind == "pictures":
             self._pixels = self.network
         if self._pixels is not None and not isinstance(self._pixels, Network):
-            zoo.find(os.fspath(self._pixels))  # there should be one, though it may stay unused
+            # There should be one, though it may stay unused.
+            name, path = zoo.find(os.fspath(self._pixels))
+            _check_kind(name, cards.of_weights(path).kind, ("pictures",))
         # Of nothing that holds this restorer: its programs are let go of as soon as it is.
         self._blind = threads.once(partial(_made_blind, self._pixels, faithful))
         if self._pixels is self.network:
@@ -827,11 +828,16 @@ _NOT_AMONG: dict[tuple[Kind, ...], str] = {
 
 def _load(network: str | os.PathLike[str] | Network, kinds: tuple[Kind, ...]) -> Network:
     loaded = network if isinstance(network, Network) else zoo.load(network)
-    if loaded.architecture.kind not in kinds:
-        raise cards.ModelError(
-            f"network {loaded.name!r} {_NOT_AMONG[kinds]}: see the command models"
-        )
+    _check_kind(loaded.name, loaded.architecture.kind, kinds)
     return loaded
+
+
+def _check_kind(name: str, kind: str, kinds: tuple[Kind, ...]) -> None:
+    if kind not in kinds:
+        known = [each for known in kinds for each in cards.names(kind=known)]
+        raise cards.ModelError(
+            f"network {name!r} {_NOT_AMONG[kinds]}: choose from {', '.join(known)}"
+        )
 
 
 def _open(source: Source, max_pixels: int | None) -> Stored:

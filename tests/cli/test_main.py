@@ -163,7 +163,7 @@ def test_unwritable_output(
     file = tmp_path / "file"
     file.write_text("keep me")
     assert main(["restore", str(photo_file), "-o", str(file)]) == 1
-    assert f"{file}: cannot write into this folder" in capsys.readouterr().err
+    assert f"{file}: is a file, no folder; give another name" in capsys.readouterr().err
     assert file.read_text() == "keep me"
     out = tmp_path / "out"
     (out / "photo.png").mkdir(parents=True)  # a folder stands where the picture should go
@@ -189,9 +189,14 @@ def test_flags_that_make_no_sense(
     for flag, value in (("strength", "2"), ("jobs", "0"), ("quality", "101")):
         assert main([*arguments, f"--{flag}", value]) == 2
         assert f"{flag} must be" in capsys.readouterr().err
-    with pytest.raises(SystemExit) as caught:
-        main([*arguments, "--no-such-flag"])
-    assert caught.value.code == 2
+    assert main([*arguments, "--pixels", "small"]) == 2
+    assert "network 'small' is no network of pictures: choose from wild" in capsys.readouterr().err
+    assert main([*arguments, "--report", "r.txt"]) == 2
+    assert "r.txt: a report ends with .json, .jsonl, .parquet" in capsys.readouterr().err
+    for wrong in (["--no-such-flag"], ["--max-pixels", "0"], ["--max-pixels=-5"]):
+        with pytest.raises(SystemExit) as caught:
+            main([*arguments, *wrong])
+        assert caught.value.code == 2
     assert not (tmp_path / "out").exists()
 
 
@@ -437,6 +442,36 @@ def test_existing_results_are_all_of_them(photo_file: Path, tmp_path: Path) -> N
     assert compared.is_file()
 
 
+def test_an_existing_result_goes_by_the_name_it_was_given(photo_file: Path, tmp_path: Path) -> None:
+    """.tif is not .tiff, which may be another picture."""
+    named, other = tmp_path / "a.tif", tmp_path / "a.tiff"
+    command = ["restore", str(photo_file), "-o", str(named), "--history", "off", "--skip-existing"]
+    other.write_bytes(b"another")
+    assert main(command) == 0
+    written = named.stat().st_mtime_ns
+    assert main(command) == 0
+    assert named.stat().st_mtime_ns == written
+    assert other.read_bytes() == b"another"
+
+
+def test_pictures_beside_those_of_a_folder_are_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.jpg").write_bytes(jpeg_bytes(make_photo(24, 24)[..., 1], quality=20))
+    (tmp_path / "a.png").write_bytes(b"an original")
+    command = ["restore", "-r", str(tmp_path), "-o", str(tmp_path), "--history", "off"]
+    assert main(command) == 1
+    assert "a.png is there already, and may be no result" in capsys.readouterr().err
+    assert (tmp_path / "a.png").read_bytes() == b"an original"
+    written = (tmp_path / "b.png").stat().st_mtime_ns
+    assert main([*command, "--skip-existing"]) == 0
+    assert "0 of 0 files restored, 0 failed, 2 skipped" in capsys.readouterr().err
+    assert main([*command, "--skip-existing", "--compare"]) == 1  # of which nothing is there
+    assert (tmp_path / "a.png").read_bytes() == b"an original"
+    assert (tmp_path / "b.png").stat().st_mtime_ns == written
+
+
 def test_long_names(tmp_path: Path) -> None:
     path = tmp_path / ("n" * 250 + ".jpg")
     path.write_bytes(jpeg_bytes(make_photo(16, 16)))
@@ -506,6 +541,8 @@ def test_one_input_and_the_name_of_its_output(photo_file: Path, tmp_path: Path) 
         (["b.jpg", "-o", "out.png"], "--output out.png is one picture, and there are 2 inputs"),
         (["-o", "out.png", "--format", "webp"], "out.png and --format webp are not the same"),
         (["-o", "-", "--compare"], "--compare and --skip-existing need files"),
+        (["-o", "-", "-r"], "--output - takes one file, not the folders of -r"),
+        (["-o", "out.jfif"], "--output out.jfif: .jfif cannot be written"),
     ],
 )
 def test_outputs_that_make_no_sense(
@@ -645,8 +682,10 @@ sys.exit(main(sys.argv[1:]))
     )
     assert ended.returncode == 128 + signal.SIGTERM
     rows = [json.loads(line) for line in (tmp_path / "done.jsonl").read_text().splitlines()]
-    assert rows[0]["path"] == str(tmp_path / "a.jpg")
-    assert len(rows) < 3
+    there = sorted(path.stem for path in (tmp_path / "out").iterdir())
+    assert there[0] == "a"
+    assert len(there) < 3
+    assert [row["path"] for row in rows] == [str(tmp_path / f"{name}.jpg") for name in there]
 
 
 @pytest.mark.parametrize("suffix", ["json", "jsonl", "parquet"])

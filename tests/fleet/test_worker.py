@@ -215,7 +215,7 @@ def test_results_of_two_kinds_are_not_mixed(source: Folder, tmp_path: Path) -> N
     manifest.begin_run(target, {"network": "small", "format": "tiff"})
     manifest.begin_run(target, {"network": "small", "format": "png"})  # nothing is there yet
     manifest.Part(target, ["a.jpg"]).write([{"path": "a.jpg"}])
-    with pytest.raises(MixedError, match="holds results made with format png; give the same"):
+    with pytest.raises(MixedError, match="holds results made with --format png; give the same"):
         manifest.begin_run(target, {"network": "small", "format": "webp"})
     with pytest.raises(StoreError, match="is the source, too"):
         job.find(source, source, ".png")
@@ -224,7 +224,7 @@ def test_results_of_two_kinds_are_not_mixed(source: Folder, tmp_path: Path) -> N
         job.find(source, Folder(tmp_path / "link"), ".png")
     manifest.begin_run(target, {"network": "small", "format": "png", "source": "a", "grid": (3, 5)})
     manifest.begin_run(target, {"network": "small", "format": "png", "source": "a", "grid": (3, 5)})
-    with pytest.raises(MixedError, match="holds results made with source a; give the same"):
+    with pytest.raises(MixedError, match="holds results made with a as SOURCE; give the same"):
         manifest.begin_run(
             target, {"network": "small", "format": "png", "source": "b", "grid": (3, 5)}
         )

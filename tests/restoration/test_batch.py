@@ -234,7 +234,7 @@ def test_a_job_has_ended_once_it_is_written_although_others_are_computed() -> No
         write=lambda job, value: 1 / (number(job) - 7),
         weigh=lambda job: 1,
         threads=1,
-        ended=lambda job: ended[number(job)].set(),
+        ended=lambda outcome: ended[number(outcome.job)].set(),
     )
     assert [number(job) for job, error, _ in outcomes if error is not None] == [4, 7]
     assert all(each.is_set() for each in ended)
