@@ -400,8 +400,8 @@ def run(given: argparse.Namespace, command: Sequence[str]) -> None:
     apart = given.planes != COLOUR or given.chroma == cards.NONE
     chroma: str | Network | None = None if apart else given.chroma
     if chroma not in (None, cards.OWN):
-        chroma = zoo.load(given.chroma)
-    pixels = None if given.pixels == cards.NONE else zoo.load(given.pixels)
+        chroma = zoo.load(given.chroma, kinds=("chroma",))
+    pixels = None if given.pixels == cards.NONE else zoo.load(given.pixels, kinds=("pictures",))
     believed = given.believe if given.history else "off"
     restorers = [
         (

@@ -309,7 +309,7 @@ def _format(flags: argparse.Namespace, alone: bool) -> str:
 
 def _single(flags: argparse.Namespace, suffixes: list[str]) -> Job:
     """The job of one input whose output is named; its folder is made."""
-    source, target = Path(flags.inputs[0]), Path(flags.output)
+    source, target = batch.path_of(flags.inputs[0]), Path(flags.output)
     if flags.output != STANDARD:
         output_folder(str(target.parent))
         for written in (target, *batch.outputs_of(target, suffixes)[1:]):

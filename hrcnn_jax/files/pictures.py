@@ -231,13 +231,13 @@ def with_alpha(picture: NDArray[Any], alpha: NDArray[np.uint8] | None) -> NDArra
 
 
 def pixels(picture: Picture, depth: Depth = "uint8") -> NDArray[Any]:
-    """The picture as it is, alpha included, its samples in another depth."""
+    """The picture as it is, alpha included, its samples in another depth; an array of its own."""
     return with_alpha(_deepened(picture.samples, depth), picture.alpha)
 
 
 def _deepened(samples: NDArray[np.uint8], depth: str) -> NDArray[Any]:
     if depth == "uint8":
-        return samples
+        return samples.copy()  # nobody's else, and writeable, as all other results are
     scale = LARGEST[depth] / LARGEST["uint8"]
     return (samples.astype(depth) * np.asarray(scale, depth)).astype(depth)
 

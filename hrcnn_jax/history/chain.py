@@ -247,7 +247,7 @@ def _in_parts(
 def _rgb_of(y: NDArray[np.int32], cb: NDArray[np.int32], cr: NDArray[np.int32]) -> _Three:
     cb, cr = cb - 128, cr - 128
     red = y + ((_fixed(1.402) * cr + _HALF) >> 16)
-    green = y + ((-_fixed(0.344136286) * cb - _fixed(0.714136286) * cr + _HALF) >> 16)
+    green = y + ((-_fixed(0.34414) * cb - _fixed(0.71414) * cr + _HALF) >> 16)
     blue = y + ((_fixed(1.772) * cb + _HALF) >> 16)
     return red, green, blue
 

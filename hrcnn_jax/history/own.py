@@ -5,6 +5,7 @@ chance does, and have to be proved as any other.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,14 @@ def hypotheses(
         guess = hypothesis(where, known, strength, last, used)
         is_same_grid = reach is not None and where == (0, 0)
         if guess.coarseness >= (COARSER if is_same_grid else MUCH_COARSER):
-            yield steps.corrected(lumas, guess)
+            better = steps.corrected(lumas, guess)
+            found = better.tables[0]
+            assert found is not None
+            yield replace(
+                better,
+                quality=table.nearest_quality(found),
+                coarseness=table.coarseness(found, last, used),
+            )
 
 
 def _tables(

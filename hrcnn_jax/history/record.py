@@ -53,8 +53,8 @@ class History:
         samples (those in blocks not flat), that come back when the chain is played again, 0-1.
       evidence: logarithm of a likelihood ratio: luma's coefficients on this grid, with these steps
         over none.
-      coarseness: mean ratio of the earlier to the last steps of luma: above 1, the damage is
-        the earlier compression's; about 1, both did as much.
+      coarseness: mean ratio of the earlier to the last steps of luma, which of pixels are taken for
+        2: above 1, the damage is the earlier compression's; about 1, both did as much.
       telling: of how many codes, or samples, of luma the proof is a share; 0 before there is one.
       resizing: how the picture was resized since; None if it was not.
     """

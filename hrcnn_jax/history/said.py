@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hrcnn_jax.history.table import ENCODERS
+from hrcnn_jax.jpeg.tables import BLOCK
 
 Mode = Literal["auto", "off"]
 """Earlier compressions are looked for, or not."""
@@ -25,12 +26,26 @@ class Said:
       encoder: one of `hrcnn_jax.history.table.ENCODERS`.
       size: of the picture before it was resized, `(height, width)`; None if it was not. The grid is
         that of the earlier picture then.
+
+    Raises:
+      ValueError: if there is no such compression.
     """
 
     quality: int
     grid: tuple[int, int] | None = None
     encoder: str = ENCODERS[0]
     size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses what no compression has."""
+        known = (
+            self.quality in range(1, 101)
+            and self.encoder in ENCODERS
+            and all(place in range(BLOCK) for place in self.grid or ())
+            and all(side in range(1, 100_000) for side in self.size or ())
+        )
+        if not known:
+            raise _refused(repr(self))
 
 
 def parse(text: str) -> Mode | Said:

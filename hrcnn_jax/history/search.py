@@ -18,7 +18,7 @@ from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.history import blocks, grid, observed, own, resized, table
 from hrcnn_jax.history.chain import Samples
-from hrcnn_jax.history.chroma import COARSER, FACTORS, PROOF, with_chroma
+from hrcnn_jax.history.chroma import COARSER, FACTORS, PROOF, least_on_last, with_chroma
 from hrcnn_jax.history.hypothesis import (
     MUCH_COARSER,
     STANDS_OUT,
@@ -52,10 +52,6 @@ _PROOF_COMPARABLE, _EVIDENCE_COMPARABLE = 0.79, 250.0
 """What steps need that are less than 1.5 times as coarse, on another grid. Measured: one of 404
 pictures that were compressed once at quality 10 has as much, none at higher ones; where there was
 something, the share is at least 0.80."""
-
-_SAME_GRID = 0.04
-"""On the last compression's grid, by how much more has to come back than would by chance. Of 404
-pictures that were compressed once three have as much at quality 10, none from 30 to 85."""
 
 _APART = 0.2
 """Mean logarithm of the ratios of steps by which tables on the last one's grid have to differ: what
@@ -189,15 +185,20 @@ def _find(views: Sequence[Observed], reach: NDArray[np.float64] | None) -> Histo
     lumas, is_file = [each.luma() for each in views], reach is not None
     evidence = table.by_phase(grid.histograms([each.planes[0] for each in lumas]))
     best = _of_known_table(lumas, evidence, reach)
+    tried = [] if best is None else [best]
     if best is None or best.proof[0] < _SURE:
-        tried = [played(lumas, each) for each in own.hypotheses(lumas, evidence, reach)]
-        tried += [] if best is None else [best]
-        best = max(tried, key=lambda each: _margin(each, is_file=is_file), default=None)
-    if best is not None and len(views[0].planes) > 1:
-        # Rounded with chroma to RGB, luma by itself does not come back to the code.
-        least = _LUMA_CLIPPED if best.evidence > _MUCH_EVIDENCE else _LUMA_ALONE
-        best = with_chroma(views, best) if best.proof[0] > least else None
+        tried += [played(lumas, each) for each in own.hypotheses(lumas, evidence, reach)]
+    if len(views[0].planes) > 1:
+        # Rounded with chroma to RGB, luma by itself does not come back to the code, and the less
+        # the better its table is known.
+        tried = [with_chroma(views, each) for each in tried if each.proof[0] > _least_alone(each)]
+    best = max(tried, key=lambda each: _margin(each, is_file=is_file), default=None)
     return None if best is None or _margin(best, is_file=is_file) < 0 else best
+
+
+def _least_alone(history: History) -> float:
+    """The share of a colour picture's luma that has to come back before chroma is looked at."""
+    return _LUMA_CLIPPED if history.evidence > _MUCH_EVIDENCE else _LUMA_ALONE
 
 
 def _of_known_table(
@@ -205,14 +206,19 @@ def _of_known_table(
 ) -> History | None:
     """The hypothesis with a well-known table that brings back most, if there is any.
 
-    Which that is, one part of the picture tells, the one that tells most.
+    Which that is, one part of the picture tells, the one that tells most. It is by how much more
+    comes back than has to: half the true steps bring back all that these do, and more by chance.
     """
+
+    def margin(history: History) -> float:
+        return _margin(history, is_file=reach is not None)
+
     best: History | None = None
     tried = _hypotheses(lumas, evidence, reach)
     part = most_telling(lumas)
     while tried:
-        first = max((played(part, each) for each in tried), key=lambda each: each.proof[0])
-        if best is not None and first.proof <= best.proof:
+        first = max((played(part, each) for each in tried), key=margin)
+        if best is not None and margin(first) <= margin(best):
             break
         # Of steps about as fine as the last ones, the finer always bring more back.
         certain = first.proof[0] > _SURE or first.coarseness < MUCH_COARSER
@@ -222,7 +228,7 @@ def _of_known_table(
 
 
 def _margin(history: History, *, is_file: bool) -> float:
-    """By how much more of luma comes back than has to: of few codes more, as some do by chance."""
+    """By how much more of luma comes back than has to; of few codes more, as some do by chance."""
     few = max(0.0, _CHANCE / max(1, history.telling) ** 0.5 - _CHANCE / _MANY**0.5)
     return history.proof[0] - _least_proof(history, is_file=is_file) - few
 
@@ -230,7 +236,7 @@ def _margin(history: History, *, is_file: bool) -> float:
 def _least_proof(history: History, *, is_file: bool) -> float:
     """The share of luma that has to come back; of what is hardly coarser most does in any case."""
     if is_file and all(place % BLOCK == 0 for place in history.grid):
-        return max(PROOF, (1 + 1 / history.coarseness) / 2 + _SAME_GRID)
+        return least_on_last(history.coarseness)
     if not is_file and history.coarseness < _FINE:
         return _PROOF_FINE
     if history.encoder == OWN:

@@ -1,6 +1,7 @@
 """Trained networks: released ones by name, others by their weights file or their run's folder."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from hrcnn_jax.files.atomic import written_whole
 from hrcnn_jax.hardware import multiplies_bfloat16
 from hrcnn_jax.networks import cards, legacy, registry
 from hrcnn_jax.networks.base import Architecture
-from hrcnn_jax.networks.cards import DEFAULT, Card, ModelError
+from hrcnn_jax.networks.cards import DEFAULT, Card, Kind, ModelError
 
 BEST = "best.safetensors"
 """In the folder of a training run, its weights that scored highest."""
@@ -53,7 +54,12 @@ class Network:
         return self.architecture.table(self.card.options)
 
 
-def load(model: str | os.PathLike[str] = DEFAULT, *, dtype: str | None = None) -> Network:
+def load(
+    model: str | os.PathLike[str] = DEFAULT,
+    *,
+    dtype: str | None = None,
+    kinds: Sequence[Kind] = cards.RESTORING,
+) -> Network:
     """Loads a network.
 
     Args:
@@ -62,11 +68,12 @@ def load(model: str | os.PathLike[str] = DEFAULT, *, dtype: str | None = None) -
       dtype: what is multiplied, `float32` or `bfloat16`. By default it is bfloat16 where this CPU
         has instructions for it and the network's sums are float32 anyway, unless JAX is asked for
         more (`JAX_DEFAULT_MATMUL_PRECISION=float32`); else it is float32.
+      kinds: that are wanted, to be offered where there is no such network; any is loaded.
 
     Raises:
       ModelError: if there is no such network, or its file cannot be used.
     """
-    name, path = find(os.fspath(model))
+    name, path = find(os.fspath(model), kinds=kinds)
     card = cards.of_weights(path)
     try:
         architecture = registry.of_card(card.architecture)
@@ -84,8 +91,8 @@ def _may_round() -> bool:
     return multiplies_bfloat16() and asked in (None, "default", "fastest", "bfloat16")
 
 
-def find(model: str) -> tuple[str, Path]:
-    """The name and the weights file of what `load` takes.
+def find(model: str, *, kinds: Sequence[Kind] = cards.RESTORING) -> tuple[str, Path]:
+    """The name and the weights file of what `load` takes; kinds as there.
 
     Raises:
       ModelError: if there is no such file.
@@ -107,8 +114,9 @@ def find(model: str) -> tuple[str, Path]:
         )
     if path.is_file():
         return path.stem, path
+    known = ", ".join(name for kind in kinds for name in cards.names(kind=kind))
     raise ModelError(
-        f"no network {model!r}: choose from {', '.join(cards.names())}, or give a weights file or "
+        f"no network {model!r}: choose from {known}, or give a weights file or "
         "the folder of a training run"
     )
 

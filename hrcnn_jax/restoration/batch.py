@@ -74,7 +74,8 @@ def plan(
       skip_existing: whether files are left out later whose results are all there.
 
     Returns:
-      The jobs in the order of the inputs, those of a pattern or a folder sorted, each file once.
+      The jobs in the order of the inputs, those of a pattern or a folder sorted; each file once,
+      or once for each place below the folder that its result would have.
     """
     found = [each for given in inputs for each in _found(given, folder, recursive)]
     sources = {_real(job.source) for job in found if job.problem is None}
@@ -132,9 +133,15 @@ def outputs_of(target: Path, suffixes: Sequence[str]) -> list[Path]:
     return [target.with_name(target.stem + suffix) for suffix in suffixes]
 
 
+def path_of(given: str) -> Path:
+    """The path of an argument; of a file that is called as `STANDARD` is, in full."""
+    path = Path(given)
+    return path.absolute() if path == Path(STANDARD) and given != STANDARD else path
+
+
 def _found(given: str, folder: Path | None, recursive: bool) -> Iterator[Job]:
     """The files behind an argument; targets still have their sources' suffixes."""
-    path = Path(given)
+    path = path_of(given)
     if not given:
         yield Job(path, path, "an argument is empty: give the names of files")
     elif given == STANDARD and folder is not None:

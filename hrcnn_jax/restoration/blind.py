@@ -233,7 +233,7 @@ class Blind:
         )
 
     def planes(self, file: JpegFile, verdict: Verdict, strength: float) -> list[Plane]:
-        """The components of a file at its own size, neither clipped nor rounded.
+        """The components of a file at its own size, not rounded.
 
         Args:
           file: gray, YCbCr or RGB.
@@ -259,7 +259,8 @@ class Blind:
           verdict: by `judge`.
           strength: from 0, the picture as it is, to 1.
           depth: of the result's samples.
-          watch: is given all channels at once, `(8*n, 8*wb, C)` a strip, and passes them on.
+          watch: is given all channels at once, `(8*n, 8*wb, C)` a strip, or `(8*n, 8*wb)` of gray
+            pictures, and passes them on.
         """
         if verdict.intact or strength == 0.0:
             return pictures.pixels(picture, depth)
@@ -277,7 +278,7 @@ class Blind:
     def _strips(
         self, given: Stored, verdict: Verdict, strength: float
     ) -> Iterator[NDArray[np.float32]]:
-        """From the top down, rows of components `(8*n, 8*wb, C)`."""
+        """From the top down, rows of components `(8*n, 8*wb, C)`; of gray pictures no last axis."""
         cut, opening = _seen(given)
         reach, side = self._reach, self._side
         restore_tile = self._program_of(opening)

@@ -122,7 +122,7 @@ class Restorer:
             self._pixels = self.network
         if self._pixels is not None and not isinstance(self._pixels, Network):
             # There should be one, though it may stay unused.
-            name, path = zoo.find(os.fspath(self._pixels))
+            name, path = zoo.find(os.fspath(self._pixels), kinds=("pictures",))
             _check_kind(name, cards.of_weights(path).kind, ("pictures",))
         # Of nothing that holds this restorer: its programs are let go of as soon as it is.
         self._blind = threads.once(partial(_made_blind, self._pixels, faithful))
@@ -178,7 +178,8 @@ class Restorer:
           Pixels `(8*hb, 8*wb)` float32, neither clipped to [0, 1] nor rounded.
 
         Raises:
-          ValueError: if the shapes are others, or the network does not know the table.
+          ValueError: if the shapes are others, there is no block, codes are no integers of 16 bits,
+            or the network does not know the table.
         """
         codes, table = np.asarray(codes), np.asarray(table)
         if codes.ndim != 4 or codes.shape[2:] != (8, 8) or table.shape != (8, 8):
@@ -188,7 +189,9 @@ class Restorer:
             )
         if not self.serves(table):
             raise ValueError(f"network {self.network.name} does not know this quantisation table")
-        codes = codes.astype(np.int16)
+        given, codes = codes, codes.astype(np.int16)
+        if not codes.size or not np.array_equal(codes, given):
+            raise ValueError("expected a block of codes at least, all of them integers of 16 bits")
         if self._luma is None:
             (plane,) = self.planes(reader.of_codes(codes, table))
             return np.concatenate(list(plane.strips))
@@ -746,7 +749,7 @@ def restore_tile(
     """
     halo = module.halo
     codes = codes.astype(jnp.float32)
-    inside = codes[halo:-halo, halo:-halo]
+    inside = codes[halo : codes.shape[0] - halo, halo : codes.shape[1] - halo]
     variables, layers = prepared
     plane = transform.from_blocks(codes)[None, ..., None]
     pixels: Any = module.apply(variables, plane, table[None], inside=True, **layers)
@@ -796,7 +799,7 @@ def restore_chroma_tile(
         restored = enlarged + strength * (restored - enlarged)
         if faithful:  # linear interpolation moves the means of boxes
             samples = color.downsample(restored, FACTOR)
-            inside = slice(module.halo, -module.halo)
+            inside = slice(module.halo, codes.shape[1] - module.halo)
             projected = transform.project(samples, codes[:, inside, inside], tables)
             restored += color.replicate(projected - samples, FACTOR)
     return jnp.moveaxis(restored, 0, -1)
@@ -827,7 +830,7 @@ _NOT_AMONG: dict[tuple[Kind, ...], str] = {
 
 
 def _load(network: str | os.PathLike[str] | Network, kinds: tuple[Kind, ...]) -> Network:
-    loaded = network if isinstance(network, Network) else zoo.load(network)
+    loaded = network if isinstance(network, Network) else zoo.load(network, kinds=kinds)
     _check_kind(loaded.name, loaded.architecture.kind, kinds)
     return loaded
 

@@ -109,7 +109,7 @@ def beside(flag: str, name: str, kind: Kind, settings: Settings) -> Network:
     Raises:
       ValueError: if there is none, or it does not serve the run's tables.
     """
-    network = zoo.load(name, dtype=settings.run.dtype)
+    network = zoo.load(name, dtype=settings.run.dtype, kinds=(kind,))
     if network.architecture.kind != kind:
         raise ValueError(
             f"{flag} {name} is a network of {network.architecture.kind}: give one of {kind}"

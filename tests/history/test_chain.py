@@ -53,6 +53,17 @@ def test_colour_is_encoded(subsampling: int, size: tuple[int, int]) -> None:
         np.testing.assert_array_equal(chain.encode(shrunk, part.table), part.codes)
 
 
+def test_strong_colours() -> None:
+    """Each of a quarter of a million is converted as libjpeg does, both ways."""
+    colours = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)
+    data = jpeg_bytes(colours, quality=100, subsampling=0)
+    parts = reader.read(data).components
+    planes = [chain.decode(part.codes, part.table) for part in parts]
+    np.testing.assert_array_equal(chain.to_rgb(np.stack(planes, -1)), decoded(data))
+    for plane, part in zip(np.moveaxis(chain.to_ycc(colours), -1, 0), parts, strict=True):
+        np.testing.assert_array_equal(chain.encode(plane, part.table), part.codes)
+
+
 def test_narrow_chroma_is_repeated() -> None:
     """Pillow of pictures four pixels wide: libjpeg has no triangle filter for two samples."""
     data = jpeg_bytes(PHOTO[:16, :4], quality=90, subsampling=2)

@@ -198,6 +198,16 @@ def test_no_such_history(text: str) -> None:
         Restorer("small", history=text)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [(0,), (200,), ("20",), (20, (9, -3)), (20, None, "Photoshop"), (20, None, "libjpeg", (0, 9))],
+    ids=str,
+)
+def test_no_such_compression(values: tuple[Any, ...]) -> None:
+    with pytest.raises(ValueError, match="history must be auto, off, or such as quality=20"):
+        Said(*values)
+
+
 def test_report_and_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder with a file of each kind of past: the report tells, and the inspection expects."""
     once = jpeg_bytes(PHOTO, quality=15)

@@ -289,6 +289,40 @@ def test_wrong_shapes_are_refused(compact: Network) -> None:
         Restorer(compact).restore_codes(np.zeros((16, 16)), np.ones((8, 8)))
 
 
+@pytest.mark.parametrize(
+    "codes",
+    [np.full((1, 1, 8, 8), 40_000), np.full((1, 1, 8, 8), 9.9), np.zeros((0, 2, 8, 8))],
+    ids=["16 bits", "fractions", "none"],
+)
+def test_codes_that_no_file_holds(codes: np.ndarray, compact: Network) -> None:
+    with pytest.raises(ValueError, match="a block of codes at least, all of them integers of 16"):
+        Restorer(compact).restore_codes(codes, np.ones((8, 8)))
+
+
+def test_results_are_arrays_of_their_own(compact: Network, tmp_path: Path) -> None:
+    """Also of what is left as it is."""
+    given = make_photo(24, 24)
+    Image.fromarray(given).save(tmp_path / "x.png")
+    for source in (given, tmp_path / "x.png", Image.fromarray(given)):
+        result = Restorer(compact, pixels=None).restore(source)
+        np.testing.assert_array_equal(result, given)
+        assert result.flags.writeable
+        assert not np.shares_memory(result, given)
+
+
+def test_networks_that_there_are_not(compact: Network) -> None:
+    with pytest.raises(
+        hrcnn_jax.ModelError, match="no network 'nope': choose from chroma, chroma-large, or"
+    ):
+        Restorer(compact, chroma="nope")
+    with pytest.raises(hrcnn_jax.ModelError, match="no network 'nope': choose from wild, or"):
+        Restorer(compact, pixels="nope")
+    with pytest.raises(
+        hrcnn_jax.ModelError, match="'small' is no network of pictures: choose from wild"
+    ):
+        Restorer(compact, pixels="small")
+
+
 @pytest.fixture
 def compiled() -> Iterator[list[str]]:
     """Names of functions that were compiled, none having been kept on disk."""
