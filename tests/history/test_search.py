@@ -237,14 +237,32 @@ def test_bands_are_recovered_as_the_whole_is(
     assert parts.history.proof == pytest.approx(whole.history.proof, abs=0.01)
 
 
-def test_chroma_that_was_shrunk_since_has_no_history() -> None:
-    file = saved(shown(PHOTO, 20, subsampling=0), 90, subsampling=2)
+def test_half_of_the_true_steps_is_not_told() -> None:
+    """Though they bring back all that the true ones do, and more by chance."""
+    part = np.ascontiguousarray(PHOTO[:256, :256])
+    found = history.find(saved(shown(part, 25, subsampling=2), 85, subsampling=2))
+    assert found is not None
+    assert (found.encoder, found.quality) == ("libjpeg", 25)
+    for table_of, part_of in zip(found.tables, saved(part, 25).components, strict=True):
+        np.testing.assert_array_equal(table_of, part_of.table)
+
+
+def test_chromas_quality_is_not_its_neighbours() -> None:
+    part = np.ascontiguousarray(PHOTO[:256, :256])
+    found = history.find(np.ascontiguousarray(shown(part, 75, subsampling=2)[3:, 3:]))
+    assert found is not None
+    np.testing.assert_array_equal(found.tables[1], saved(part, 75).components[1].table)
+
+
+@pytest.mark.parametrize(("first", "second"), [(20, 90), (60, 93)])
+def test_chroma_that_was_shrunk_since_has_no_history(first: int, second: int) -> None:
+    file = saved(shown(PHOTO, first, subsampling=0), second, subsampling=2)
     found = history.find(file)
     assert found is not None
     assert found.tables[1:] == (None, None)
     earlier = history.recover(file, found)
     assert earlier.components[1:] == (None, None)
-    before = saved(PHOTO, 20, subsampling=0)
+    before = saved(PHOTO, first, subsampling=0)
     assert share(earlier.components[0], before.components[0]) > 0.95
 
 

@@ -243,7 +243,7 @@ def test_report_and_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert found[1]["history_grid"] == [0, 0]
         assert found[1]["expected_gain"] == kept["expected_gain"]
     assert "2 of 3 files inspected, 1 failed" in capsys.readouterr().err
-    assert main(["inspect", str(tmp_path), "--report", "out.csv"]) == 1
+    assert main(["inspect", str(tmp_path), "--report", "out.csv"]) == 2
     assert "a report ends with .json" in capsys.readouterr().err
     inside = path / "in" / "found.json"
     assert main(["inspect", str(tmp_path), "--report", str(inside)]) == 1
