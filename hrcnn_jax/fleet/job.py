@@ -80,7 +80,9 @@ def _originals(source: Store, target: Store) -> set[str]:
     """
     if isinstance(source, Bucket) and not f"{source.place}/".startswith(f"{target.place}/"):
         return set()
-    places = map(source.place_of, source.names(""))
+    places = set(map(source.place_of, source.names("")))
+    if not target.place.startswith(f"{source.place}/"):
+        return places
     return {place for place in places if not place.startswith(f"{target.place}/")}
 
 

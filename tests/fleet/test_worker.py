@@ -230,6 +230,27 @@ def test_results_of_two_kinds_are_not_mixed(source: Folder, tmp_path: Path) -> N
         )
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("faithful", False, "--no-faithful"),
+        ("faithful", True, "faithful results"),
+        ("pixels_hash", None, "--pixels none"),
+        ("model_hash", "12ab", "a --model of other weights"),
+        ("format", "none", "--inspect"),
+        ("network", "large", "--model large"),
+        ("history", {"quality": 20}, "--history {'quality': 20}"),
+    ],
+)
+def test_other_results_are_told_by_flags(name: str, value: Any, told: str, tmp_path: Path) -> None:
+    target = Folder(tmp_path)
+    manifest.begin_run(target, {name: value})
+    manifest.Part(target, ["a.jpg"]).write([{"path": "a.jpg"}])
+    with pytest.raises(MixedError) as refused:
+        manifest.begin_run(target, {name: "another"})
+    assert f"holds results made with {told}; give the same" in str(refused.value)
+
+
 def test_an_earlier_run_ends_when_another_takes_over(source: Folder, tmp_path: Path) -> None:
     target = Folder(tmp_path / "out")
     orders = Orders(manifest.begin_run(target, {}), 10_000, False)
@@ -296,6 +317,12 @@ def test_no_input_is_written_over(tmp_path: Path) -> None:
     (tmp_path / "out" / "2004").symlink_to(inside / "2004")
     linked = job.find(Folder(inside), Folder(tmp_path / "out"), ".jpg")
     assert [task.path for task in linked if task.problem] == ["2004/x.jpg"]
+    # What is left out of the inputs, as it may be a result, is none of this target's either.
+    (inside / "2004" / "x.png").write_bytes(b"an original")
+    linked = job.find(Folder(inside), Folder(tmp_path / "out"), ".png")
+    assert [task.path for task in linked if task.problem] == ["2004/x.jpg"]
+    there = job.find(Folder(inside), Folder(inside / "out"), ".png")
+    assert not [task for task in there if task.problem]
 
 
 def test_names_of_one_bucket() -> None:
