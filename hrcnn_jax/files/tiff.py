@@ -144,5 +144,5 @@ def _place(stream: BinaryIO) -> int:
         stream.write(b"\0")
         place += 1
     if place >= 2**32:
-        raise ValueError("TIFF ends at 4 GiB; choose another --format")
+        raise ValueError("TIFF ends at 4 GiB; choose another format")
     return place

@@ -91,7 +91,7 @@ def save(
         metadata = metadata_of(file)
         picture = turned(picture, exif.orientation(file.exif))
     if metadata.has_alpha and not kind.alpha:
-        raise ValueError(f"{kind.suffix[1:]} has no transparency; choose another --format")
+        raise ValueError(f"{kind.suffix[1:]} has no transparency; choose another format")
     if picture.ndim == 3 and picture.shape[2] - metadata.has_alpha == 4 and not kind.inks:
         picture = inks_to_rgb(picture)
         metadata = replace(metadata, icc=None)
@@ -195,7 +195,7 @@ def _png(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: i
 
 def _webp(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: int) -> None:
     if max(picture.shape[:2]) > 16383:
-        raise ValueError("WebP ends at 16,383 pixels a side; choose another --format")
+        raise ValueError("WebP ends at 16,383 pixels a side; choose another format")
     if metadata.exif is None and metadata.resolution is not None:
         metadata = replace(metadata, exif=_exif_of(metadata.resolution))  # WebP has no other place
     image = _image(picture, metadata)
@@ -212,9 +212,9 @@ def _exif_of(resolution: tuple[float, float]) -> bytes:
 
 def _jpeg(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: int) -> None:
     if max(picture.shape[:2]) > _JPEG_SIDE:
-        raise ValueError(f"JPEG ends at {_JPEG_SIDE:,} pixels a side; choose another --format")
+        raise ValueError(f"JPEG ends at {_JPEG_SIDE:,} pixels a side; choose another format")
     if len(metadata.exif or b"") > _JPEG_SEGMENT:
-        raise ValueError("its EXIF block is too large for a JPEG; choose another --format")
+        raise ValueError("its EXIF block is too large for a JPEG; choose another format")
     if metadata.exif and metadata.resolution is None:
         # What EXIF means where it tells none: Pillow looks for it there, and stumbles over damage.
         metadata = replace(metadata, resolution=(_EXIFS_OWN, _EXIFS_OWN))

@@ -302,7 +302,7 @@ def test_opacity_is_written(name: str, channels: int, tmp_path: Path) -> None:
 
 def test_jpeg_has_no_opacity(tmp_path: Path) -> None:
     source = pictures.of_array(np.dstack([PHOTO, ALPHA]))
-    with pytest.raises(OutputError, match="jpg has no transparency; choose another --format"):
+    with pytest.raises(OutputError, match="jpg has no transparency; choose another format"):
         writer.write(tmp_path / "a.jpg", pictures.pixels(source), FORMATS["jpeg"], file=source)
     assert list(tmp_path.iterdir()) == []
 
