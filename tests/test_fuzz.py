@@ -42,7 +42,7 @@ def test_bugs_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(AssertionError, match="no RGB"):
             targets.lossless(seeds["lossless"])
     with monkeypatch.context() as patch:
-        patch.setattr(fleet, "take_up", lambda store, there, retry_failed: {"nobody.jpg"})
+        patch.setattr(fleet, "take_up", lambda store, there, retry_failed: {"nobody.jpg": False})
         with pytest.raises(AssertionError, match="more done than told"):
             targets.manifest(seeds["manifest"])
     with monkeypatch.context() as patch:

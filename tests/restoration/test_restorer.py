@@ -317,10 +317,6 @@ def test_networks_that_there_are_not(compact: Network) -> None:
         Restorer(compact, chroma="nope")
     with pytest.raises(hrcnn_jax.ModelError, match="no network 'nope': choose from wild, or"):
         Restorer(compact, pixels="nope")
-    with pytest.raises(
-        hrcnn_jax.ModelError, match="'small' is no network of pictures: choose from wild"
-    ):
-        Restorer(compact, pixels="small")
 
 
 @pytest.fixture
