@@ -7,6 +7,7 @@ of the picture that comes off worst.
 
 import argparse
 from collections.abc import Sequence
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -28,7 +29,10 @@ from hrcnn_jax.scores import metrics
 CROPS, SIDE = 40, 128
 
 
-_restore = jax.jit(base.restore, static_argnums=0, compiler_options=sound())
+@cache
+def _program(module: Any) -> Any:
+    """Restores planes by a network's module."""
+    return jax.jit(partial(base.restore, module), compiler_options=sound())
 
 
 def ramp(first: int, last: int) -> NDArray[np.int32]:
@@ -52,7 +56,7 @@ def gains(network: Network, pixels: NDArray[Any], table: NDArray[np.int32]) -> N
     """Gain in PSNR over the plain decode of each of planes `(B, H, W)` in [0, 1], in dB."""
     tables = jnp.broadcast_to(jnp.asarray(table), (len(pixels), 8, 8))
     codes = transform.encode(jnp.asarray(pixels), tables)
-    restored = _restore(network.module, network.params, codes, tables)
+    restored = _program(network.module)(network.params, codes, tables)
     plain = transform.decode(codes, tables)
     after, before = (
         metrics.psnr(metrics.to_8_bits(x), jnp.asarray(pixels)) for x in (restored, plain)

@@ -10,15 +10,12 @@ left out of these: they are rightly suspected.
 """
 
 import argparse
-import datetime
 import io
-import json
 import shlex
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,12 +24,11 @@ from PIL import Image
 from PIL.JpegPresets import presets
 from tqdm import tqdm
 
+from benchmarks import results
 from hrcnn_jax import history
 from hrcnn_jax.data.sources import DataError, open_source
 from hrcnn_jax.files import reader
-from hrcnn_jax.files.atomic import write_text
 from hrcnn_jax.files.reader import JpegFile
-from hrcnn_jax.hardware import hardware
 from hrcnn_jax.history.record import OWN as OWN_TABLE
 from hrcnn_jax.scores.chains import TOLERANCE, compressed, decompressed
 
@@ -187,12 +183,9 @@ def judge(
     told = [each is not None for each in found.tables]
     factors = [part.factor for part in truth.components]
     is_known = found.encoder != OWN_TABLE
+    is_near = is_known and quality is not None and abs(found.quality - quality) <= TOLERANCE
     is_right = (
-        (
-            not is_known
-            if quality is None
-            else is_known and abs(found.quality - quality) <= TOLERANCE
-        )
+        (not is_known if quality is None else is_near)
         and all(place % 8 == -shift % 8 for place in found.grid)
         and (not all(told) or list(found.factors) == factors)
     )
@@ -242,7 +235,7 @@ def main() -> int:
         "--once", type=int, metavar="N", help="pictures without a history (default: as --count)"
     )
     parser.add_argument("--side", type=int, help="look at their middle only, of so many pixels")
-    parser.add_argument("--output", type=Path, help="also write JSON here")
+    parser.add_argument("--output", help="also write JSON here")
     parser.add_argument("--kind", choices=("gray", "colour"), nargs="+", default=["gray", "colour"])
     given = parser.parse_args()
     scores: dict[str, Score] = {}
@@ -292,24 +285,21 @@ def main() -> int:
     for name, (times, looked) in alarms.items():
         print(f"| {name} | {looked} | {times} |")
     print(f"\nlooking: {1e6 * speed.seconds / max(1, speed.pixels):.2f} CPU-seconds a megapixel")
-    if given.output:
-        written = {
-            "command": _command(given),
-            "date": datetime.date.today().isoformat(),
-            "hardware": hardware(),
-            "side": given.side,
-            "found": {
-                name: {
-                    "looked": score.looked,
-                    "found": score.found,
-                    "right": score.right,
-                    "exact": float(np.mean(score.exact)) if score.exact else None,
-                }
-                for name, score in scores.items()
-            },
-            "alarms": alarms,
-        }
-        write_text(given.output, json.dumps(written, indent=1) + "\n")
+    written = {
+        "command": _command(given),
+        "side": given.side,
+        "found": {
+            name: {
+                "looked": score.looked,
+                "found": score.found,
+                "right": score.right,
+                "exact": float(np.mean(score.exact)) if score.exact else None,
+            }
+            for name, score in scores.items()
+        },
+        "alarms": alarms,
+    }
+    results.write(given.output, written)
     return 0
 
 

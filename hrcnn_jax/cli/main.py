@@ -100,8 +100,8 @@ def main(argv: Sequence[str] | None = None, journal: Journal | None = None) -> i
         complain(error)
         return FAILED
     except OSError as error:  # of what is printed: files' own are told one by one
-        where = "" if error.filename else "standard output: cannot be written to: "
-        complain(f"{where}{error.strerror or error}" if where else error)
+        told = f"standard output: cannot be written to: {error.strerror or error}"
+        complain(error if error.filename else told)
         silence(sys.stdout)
         return FAILED
     except ValueError as error:  # flags; files' own errors are told one by one

@@ -31,7 +31,7 @@ def run(flags: argparse.Namespace) -> int:
     """Writes weights and card."""
     if Path(flags.name).name != flags.name or not flags.name:
         raise UsageError(f"NAME must be a network's name, not a path, got {flags.name!r}")
-    folder = Path(output_folder(flags.output))
+    folder = output_folder(flags.output)
     try:
         from hrcnn_jax.training.export import release
     except ModuleNotFoundError as error:

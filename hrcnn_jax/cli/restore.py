@@ -312,7 +312,7 @@ def _single(flags: argparse.Namespace, suffixes: list[str]) -> Job:
     source, target = batch.path_of(flags.inputs[0]), Path(flags.output)
     if flags.output != STANDARD:
         output_folder(str(target.parent))
-        for written in (target, *batch.outputs_of(target, suffixes)[1:]):
+        for written in _written(target, suffixes):
             if source.resolve() == written.resolve():
                 problem = f"{source}: is its own output; give --output another name"
                 return Job(source, target, problem)
@@ -331,9 +331,13 @@ def _plan(flags: argparse.Namespace, suffixes: list[str]) -> list[Job]:
     )
 
 
+def _written(target: Path, suffixes: list[str]) -> list[Path]:
+    """What is written for a target: itself, however it is spelt, and what stands beside it."""
+    return [target, *batch.outputs_of(target, suffixes)[1:]]
+
+
 def _is_done(job: Job, suffixes: list[str]) -> bool:
-    written = [job.target, *batch.outputs_of(job.target, suffixes)[1:]]  # as it is named, if it is
-    return job.problem is None and all(map(holds_something, written))
+    return job.problem is None and all(map(holds_something, _written(job.target, suffixes)))
 
 
 def _read(job: Job, *, flags: argparse.Namespace, ending: threading.Event) -> Stored:

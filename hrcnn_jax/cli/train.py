@@ -151,13 +151,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings, hosts = parse(sys.argv[1:] if argv is None else argv)
     keep_programs(all_of_jax=True)
     try:
-        if not (hosts.distributed or hosts.coordinator) and (hosts.processes, hosts.process) != (
-            None,
-            None,
-        ):
-            raise ValueError("--processes and --process: say where process 0 is by --coordinator")
         if hosts.distributed or hosts.coordinator:
             jax.distributed.initialize(hosts.coordinator, hosts.processes, hosts.process)
+        elif hosts.processes is not None or hosts.process is not None:
+            raise ValueError("--processes and --process: say where process 0 is by --coordinator")
         ended_by = fit(settings)
     except KeyboardInterrupt:
         complain("interrupted")

@@ -89,14 +89,7 @@ def plan(
         key = _real(job.source), outputs[0]
         if key in jobs:
             continue
-        problem = None
-        is_there = [holds_something(output) for output in outputs]
-        if job.among_inputs and any(is_there) and not (skip_existing and all(is_there)):
-            there = outputs[is_there.index(True)]
-            problem = (
-                f"{job.source}: {there} is there already, and may be no result; restore into "
-                "another folder, or leave out what is done by --skip-existing"
-            )
+        problem = _in_the_way(job, outputs, skip_existing) if job.among_inputs else None
         for output in outputs:
             if output in taken:
                 problem = (
@@ -111,6 +104,17 @@ def plan(
             taken |= dict.fromkeys(outputs, job.source)
         jobs[key] = Job(job.source, outputs[0], problem)
     return list(jobs.values())
+
+
+def _in_the_way(job: Job, outputs: Sequence[Path], skip_existing: bool) -> str | None:
+    """Why a picture cannot go among inputs: others stand there, which it would be written over."""
+    there = list(filter(holds_something, outputs))
+    if not there or (skip_existing and len(there) == len(outputs)):
+        return None
+    return (
+        f"{job.source}: {there[0]} is there already, and may be no result; restore into another "
+        "folder, or leave out what is done by --skip-existing"
+    )
 
 
 def files(inputs: Sequence[str], *, recursive: bool) -> list[Job]:

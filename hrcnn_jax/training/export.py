@@ -37,11 +37,12 @@ def describe(settings: Settings, *, step: int = 0, gain: float = 0.0) -> Card:
     data["cache"] = ""
     for section, name in ((run, "workdir"), (run, "warm_start"), (codes, "luma")):
         section[name] = Path(section[name]).name
-    hashes = [hash_of(name) for name in how["teacher"]]
-    how["teacher"] = [Path(name).name for name in how["teacher"]]
-    for place, name in enumerate(how["teacher"]):
-        if how["teacher"].index(name) < place:  # another of the same name
-            how["teacher"][place] = f"{name} ({place + 1})"
+    names = [Path(name).name for name in how["teacher"]]
+    hashes = map(hash_of, how["teacher"])
+    how["teacher"] = [  # apart, where several have the same name
+        name if names.index(name) == place else f"{name} ({place + 1})"
+        for place, name in enumerate(names)
+    ]
     teachers = dict(zip(how["teacher"], hashes, strict=True))
     return Card(
         architecture=settings.architecture,

@@ -47,7 +47,7 @@ class RunLog:
 def curve(workdir: Path) -> list[dict[str, float]]:
     """How a run's validation gain rose: `step`, `hours` of training and `gain` in dB.
 
-    What a resumed run did twice is left out.
+    What a resumed run did twice is left out, and what earlier versions noted without its seconds.
 
     Args:
       workdir: of the run; without a log the curve is empty.
@@ -55,7 +55,7 @@ def curve(workdir: Path) -> list[dict[str, float]]:
     points: dict[int, dict[str, float]] = {}
     for entry in _entries(workdir / "metrics.jsonl"):
         points = {step: point for step, point in points.items() if step < entry["step"]}
-        if "gain" in entry:
+        if "gain" in entry and "seconds" in entry:
             point = {"hours": round(entry["seconds"] / 3600, 3), "gain": round(entry["gain"], 4)}
             points[entry["step"]] = {"step": entry["step"], **point}
     return list(points.values())

@@ -40,6 +40,14 @@ def test_curve(tmp_path: Path) -> None:
     ]
 
 
+def test_a_log_of_an_earlier_version_tells_no_hours(tmp_path: Path) -> None:
+    """Its run can be released and resumed all the same."""
+    entries = [{"step": 10, "time": 1000.0, "gain": 0.1}, {"step": 20, "seconds": 36, "gain": 0.2}]
+    text = "".join(json.dumps(entry) + "\n" for entry in entries)
+    (tmp_path / "metrics.jsonl").write_text(text, encoding="utf-8")
+    assert run_log.curve(tmp_path) == [{"step": 20, "hours": 0.01, "gain": 0.2}]
+
+
 def test_no_journal_no_curve(tmp_path: Path) -> None:
     assert run_log.curve(tmp_path) == []
 
