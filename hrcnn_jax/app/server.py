@@ -10,9 +10,9 @@ import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import hrcnn_jax
 from hrcnn_jax.app import openapi
@@ -21,13 +21,16 @@ from hrcnn_jax.app.wishes import WishError, wish
 from hrcnn_jax.app.workshop import BusyError, Job, LeftError, Workshop
 from hrcnn_jax.files.reader import JpegError
 from hrcnn_jax.files.writer import FORMATS
-from hrcnn_jax.text import printable, unforeseen
+from hrcnn_jax.text import unforeseen
 
 TYPES = {".png": "image/png", ".tiff": "image/tiff", ".webp": "image/webp", ".jpg": "image/jpeg"}
 """Media types by suffix."""
 
 PATIENCE = 120.0
-"""Seconds that a file may take to arrive."""
+"""Seconds that a file may take to arrive, and its answer to be fetched."""
+
+_PIECE = 1 << 18
+"""Bytes of an answer that are sent at once: no more than that waits for who does not fetch it."""
 
 _PAGE = {
     "/": ("index.html", "text/html"),
@@ -129,7 +132,7 @@ class _Interface:
             }
         )
 
-    async def restore(self, request: Request) -> Response:
+    async def restore(self, request: Request) -> ASGIApp:
         asked = wish(request.query_params, self._workshop.models)
         name = _name(request)
 
@@ -137,19 +140,22 @@ class _Interface:
             picture = await self._workshop.restore(job, content, name, asked)
             suffix = FORMATS[asked.format].suffix
             kept = quote(PurePosixPath(name).stem + suffix)
-            told = {"content-disposition": f"attachment; filename*=UTF-8''{kept}"}
-            return Response(picture, media_type=TYPES[suffix], headers=told)
+            told = {
+                "content-disposition": f"attachment; filename*=UTF-8''{kept}",
+                "content-length": str(len(picture)),
+            }
+            return StreamingResponse(_pieces(picture), media_type=TYPES[suffix], headers=told)
 
-        return await self._with_file(request, work)
+        return self._with_file(request, work)
 
-    async def inspect(self, request: Request) -> Response:
+    async def inspect(self, request: Request) -> ASGIApp:
         asked = wish(request.query_params, self._workshop.models)
         name = _name(request)
 
         async def work(job: Job, content: bytes) -> Response:
             return JSONResponse(await self._workshop.inspect(job, content, name, asked.model))
 
-        return await self._with_file(request, work)
+        return self._with_file(request, work)
 
     async def progress(self, request: Request) -> Response:
         found = self._workshop.progress(request.path_params["ticket"])
@@ -157,35 +163,56 @@ class _Interface:
             return _problem("no such picture is worked on", 404)
         return JSONResponse(found)
 
-    async def _with_file(
+    def _with_file(
         self, request: Request, work: Callable[[Job, bytes], Awaitable[Response]]
-    ) -> Response:
-        """Has a request's file worked on, for as long as somebody waits for the answer."""
-        async with self._workshop.place(request.query_params.get("ticket", "")) as job:
-            content = await _body(request, 1_000_000 * self._workshop.limits.megabytes)
-            ended: Response | Exception = LeftError("nobody waits for this picture any more")
-            async with anyio.create_task_group() as tasks:
+    ) -> ASGIApp:
+        """What has a request's file worked on, and sends the answer; until then it has a place."""
 
-                async def watch() -> None:
-                    while (await request.receive())["type"] != "http.disconnect":
-                        pass
-                    job.left.set()
-                    tasks.cancel_scope.cancel()
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            async with self._workshop.place(request.query_params.get("ticket", "")) as job:
+                content = await _body(request, 1_000_000 * self._workshop.limits.megabytes)
+                response = await _while_awaited(request, job, work(job, content))
+                with anyio.move_on_after(PATIENCE):
+                    await response(scope, receive, send)
 
-                tasks.start_soon(watch)
-                try:
-                    ended = await work(job, content)
-                except Exception as error:  # the group would wrap it
-                    ended = error
-                tasks.cancel_scope.cancel()
-        if isinstance(ended, Exception):
-            raise ended
-        return ended
+        return answer
+
+
+async def _while_awaited(request: Request, job: Job, work: Awaitable[Response]) -> Response:
+    """What comes of a request's work, for as long as somebody waits for it.
+
+    Raises:
+      LeftError: if nobody does.
+    """
+    ended: Response | Exception = LeftError("nobody waits for this picture any more")
+    async with anyio.create_task_group() as tasks:
+
+        async def watch() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            job.left.set()
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(watch)
+        try:
+            ended = await work
+        except Exception as error:  # the group would wrap it
+            ended = error
+        tasks.cancel_scope.cancel()
+    if isinstance(ended, Exception):
+        raise ended
+    return ended
+
+
+async def _pieces(content: bytes) -> AsyncIterator[bytes]:
+    """Bytes as they are sent."""
+    for start in range(0, len(content), _PIECE):
+        yield content[start : start + _PIECE]
 
 
 def _name(request: Request) -> str:
     """What the file is called: the last part of what was given, however paths are written there."""
-    given = printable(request.query_params.get("name", "")).replace("\\", "/")
+    given = request.query_params.get("name", "").replace("\\", "/")
     return PurePosixPath(given).name[:200] or "picture.jpg"
 
 
@@ -226,7 +253,9 @@ async def _told(request: Request, error: Exception) -> Response:
 async def _nothing(request: Request, error: Exception) -> Response:
     """No such path, or not by this method."""
     assert isinstance(error, HTTPException)
-    return _problem(f"{request.method} {request.url.path}: {error.detail}", error.status_code)
+    answer = _problem(f"{request.method} {request.url.path}: {error.detail}", error.status_code)
+    answer.headers.update(error.headers or {})  # such as the methods that are allowed
+    return answer
 
 
 async def _ours(request: Request, error: Exception) -> Response:

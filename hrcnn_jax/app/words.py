@@ -13,7 +13,7 @@ _DAMAGE = (
     (90, "lightly compressed"),
     (101, "hardly compressed: there is little to restore"),
 )
-"""What a quality means for the eye, for qualities below a bound."""
+"""What a quality of luma means for the eye, for qualities below a bound."""
 
 
 def sentences(
@@ -37,7 +37,7 @@ def sentences(
     if verdict is not None:
         how = f": {model} restores its pixels" if verdict.unexplained else ""
         told.append(f"It {verdict}{how}.")
-    if gain is not None:
+    if gain:
         told.append(
             f"At this quality {model} gains {gain:+.1f} dB on average: "
             f"{100 * (1 - 10 ** (-gain / 10)):.0f} % of the squared error is gone."
@@ -46,12 +46,6 @@ def sentences(
     if metadata:
         told.append(f"{metadata} will go along.")
     return told
-
-
-def quality_of_damage(facts: Mapping[str, Any]) -> int | None:
-    """The quality that decides how damaged a picture is; None if no compression is known."""
-    before = facts["history"]
-    return before["luma_quality"] if before else facts.get("quality")
 
 
 def _picture(facts: Mapping[str, Any]) -> str:
@@ -65,7 +59,7 @@ def _picture(facts: Mapping[str, Any]) -> str:
 def _quality(facts: Mapping[str, Any]) -> str:
     quality = facts["quality"]
     about = "at" if facts["quality_is_exact"] else "at about"
-    damage = next(words for bound, words in _DAMAGE if quality < bound)
+    damage = next(words for bound, words in _DAMAGE if facts["luma_quality"] < bound)
     return f"Saved {about} quality {quality}: {damage}."
 
 

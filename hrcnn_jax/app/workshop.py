@@ -1,6 +1,6 @@
 """Restores one picture after another for all who ask; keeps networks, and nothing of a picture.
 
-A request takes a place before its file is read, and gives it back when it has its answer: places,
+A request takes a place before its file is read, and gives it back when its answer was sent: places,
 bytes and pixels bound the memory that requests can take.
 """
 
@@ -155,6 +155,7 @@ class Workshop:
         return pictures.read(content, max_pixels=self.limits.pixels, name=name)
 
     def _inspect(self, job: Job, content: bytes, name: str, model: str) -> dict[str, Any]:
+        _check_wanted(job)
         file = self._read(content, name)
         restorer = self._restorer(model)
         found = history.find(file)
@@ -167,12 +168,13 @@ class Workshop:
         elif network.architecture.kind == "pictures":
             gain = 0.0  # inks are left as they are
         else:
-            quality = words.quality_of_damage(facts)
+            quality = inspection.quality_of_damage(facts)
             gain = None if quality is None else expected_gain(network.card, quality)
         told = words.sentences(facts, model=network.name, gain=gain, verdict=verdict)
         return facts | {"expected_gain": gain, "words": told}
 
     def _restore(self, job: Job, content: bytes, name: str, wish: Wish) -> bytes:
+        _check_wanted(job)
         file = self._read(content, name)
         job.of = file.height
         kind = FORMATS[wish.format]
@@ -194,7 +196,7 @@ class Workshop:
 
 def _check_wanted(job: Job) -> None:
     if job.left.is_set():
-        raise LeftError("nobody waits for this picture any more")
+        raise LeftError("the app is ending, or nobody waits for this picture any more")
 
 
 def _noted(job: Job, index: int, plane: Plane, _: Component | None) -> Plane:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from hrcnn_jax import history
 from hrcnn_jax.files import reader, writer
+from hrcnn_jax.files.atomic import is_file
 from hrcnn_jax.files.writer import FORMATS, OutputError
 from hrcnn_jax.history import Mode, Said
 from hrcnn_jax.networks import cards
@@ -209,7 +210,7 @@ def output_folder(name: str) -> Path:
     if not name:
         raise UsageError("--output is empty: give the name of a folder")
     folder = Path(name)
-    if folder.exists() and not folder.is_dir():
+    if is_file(folder):
         raise OutputError(f"{name}: is a file, no folder; give another name")
     try:
         folder.mkdir(parents=True, exist_ok=True)

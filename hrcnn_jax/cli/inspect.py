@@ -135,12 +135,8 @@ def _expected(facts: dict[str, Any]) -> dict[str, Any]:
     Of pixels of which no compression can be proved it is not known: how bad they look is not looked
     at here.
     """
-    name = cards.DEFAULT
-    if facts["history"]:
-        quality = facts["history"]["luma_quality"]
-    elif facts["kind"] == "JPEG":
-        quality = facts["quality"]
-    else:
+    name, quality = cards.DEFAULT, inspection.quality_of_damage(facts)
+    if quality is None:
         return {"expected_gain": None, "expected_of": None}
     return {"expected_gain": expected_gain(cards.released(name), quality), "expected_of": name}
 

@@ -8,6 +8,7 @@ import argparse
 import importlib
 import io
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -86,6 +87,7 @@ def main(argv: Sequence[str] | None = None, journal: Journal | None = None) -> i
     except MissingError as error:
         complain(error)
         return FAILED
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of odd metadata
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

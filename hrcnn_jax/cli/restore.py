@@ -210,7 +210,8 @@ def _reported_before(path: Path | None, skipped: set[Job]) -> list[dict[str, Any
     """What the report that is there tells of files that are left out."""
     if path is None or not skipped or not holds_something(path):
         return []
-    sources = {str(job.source) for job in skipped}
+    names = {str(job.source) for job in skipped}
+    sources = names | set(map(report.utf8, names))  # Parquet holds the latter
     return [row for row in report.rows(path) if row.get("path") in sources]
 
 
@@ -461,12 +462,13 @@ def _write(job: Job, result: Result, *, flags: argparse.Namespace) -> Result:
     if job.target == Path(STANDARD):
         # Formats with offsets, such as TIFF, go back to write them: a pipe cannot.
         stream = io.BytesIO()
-        writer.save(stream, result.picture, kind, file=result.file, quality=flags.quality)
         try:
+            writer.save(stream, result.picture, kind, file=result.file, quality=flags.quality)
             sys.stdout.buffer.write(stream.getbuffer())
             sys.stdout.buffer.flush()
-        except OSError as error:
-            raise OutputError(f"{STANDARD}: cannot be written to ({error.strerror})") from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise OutputError(f"{STANDARD}: cannot be written ({reason})") from error
     else:
         writer.write(job.target, result.picture, kind, file=result.file, quality=flags.quality)
     return result._replace(picture=np.empty(0), compared=None)

@@ -77,6 +77,7 @@ def written_whole(path: Path, *, permissions: int | None = None) -> Iterator[Pat
         with _locked(number):
             yield partial
             _flush(partial)
+            os.utime(partial)  # that took a while, perhaps: until it has its name it is new
         if permissions is not None:
             partial.chmod(permissions)
         partial.replace(path)

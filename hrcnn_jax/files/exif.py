@@ -10,6 +10,7 @@ Source: CIPA DC-008 (EXIF 2.32), clauses 4.5 and 4.6; TIFF 6.0, section 2.
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 Order = Literal["<", ">"]
@@ -39,10 +40,15 @@ _SHAPES = {
 }
 """Type and count of what tells densities, their unit, a page's number, white and primaries."""
 
-_UNITS = {2: 1.0, 3: 2.54}
+_INCHES = 2
+_UNITS = {_INCHES: 1.0, 3: 2.54}
 """Of resolutions: how many there are to the inch. A third, 1, has no length."""
 
-_PAIRS = ((0x0100, 0x0101), (0x011A, 0x011B), (0xA002, 0xA003))
+_DENSITIES = 0x011A, 0x011B
+_FINEST = 10_000
+"""Parts of a pixel that a resolution is told in, at most."""
+
+_PAIRS = ((0x0100, 0x0101), _DENSITIES, (0xA002, 0xA003))
 """Width and height: of the picture, of a pixel's density, of the picture once more. A quarter turn
 exchanges them."""
 
@@ -160,11 +166,36 @@ def resolution(exif: bytes | None) -> tuple[float, float] | None:
         tiff = _tiff(exif)
         order = byte_order(tiff)
         entries = {entry.tag: entry for entry in directory(tiff, first_directory(tiff))}
-        found = [_rational(tiff, order, entries[tag]) for tag in (0x011A, 0x011B)]
-        per_inch = _UNITS[_short(tiff, entries[RESOLUTION_UNIT])]
+        found = [_rational(tiff, order, entries[tag]) for tag in _DENSITIES]
+        unit = entries.get(RESOLUTION_UNIT)
+        per_inch = _UNITS[_INCHES if unit is None else _short(tiff, unit)]
     except (ValueError, KeyError, ZeroDivisionError):
         return None
     return (found[0] * per_inch, found[1] * per_inch) if min(found) > 0 else None
+
+
+def with_resolution(exif: bytes, resolution: tuple[float, float]) -> bytes:
+    """An EXIF block that tells pixels per inch, `(horizontal, vertical)`, beside what it told.
+
+    The first directory is written once more, at the end, and all that it points at stays where it
+    is. A damaged block is left as it is.
+    """
+    try:
+        tiff = _tiff(exif)
+        order, start = byte_order(tiff), first_directory(tiff)
+        kept = {each.tag: tiff[each.at : each.at + _ENTRY_BYTES] for each in directory(tiff, start)}
+        (link,) = _unpack(tiff, order + "I", start + 2 + _ENTRY_BYTES * _count(tiff, start))
+    except ValueError:
+        return exif
+    body = tiff + bytes(len(tiff) % 2)  # directories begin at even places
+    for tag, value in zip(_DENSITIES, resolution, strict=True):
+        fraction = Fraction(value).limit_denominator(_FINEST)
+        kept[tag] = struct.pack(order + "HHII", tag, _RATIONAL, 1, len(body))
+        body += struct.pack(order + "II", *fraction.as_integer_ratio())
+    kept[RESOLUTION_UNIT] = struct.pack(order + "HHIHH", RESOLUTION_UNIT, 3, 1, _INCHES, 0)
+    entries = b"".join(kept[tag] for tag in sorted(kept))
+    again = struct.pack(order + "H", len(kept)) + entries + struct.pack(order + "I", link)
+    return SIGNATURE + tiff[:4] + struct.pack(order + "I", len(body)) + body[8:] + again
 
 
 def upright(exif: bytes | None) -> bytes | None:

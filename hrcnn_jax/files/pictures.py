@@ -51,7 +51,7 @@ BROKEN = (
     EOFError,
     struct.error,
     zlib.error,
-    Image.DecompressionBombError,  # of WebP, whose header Pillow looks at before we can
+    Image.DecompressionBombError,  # of WebP, of which Pillow has a limit of its own
 )
 """What Pillow raises where a file is damaged."""
 
@@ -148,8 +148,17 @@ def read(
         raise
     except MemoryError as error:
         raise JpegError(f"{content.name}: is too large for this machine's memory") from error
+    except Image.DecompressionBombError as error:
+        raise JpegError(
+            f"{content.name}: has more pixels than can be read of {content.kind}; save it as PNG"
+        ) from error
     except BROKEN as error:
         reason = " ".join(str(error).split())
+        if "MAX_TEXT" in reason:
+            raise JpegError(
+                f"{content.name}: has a colour profile or text of more than a million bytes; save "
+                "it without"
+            ) from error
         raise JpegError(
             f"{content.name}: does not decode as {content.kind} ({reason}); fetch it again"
         ) from error
@@ -164,9 +173,12 @@ def claimed_pixels(source: str | os.PathLike[str]) -> int:
     if kind not in _KINDS:
         return pixels
     try:
-        with Path(source).open("rb") as file, _opened(kind, file) as image:
-            return math.prod(image.size)
-    except BROKEN:
+        with Path(source).open("rb") as file:
+            if kind == "WebP":
+                return math.prod(_size_of_webp(file.read(_WEBP_HEADER)))
+            with _opened(kind, file) as image:
+                return math.prod(image.size)
+    except (*BROKEN, MemoryError):
         return 0
 
 
@@ -244,6 +256,8 @@ def _deepened(samples: NDArray[np.uint8], depth: str) -> NDArray[Any]:
 
 def _decoded(content: reader.Content, max_pixels: int | None) -> Picture:
     name, kind = content.name, content.kind
+    if kind == "WebP":  # all of which Pillow makes room for as soon as it has read the header
+        reader.check_size(name, _size_of_webp(content.data), max_pixels)
     with _opened(kind, io.BytesIO(content.data)) as image:
         reader.check_size(name, image.size, max_pixels)
         count = getattr(image, "n_frames", 1)
@@ -276,6 +290,30 @@ def _opened(kind: str, stream: BinaryIO) -> Any:
         return _KINDS[kind](stream)
 
 
+_WEBP_HEADER = 30
+"""Bytes of a WebP file that tell its size, of whichever kind it is."""
+
+
+def _size_of_webp(data: bytes) -> tuple[int, int]:
+    """Width and height that the header claims, of the canvas if it has one (RFC 9649, 2.5-2.7).
+
+    Raises:
+      ValueError: if there is no header.
+    """
+    if len(data) < _WEBP_HEADER:
+        raise ValueError("ends in its header")
+    chunk, body = data[12:16], data[20:_WEBP_HEADER]
+    if chunk == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if chunk == b"VP8L":
+        packed = int.from_bytes(body[1:5], "little")
+        return 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF)
+    if chunk == b"VP8 ":
+        across, down = (int.from_bytes(body[at : at + 2], "little") for at in (6, 8))
+        return across & 0x3FFF, down & 0x3FFF
+    raise ValueError(f"begins with a chunk {chunk!r}")
+
+
 def _bits(kind: str, image: Any, data: bytes) -> int:
     """Bits a sample: Pillow takes the upper 8 of many pictures in silence."""
     if kind == "PNG":
@@ -296,7 +334,8 @@ def _content(
     name: str, image: Any
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, dict[str, Any]]:
     """Samples, opacity and metadata, of which some may stand behind the samples."""
-    turned = isinstance(image, TiffImageFile) and image.tag_v2.get(Base.Orientation, 1) >= 5
+    # As Pillow asks when it turns a picture.
+    turned = isinstance(image, TiffImageFile) and image.getexif().get(Base.Orientation) in _QUARTERS
     image.load()
     return *_samples(name, image), _metadata(image, turned)
 
@@ -304,7 +343,7 @@ def _content(
 def _samples(name: str, image: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     mode = image.mode
     if image.has_transparency_data:
-        wanted = "LA" if mode in ("L", "LA", "1") else "RGBA"
+        wanted = "LA" if mode in ("L", "LA", "La", "1") else "RGBA"
         whole = np.asarray(image.convert(wanted))
         alpha = np.ascontiguousarray(whole[..., -1])
         colours = whole[..., 0] if wanted == "LA" else whole[..., :3]
@@ -318,6 +357,9 @@ def _samples(name: str, image: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8
     raise JpegError(f"{name}: has samples of a rare kind ({mode}); save it as an 8-bit RGB picture")
 
 
+_QUARTERS = range(5, 9)
+"""Orientations whose rows become columns."""
+
 _DIRECTORIES = (IFD.Exif, IFD.GPSInfo)
 _DENSITIES = Base.XResolution, Base.YResolution
 
@@ -325,7 +367,7 @@ _DENSITIES = Base.XResolution, Base.YResolution
 def _metadata(image: Any, turned: bool) -> dict[str, Any]:
     """What a loaded picture tells; `turned` if Pillow made its rows columns."""
     info = image.info
-    told = info.get("exif")
+    told = info.get("exif") or _exif_of_profile(info.get(_RAW_EXIF, ""))
     if isinstance(image, TiffImageFile):
         told = _exif_of_tiff(image.getexif(), turned)
     if told and not told.startswith(exif.SIGNATURE):
@@ -339,6 +381,18 @@ def _metadata(image: Any, turned: bool) -> dict[str, Any]:
         "xmp": xmp.encode() if isinstance(xmp, str) else xmp or None,
         "resolution": (across, down) if known else None,
     }
+
+
+_RAW_EXIF = "Raw profile type exif"
+"""The text that ImageMagick kept EXIF in before PNG had a chunk for it."""
+
+
+def _exif_of_profile(text: str) -> bytes | None:
+    """A block that is written in hexadecimal digits, after its name and its length."""
+    try:
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    except ValueError:
+        return None
 
 
 def _exif_of_tiff(tags: Image.Exif, turned: bool) -> bytes | None:

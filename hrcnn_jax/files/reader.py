@@ -232,11 +232,8 @@ def _bytes_of(
 ) -> tuple[bytes, int | None]:
     """A file's content, of which no more is read than is needed to refuse it; its permissions."""
     try:
-        ours, number = isinstance(source, str), source
-        if isinstance(source, str):
-            # A pipe that nobody writes into would let no one open it.
-            number = os.open(source, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
-        with open(number, "rb", buffering=0, closefd=ours) as file:
+        ours = isinstance(source, str)
+        with open(source, "rb", buffering=0, closefd=ours, opener=_at_once) as file:
             known = os.fstat(file.fileno())
             if stat.S_ISDIR(known.st_mode):
                 raise IsADirectoryError
@@ -260,6 +257,11 @@ def _bytes_of(
         raise JpegError(
             f"{name}: cannot be opened ({reason}); check its name and its rights"
         ) from error
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opens a file; a pipe that nobody writes into would let no one open it otherwise."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _chunks(

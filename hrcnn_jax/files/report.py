@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hrcnn_jax.files.atomic import written_whole
+from hrcnn_jax.files.atomic import is_file, is_folder, written_whole
 from hrcnn_jax.files.writer import OutputError
 from hrcnn_jax.signals import Ended
 
@@ -27,10 +27,10 @@ def check(path: Path) -> None:
         raise ValueError(f"{path}: a report ends with {', '.join(SUFFIXES)}; give it another name")
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise OutputError(f"{path}: Parquet needs pyarrow: pip install pyarrow, or name a .jsonl")
-    if path.is_dir():
+    if is_folder(path):
         raise OutputError(f"{path}: is a folder; give the report another name")
-    place = next(each for each in path.absolute().parents if each.exists())
-    if not place.is_dir():
+    place = next(each for each in path.absolute().parents if is_folder(each) or is_file(each))
+    if not is_folder(place):
         raise OutputError(f"{path}: {place} is no folder; give the report another place")
     if not os.access(place, os.W_OK | os.X_OK):
         raise OutputError(f"{path}: cannot write into {place}; give the report another place")
@@ -127,7 +127,7 @@ def _parquet(path: Path, columns: Mapping[str, str]) -> Iterator[Add]:
             rows.clear()
 
         def add(row: Mapping[str, Any]) -> None:
-            rows.append({name: _text(value) for name, value in row.items()})
+            rows.append({name: utf8(value) for name, value in row.items()})
             if len(rows) >= _GROUP:
                 flush()
 
@@ -135,7 +135,7 @@ def _parquet(path: Path, columns: Mapping[str, str]) -> Iterator[Add]:
         flush()
 
 
-def _text(value: Any) -> Any:
+def utf8(value: Any) -> Any:
     """Text without what names of files may hold and UTF-8 cannot; anything else as it is."""
     if not isinstance(value, str):
         return value

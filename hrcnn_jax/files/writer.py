@@ -27,6 +27,7 @@ QUALITY = 92
 _ROWS = 256  # of a picture that are converted at once
 _MOST_PER_INCH = 65535  # JFIF holds 16 bits
 _JPEG_SEGMENT = 65533  # bytes that one holds
+_XMP_SIGNATURE = b"http://ns.adobe.com/xap/1.0/\0"
 _JPEG_SIDE = 65500  # pixels that libjpeg writes
 
 
@@ -196,8 +197,11 @@ def _png(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: i
 def _webp(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: int) -> None:
     if max(picture.shape[:2]) > 16383:
         raise ValueError("WebP ends at 16,383 pixels a side; choose another format")
-    if metadata.exif is None and metadata.resolution is not None:
-        metadata = replace(metadata, exif=_exif_of(metadata.resolution))  # WebP has no other place
+    resolution = metadata.resolution
+    if resolution is not None and exif.resolution(metadata.exif) is None:
+        # WebP has no other place.
+        told = _exif_of(resolution) if metadata.exif is None else metadata.exif
+        metadata = replace(metadata, exif=exif.with_resolution(told, resolution))
     image = _image(picture, metadata)
     image.save(stream, "WEBP", quality=quality, **_for_pillow(metadata, "xmp"))
 
@@ -213,8 +217,12 @@ def _exif_of(resolution: tuple[float, float]) -> bytes:
 def _jpeg(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: int) -> None:
     if max(picture.shape[:2]) > _JPEG_SIDE:
         raise ValueError(f"JPEG ends at {_JPEG_SIDE:,} pixels a side; choose another format")
-    if len(metadata.exif or b"") > _JPEG_SEGMENT:
-        raise ValueError("its EXIF block is too large for a JPEG; choose another format")
+    for what, held, most in (
+        ("EXIF block", metadata.exif, _JPEG_SEGMENT),
+        ("XMP packet", metadata.xmp, _JPEG_SEGMENT - len(_XMP_SIGNATURE)),
+    ):
+        if len(held or b"") > most:
+            raise ValueError(f"its {what} is too large for a JPEG; choose another format")
     if metadata.exif and metadata.resolution is None:
         # What EXIF means where it tells none: Pillow looks for it there, and stumbles over damage.
         metadata = replace(metadata, resolution=(_EXIFS_OWN, _EXIFS_OWN))

@@ -157,7 +157,10 @@ class Restoration:
         """Writes the picture into memory."""
         file, picture, facts = computed
         stream = io.BytesIO()
-        writer.save(stream, picture, FORMATS[self.format], file=file, quality=self.quality)
+        try:
+            writer.save(stream, picture, FORMATS[self.format], file=file, quality=self.quality)
+        except ValueError as error:
+            raise JpegError(f"{file.name}: cannot be written ({error})") from error
         return Treated(facts, stream.getvalue())
 
 
@@ -171,7 +174,7 @@ def _restorer(
 
 def _facts(file: Stored, history: dict[str, Any] | None, card: Card) -> dict[str, Any]:
     told = inspection.inspect(file, None)
-    damaging = told.get("quality") if history is None else history["luma_quality"]
+    damaging = inspection.quality_of_damage(told | {"history": history})
     names = "width", "height", "colour", "sampling", "coding", "quality", "quality_is_exact"
     return {
         **{name: told.get(name) for name in names},

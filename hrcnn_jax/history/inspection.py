@@ -56,6 +56,7 @@ def _of_codes(file: JpegFile) -> dict[str, Any]:
         "restart_interval": file.restart_interval,
         "quality": quality,
         "quality_is_exact": exact,
+        "luma_quality": nearest_quality(file.components[0].table),
         "components": [
             {
                 "sampling": list(part.sampling),
@@ -166,6 +167,15 @@ _BASES: dict[str, NDArray[np.int32]] = {
     "luma": LUMINANCE,
     "chroma": CHROMINANCE,
 }
+
+
+def quality_of_damage(facts: Mapping[str, Any]) -> int | None:
+    """Libjpeg's quality of luma that decides how damaged it is; None if none is known.
+
+    Args:
+      facts: by `inspect`.
+    """
+    return (facts["history"] or facts).get("luma_quality")
 
 
 def summary(facts: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ COLUMNS = {
     "path": "string",
     "target": "string",
     "error": "string",
+    "damage": "string",
     "kind": "string",
     "width": "int32",
     "height": "int32",
@@ -35,6 +36,7 @@ COLUMNS = {
 }
 """What an account tells, by Arrow's names of types.
 
+- `damage`: what is wrong with the file's codes, if it was salvaged.
 - `quality`: libjpeg's, whose tables are the file's own or nearest to them.
 - `estimated_quality`: the JPEG quality that would do as much damage as the picture has suffered, as
   a network of pictures estimates or was told.
@@ -68,6 +70,7 @@ def account(
     """
     row: dict[str, Any] = {
         "path": given.name,
+        "damage": given.damage,
         "kind": "JPEG" if isinstance(given, JpegFile) else given.kind,
         "width": given.width,
         "height": given.height,

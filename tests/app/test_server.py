@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import anyio
 import httpx2
@@ -140,8 +141,8 @@ def test_the_earlier_compression_decides_what_is_expected() -> None:
     )
     before = {"encoder": "libjpeg", "quality": 20, "luma_quality": 20}
     before |= {"grid": [4, 4], "resized_from": None}
-    assert words.quality_of_damage(facts) == 90
-    assert words.quality_of_damage(facts | {"history": before}) == 20
+    assert inspection.quality_of_damage(facts) == 90
+    assert inspection.quality_of_damage(facts | {"history": before}) == 20
     told = words.sentences(facts | {"history": before}, model="tiny", gain=None)
     assert "saved before at quality 20, and cropped since:" in told[2]
 
@@ -202,6 +203,17 @@ def test_other_paths_and_methods(client: TestClient) -> None:
     answer = client.get("/api/restore")
     assert answer.status_code == 405
     assert answer.json() == {"error": "GET /api/restore: Method Not Allowed"}
+    assert answer.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("name", ["9.41\u202fAM", "my\xa0photo", "..\\a\\9.41\u202fAM", "a\tb"])
+def test_names_are_given_back(client: TestClient, photo: bytes, name: str) -> None:
+    given = {"name": f"{name}.jpg"}
+    answer = client.post("/api/restore", content=photo, params=given)
+    kept = answer.headers["content-disposition"].removeprefix("attachment; filename*=UTF-8''")
+    assert unquote(kept) == name.rpartition("\\")[2] + ".png"
+    told = client.post("/api/restore", content=b"", params=given).json()["error"]
+    assert told.startswith(name.rpartition("\\")[2] + ".jpg: is empty")
 
 
 def test_large_files_and_pictures_are_refused(restorer: Restorer, photo: bytes) -> None:
@@ -393,6 +405,35 @@ def status_of(app: ASGIApp, receive: Receive, *headers: tuple[bytes, bytes]) -> 
     }
     anyio.run(app, scope, receive, send)
     return int(sent[0]["status"])
+
+
+def test_an_answer_has_its_place_until_it_is_fetched(restorer: Restorer, photo: bytes) -> None:
+    workshop = Workshop([restorer], Limits(places=1))
+    app = server.build(workshop)
+    asked: list[Message] = [{"type": "http.request", "body": photo, "more_body": False}]
+    places: list[int] = []
+
+    async def receive() -> Message:
+        if asked:
+            return asked.pop()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        places.append(len(workshop._jobs))
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/restore",
+        "query_string": b"format=tiff16",
+        "headers": [(b"host", b"localhost")],
+        "scheme": "http",
+    }
+    anyio.run(app, scope, receive, send)
+    assert len(places) >= 3, "a head, pieces, an end"
+    assert set(places) == {1}
+    assert workshop._jobs == []
 
 
 def test_who_leaves_is_not_worked_for(

@@ -619,6 +619,15 @@ def test_standard_input_and_output(photo_file: Path, tmp_path: Path) -> None:
     assert b"codes that come back" in done.stderr
 
 
+def test_what_a_format_cannot_hold_is_told_of_standard_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGBA", (8, 8)).save(tmp_path / "a.png")
+    assert main(["restore", str(tmp_path / "a.png"), "-o", "-", "--format", "jpeg"]) == 1
+    told = "-: cannot be written (jpg has no transparency; choose another format)"
+    assert f"{tmp_path / 'a.png'}: {told}\n" in capsys.readouterr().err
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
@@ -756,6 +765,11 @@ def test_a_report_goes_on_where_files_are_skipped(
     assert main(["restore", *names, *flags, "--skip-existing"]) == 0
     assert [row["path"] for row in report.rows(table)] == names
     assert report.rows(table)[0] == first
+    names[0] = str(Path(names[0]).rename(tmp_path / os.fsdecode(b"\xe9.jpg")))
+    for _ in range(2):
+        assert main(["restore", *names, *flags, "--skip-existing"]) == 0
+        told = {report.utf8(row["path"]) for row in report.rows(table)}
+        assert told == {report.utf8(name) for name in names}
     table.write_bytes(b"{")
     assert main(["restore", *names, *flags, "--skip-existing"]) == 1
     assert "is no report that could be gone on with" in capsys.readouterr().err

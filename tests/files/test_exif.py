@@ -109,6 +109,27 @@ def test_resolution() -> None:
     tags[UNIT] = 1  # an aspect ratio, no length
     assert exif.resolution(tags.tobytes()) is None
     assert exif.resolution(None) is None
+    del tags[UNIT]  # inches, then (TIFF 6.0, section 8)
+    assert exif.resolution(tags.tobytes()) == (100, 100)
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("known", [False, True])
+def test_a_resolution_is_added(big_endian: bool, known: bool) -> None:
+    before = block(6, big_endian=big_endian)
+    if not known:
+        tags = read(before)
+        for tag in (X_DENSITY, Y_DENSITY, UNIT):
+            del tags[tag]
+        tags[0x0131] = "an odd number of bytes"
+        before = tags.tobytes()
+    told, after = read(before), read(exif.with_resolution(before, (96.5, 1e-3)))
+    added = {X_DENSITY: 96.5, Y_DENSITY: 1e-3, UNIT: 2, EXIF_DIRECTORY: told[EXIF_DIRECTORY]}
+    assert dict(after) == dict(told) | added
+    assert after.get_ifd(EXIF_DIRECTORY) == told.get_ifd(EXIF_DIRECTORY)
+    with_both = exif.with_resolution(with_thumbnail(before), (72.0, 72.0))
+    assert read(with_both).get_ifd(THUMBNAIL)[ORIENTATION] == 6
+    assert exif.with_resolution(before[:20], (72.0, 72.0)) == before[:20]
 
 
 def test_damage_is_left_as_it_is() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import textwrap
 import zlib
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import jpeg_bytes, make_photo
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, TiffTags
 
 from hrcnn_jax.files import exif, pictures, png16, reader, writer
 from hrcnn_jax.files.pictures import Picture
@@ -271,8 +272,41 @@ def test_claims_that_pillow_does_not_open() -> None:
     data = bytearray(stored(Image.new("RGB", (8, 8)), "WEBP", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0"))
     canvas = data.index(b"VP8X") + 12
     data[canvas : canvas + 6] = b"\xff\xff\xff\xff\0\0"
-    with pytest.raises(JpegError, match=r"^<bytes>: does not decode as WebP \(Image size"):
+    with pytest.raises(JpegError, match=r"^<bytes>: has 16777216×256 = .* more than max_pixels"):
         pictures.read(bytes(data))
+    with pytest.raises(JpegError, match="has more pixels than can be read of WebP; save it as PNG"):
+        pictures.read(bytes(data), max_pixels=None)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"lossless": True}, {"exif": Image.Exif().tobytes()}], ids=["lossy", "not", "x"]
+)
+def test_webp_claims_are_read_without_the_file(options: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "a.webp").write_bytes(stored(Image.new("RGB", (300, 5)), "WEBP", **options)[:30])
+    assert pictures.claimed_pixels(tmp_path / "a.webp") == 1500
+    with pytest.raises(JpegError, match="has 300×5 = 1,500 pixels, more than max_pixels=1,499"):
+        pictures.read(tmp_path / "a.webp", max_pixels=1499)
+
+
+def test_more_text_than_pillow_reads_is_told() -> None:
+    data = stored(Image.fromarray(PHOTO), "PNG", icc_profile=bytes(1_500_000))
+    with pytest.raises(
+        JpegError, match="has a colour profile or text of more than a million bytes"
+    ):
+        pictures.read(data)
+
+
+def test_exif_in_a_text_of_png() -> None:
+    """As ImageMagick wrote it."""
+    tags = Image.Exif()
+    tags[DESCRIPTION], tags[274] = "a description", 6
+    block = tags.tobytes()
+    text = PngImagePlugin.PngInfo()
+    digits = "\n".join(textwrap.wrap(block.hex(), 72))
+    text.add_text("Raw profile type exif", f"\nexif\n{len(block):8}\n{digits}\n", zip=True)
+    assert picture_of(stored(Image.fromarray(PHOTO), "PNG", pnginfo=text)).exif == block
+    text.add_text("Raw profile type exif", "\nexif\n4\nno digits\n")
+    assert picture_of(stored(Image.fromarray(PHOTO), "PNG", pnginfo=text)).exif is None
 
 
 @pytest.mark.parametrize("name", ["png", "png16", "tiff", "tiff16", "tiff32f", "webp"])
@@ -346,6 +380,30 @@ def test_a_transparent_level_of_gray(bits: int) -> None:
     assert isinstance(picture, Picture)
     np.testing.assert_array_equal(picture.samples, levels * (255 // (2**bits - 1)))
     np.testing.assert_array_equal(picture.alpha, np.where(levels == 1, 0, 255))
+
+
+@pytest.mark.parametrize(
+    ("tags", "turns"),
+    [({}, False), ({274: 9}, False), ({274: "6"}, False), ({274: 6}, True), ({700: XMP}, True)],
+    ids=["none", "nonsense", "text", "tag", "XMP"],
+)
+def test_a_density_is_turned_as_its_picture_is(tags: dict[int, Any], turns: bool) -> None:
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in ({282: 300.0, 283: 150.0, 296: 2} | tags).items():
+        if isinstance(value, str):
+            directory.tagtype[tag] = TiffTags.ASCII
+        directory[tag] = value
+    picture = picture_of(stored(Image.fromarray(PHOTO), "TIFF", tiffinfo=directory))
+    assert picture.samples.shape[:2] == ((31, 23) if turns else (23, 31))
+    assert picture.resolution == ((150, 300) if turns else (300, 150))
+
+
+def test_gray_that_is_multiplied_by_its_opacity() -> None:
+    image = Image.merge("LA", [Image.fromarray(each) for each in (PHOTO[..., 0], ALPHA)])
+    picture = pictures.of_image(image.convert("La"))
+    np.testing.assert_array_equal(picture.alpha, ALPHA)
+    seen = ALPHA == 255
+    np.testing.assert_array_equal(picture.samples[seen], PHOTO[..., 0][seen])
 
 
 def test_a_turned_tiff_tells_its_sides_as_they_are(tmp_path: Path) -> None:

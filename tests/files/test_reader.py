@@ -246,8 +246,13 @@ def test_other_formats_are_named(kind: str, tmp_path: Path) -> None:
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(JpegError, match=r"none\.jpg: no such file"):
         reader.read(tmp_path / "none.jpg")
+    number = os.dup(0)
+    os.close(number)
     with pytest.raises(JpegError, match="is a folder"):
         reader.read(tmp_path)
+    again = os.dup(0)
+    os.close(again)
+    assert again == number, "nothing was left open"
     (tmp_path / "file").touch()
     with pytest.raises(JpegError, match="file: is empty"):
         reader.read(tmp_path / "file")

@@ -250,6 +250,9 @@ def test_what_a_format_cannot_hold_is_one_line_and_no_file(tmp_path: Path) -> No
     long = reader.JpegFile(**{**vars(file), "exif": b"Exif\0\0" + bytes(70_000)})
     with pytest.raises(OutputError, match="its EXIF block is too large for a JPEG; choose"):
         writer.write(tmp_path / "a.jpg", PHOTO, FORMATS["jpeg"], file=long)
+    long = reader.JpegFile(**{**vars(file), "xmp": bytes(65_505)})
+    with pytest.raises(OutputError, match="its XMP packet is too large for a JPEG; choose"):
+        writer.write(tmp_path / "a.jpg", PHOTO, FORMATS["jpeg"], file=long)
     assert not list(tmp_path.iterdir())
 
 
@@ -262,14 +265,20 @@ def test_pictures_for_screens() -> None:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_resolution_of_jfif_is_carried_over(kind: str, tmp_path: Path) -> None:
-    file = reader.read(jpeg_bytes(PHOTO, dpi=(200, 100)))
+@pytest.mark.parametrize("description", ["", "a description"])
+def test_resolution_of_jfif_is_carried_over(kind: str, description: str, tmp_path: Path) -> None:
+    """Beside EXIF that does not tell it, too."""
+    block = Image.Exif()
+    block[DESCRIPTION] = description
+    known = {"exif": block.tobytes()} if description else {}
+    file = reader.read(jpeg_bytes(PHOTO, dpi=(200, 100), **known))
     path = tmp_path / ("file" + FORMATS[kind].suffix)
     writer.write(path, picture(1, FORMATS[kind].depth), FORMATS[kind], file=file)
     with Image.open(path) as written:
         tags = written.getexif()
         told = written.info.get("dpi") or (tags.get(0x011A), tags.get(0x011B))
         assert tuple(map(float, told)) == pytest.approx((200, 100), rel=1e-3)
+        assert tags.get(DESCRIPTION) == (description or None)
 
 
 @pytest.mark.parametrize("kind", FORMATS)

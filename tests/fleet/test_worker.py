@@ -6,15 +6,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from serving import gray_jpeg
 
-from hrcnn_jax.files.reader import JpegFile
+from hrcnn_jax.files import pictures
+from hrcnn_jax.files.reader import JpegError, JpegFile
 from hrcnn_jax.fleet import job, manifest, worker
 from hrcnn_jax.fleet.manifest import Journal, MixedError
 from hrcnn_jax.fleet.stores import Folder, Store, StoreError, open_store
-from hrcnn_jax.fleet.treatments import Inspection, Treated
+from hrcnn_jax.fleet.treatments import Inspection, Restoration, Treated
 from hrcnn_jax.fleet.worker import Orders, Task, Worker
 from hrcnn_jax.networks import cards
 
@@ -291,6 +293,13 @@ def test_inspection_tells_what_files_are(source: Folder, tmp_path: Path) -> None
     assert (facts["quality"], facts["quality_is_exact"]) == (14, True)
     assert facts["expected_gain_db"] == pytest.approx(1.40, abs=0.02)  # of small, at 10 and 15
     assert facts["bytes"] == len(gray_jpeg(4))
+
+
+def test_what_a_format_cannot_hold_is_told() -> None:
+    picture = pictures.of_array(np.zeros((8, 8, 4), np.uint8))
+    treatment = Restoration("small", "", format="jpeg")
+    with pytest.raises(JpegError, match="jpg has no transparency; choose another"):
+        treatment.encode((picture, pictures.pixels(picture), {}))
 
 
 def test_batches_are_many_for_each_worker_and_few_for_the_driver() -> None:

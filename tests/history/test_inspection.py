@@ -17,6 +17,7 @@ from hrcnn_jax import history
 from hrcnn_jax.files import reader
 from hrcnn_jax.history import inspection
 from hrcnn_jax.history.record import History, Resizing
+from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, quality_table
 
 PHOTO = make_photo(61, 83)
 SAMPLE = Path(reader.__file__).parents[1] / "sample" / "parrots.webp"
@@ -107,6 +108,14 @@ def test_gray() -> None:
     assert (facts["colour"], facts["sampling"], facts["quality"]) == ("gray", "none", 40)
     assert facts["quality_is_exact"]
     assert "quality 40" in inspection.summary(facts)
+
+
+def test_luma_decides_how_damaged_a_picture_is() -> None:
+    """However fine the tables of chroma are, which outnumber it."""
+    both = (quality_table(20, LUMINANCE), quality_table(95, CHROMINANCE))
+    facts = inspected(qtables=[table.ravel().tolist() for table in both])
+    assert facts["quality"] > 50
+    assert inspection.quality_of_damage(facts) == 20
 
 
 def test_an_earlier_compression_is_told() -> None:

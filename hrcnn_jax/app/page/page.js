@@ -13,6 +13,7 @@ const SHOWN = "png"; // what results are fetched as first: without loss, and bro
 const pictures = [];
 let selected = null;
 let busy = false;
+let saving = false;
 
 // --- What is asked for ---------------------------------------------------------------------------
 
@@ -64,8 +65,9 @@ async function result(picture, format, signal) {
 }
 
 async function watch(picture, ticket) {
-  const { ahead = 0, share = 0 } = await (await fetch(`/api/progress/${ticket}`)).json();
-  if (picture.state === "working") picture.progress = { ahead, share };
+  const answer = await fetch(`/api/progress/${ticket}`).catch(() => null); // asking for it tells
+  if (!answer?.ok || picture.state !== "working") return;
+  picture.progress = await answer.json();
   draw();
 }
 
@@ -132,7 +134,7 @@ async function restore(picture) {
   draw();
 }
 
-/** Other wishes: everything that could be read is restored again. */
+/** Other wishes: everything is restored again. */
 function changed() {
   $("said").hidden = $("said").disabled = $("history").value !== "said";
   if (!$("wishes").reportValidity()) return;
@@ -192,9 +194,12 @@ async function decoded(picture) {
   picture.plain = true;
   try {
     const answer = await ask("restore", picture, { strength: 0, history: "off" });
+    const blob = await answer.blob();
+    if (!pictures.includes(picture)) return; // it was removed meanwhile
     URL.revokeObjectURL(picture.url);
-    picture.url = picture.thumb = URL.createObjectURL(await answer.blob());
+    picture.url = picture.thumb = URL.createObjectURL(blob);
     if (picture === selected) show();
+    draw();
   } catch {
     return; // restoring it tells what is wrong
   }
@@ -235,10 +240,10 @@ function draw() {
     else bar.removeAttribute("value");
     $("work").lastElementChild.textContent = STATES[selected.state](selected);
   }
-  $("download").disabled = selected?.state !== "done";
+  $("download").disabled = saving || selected?.state !== "done";
   const done = pictures.filter(({ state }) => state === "done");
   $("download-all").hidden = pictures.length < 2;
-  $("download-all").disabled = busy || done.length === 0;
+  $("download-all").disabled = saving || busy || done.length === 0;
 }
 
 function row() {
@@ -365,7 +370,8 @@ function save(blob, name) {
 
 async function download(wanted, pack) {
   const format = $("format").value;
-  $("download").disabled = $("download-all").disabled = true;
+  saving = true;
+  draw();
   try {
     const files = [];
     for (const picture of wanted) {
@@ -378,6 +384,7 @@ async function download(wanted, pack) {
   } catch (error) {
     $("status").textContent = error.message;
   }
+  saving = false;
   draw();
 }
 
