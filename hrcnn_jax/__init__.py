@@ -6,7 +6,8 @@
 The data's way, room by room: `files` (file to codes, pictures to files), `networks` (codes to
 pixels), `restoration` (tiles, faithfulness, planes to picture), with the maths of JPEG in
 `jpeg` and what was done to a picture before in `history`. `data` and `training` make
-networks, `scores` measures them, `cli` is the command line.
+networks, `scores` measures them, `cli` is the command line, `app` a page for people, `fleet` for
+whole collections.
 
 Names are loaded when they are first asked for: importing this package takes no compiler.
 """

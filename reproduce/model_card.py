@@ -24,7 +24,10 @@ SHOWN = (5, 10, 20, 30, 40, 50, 75, 90, 95)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m reproduce.model_card", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m reproduce.model_card",
+        description="Writes the model card of the released networks.",
+    )
     parser.add_argument("--output", type=Path, default=cards.WEIGHTS / "README.md", metavar="FILE")
     given = parser.parse_args()
     write_text(given.output, text())

@@ -1,11 +1,6 @@
-"""Writes docs/performance.md and its picture from what the benchmarks measured; see `--help`.
+"""Writes docs/performance.md and its picture from what the benchmarks measured.
 
-python -m benchmarks.speed --output reproduce/measured/speed.json
-python -m benchmarks.training --output reproduce/measured/training.json
-python -m benchmarks.start --output reproduce/measured/start.json
-python -m benchmarks.folder --many 500 --output reproduce/measured/folder.json
-python -m benchmarks.memory --output reproduce/measured/memory.json
-python -m reproduce.performance
+The page has the commands that measure; the last of them is python -m reproduce.performance
 """
 
 import argparse

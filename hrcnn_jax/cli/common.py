@@ -72,7 +72,8 @@ def add_network(flags: argparse.ArgumentParser) -> None:
         "--model",
         default=cards.DEFAULT,
         metavar="NAME",
-        help="network: one of hrcnn-jax models, a weights file, or the folder of a training run "
+        help="network: one of hrcnn-jax models but those of chroma, a weights file, or the folder "
+        "of a training run "
         f"(default: {cards.DEFAULT})",
     )
     flags.add_argument(

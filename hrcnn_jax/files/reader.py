@@ -19,7 +19,7 @@ import struct
 import tempfile
 import threading
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -196,7 +196,7 @@ def content(
     max_pixels: int | None,
     ending: threading.Event | None = None,
     name: str | None = None,
-    others: Container[str] = (),
+    others: Collection[str] = (),
 ) -> Content:
     """A file's bytes, of which no more is read than is needed to refuse it.
 
@@ -228,7 +228,7 @@ def _bytes_of(
     name: str,
     max_pixels: int | None,
     ending: threading.Event | None,
-    others: Container[str],
+    others: Collection[str],
 ) -> tuple[bytes, int | None]:
     """A file's content, of which no more is read than is needed to refuse it; its permissions."""
     try:
@@ -320,17 +320,18 @@ def _format_of(data: bytes) -> str | None:
     return next(known, "JPEG" if data.startswith(_START_OF_IMAGE) else None)
 
 
-def _check_format(name: str, data: bytes, others: Container[str]) -> str:
+def _check_format(name: str, data: bytes, others: Collection[str]) -> str:
     """Which format it is, if it will do."""
     if not data:
         raise JpegError(f"{name}: is empty (0 bytes); fetch the file again")
     kind = _format_of(data)
+    wanted = f"one of JPEG, {', '.join(others)}" if others else "a JPEG"
     if kind is None:
         raise JpegError(
-            f"{name}: is not a JPEG (starts with {data[:4].hex(' ')}); give a JPEG file"
+            f"{name}: is not {wanted} (starts with {data[:4].hex(' ')}); give such a file"
         )
     if kind != "JPEG" and kind not in others:
-        raise JpegError(f"{name}: is a {kind} file, not a JPEG; give the original JPEG")
+        raise JpegError(f"{name}: is a {kind} file, not {wanted}; give such a file")
     return kind
 
 

@@ -607,7 +607,7 @@ def restore(
     model: str | os.PathLike[str] = cards.DEFAULT,
     depth: Depth = "uint8",
 ) -> NDArray[Any] | list[NDArray[Any]]:
-    """Restores a JPEG file, or several.
+    """Restores a picture, or several: JPEG files, and other pictures that were JPEG files once.
 
     The few networks asked for last stay loaded and compiled, and programs are kept on disk as the
     commands keep them (`hrcnn_jax.restoration.compilation.keep_programs`).
@@ -618,8 +618,7 @@ def restore(
       depth: of the result's samples: `uint8`, `uint16` or `float32`.
 
     Returns:
-      `(H, W)` of a grayscale file, `(H, W, 3)` RGB of a colour file, `(H, W, 4)` of a CMYK
-      file; of a list or tuple, the list of them.
+      As `Restorer.restore`.
 
     Raises:
       JpegError: if a file cannot be restored; the message says why.
@@ -645,7 +644,7 @@ def decode(source: Source, *, depth: Depth = "uint8") -> NDArray[Any]:
 
     What is no JPEG is given as it is.
 
-    Args and returns as `Restorer.restore`, of one file.
+    Args and returns as `Restorer.restore`, of one picture of up to 200 million pixels.
 
     Raises:
       JpegError: if the file cannot be read.

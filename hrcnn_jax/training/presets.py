@@ -215,7 +215,7 @@ PRESETS = {
         Command: python train.py --preset chroma-large --warm-start chroma --data PICTURES --workdir
         runs/chroma-large: it begins with what chroma does, and grows. The released one had done so
         before (docs/compact.md); its last run, with --learning-rate 6e-4, took 85 minutes of two
-        CPU cores (EPYC). Expect +1.71 / +1.57 / +1.54 / +1.49 dB over RGB on LIVE1, 4:2:0, at
+        CPU cores (EPYC). Expect +1.71 / +1.57 / +1.54 / +1.50 dB over RGB on LIVE1, 4:2:0, at
         quality 10 / 20 / 30 / 40.""",
         _CHROMA_LARGE,
     ),

@@ -167,7 +167,7 @@ def test_a_resizing_is_told(encoder: str, grid: list[int], since: str) -> None:
 def test_what_cannot_be_read_gets_a_sentence(client: TestClient, photo: bytes, path: str) -> None:
     for content, sentence in {
         b"": "is empty",
-        b"not a picture": "is not a JPEG",
+        b"not a picture": "is not one of JPEG",
         b"\x89PNG\r\n\x1a\n": "does not decode as PNG",
         photo[: len(photo) // 2]: "broken.jpg: ",
     }.items():

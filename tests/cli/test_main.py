@@ -418,7 +418,7 @@ def test_names_that_would_act_on_a_terminal(
     (tmp_path / "a.jpg").write_bytes(jpeg_bytes(make_photo(16, 16), comment=b"a\x1b[2Jb"))
     assert main(["restore", str(tmp_path / name), "-o", str(tmp_path / "out")]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert r"bad\n\x1b[31m.jpg: is not a JPEG" in line
+    assert r"bad\n\x1b[31m.jpg: is not one of JPEG" in line
     assert main(["inspect", str(tmp_path / "a.jpg")]) == 0
     assert r"a\x1b[2Jb" in capsys.readouterr().out
 
