@@ -30,7 +30,7 @@ def main() -> None:
     given = parser.parse_args()
     network = zoo.load(given.network)
     module, params = network.architecture.fold(network.module, network.params)
-    tile = partial(restorer.restore_tile, module, faithful=True)
+    tile = partial(restorer.restore_tile, module, faithful=not network.architecture.is_faithful)
     apply = jax.jit(tile, compiler_options=lean())
     codes, table = tile_of_noise(module)
     prepared = restorer.prepare(module, params, table)

@@ -71,6 +71,7 @@ class Alone:
     module: nn.Module
     params: Any
     cost: Cost
+    projected: bool
 
 
 def versions_of(name: str) -> list[Alone]:
@@ -89,7 +90,8 @@ def versions_of(name: str) -> list[Alone]:
         folded, params = network.architecture.fold(module, network.params)
         computed = network.architecture.multiply_adds(folded)
         cost = Cost(whole.direct, computed)
-        versions.append(Alone(label, folded, params, cost))
+        projected = not network.architecture.is_faithful
+        versions.append(Alone(label, folded, params, cost, projected))
     return versions
 
 
@@ -136,7 +138,7 @@ def network_alone(given: Alone, threads: int, repeats: int) -> tuple[float, floa
       threads: tiles at once; `restore` has one on each of `threads.THREADS`.
       repeats: measurements.
     """
-    tile = partial(restorer.restore_tile, given.module, faithful=True)
+    tile = partial(restorer.restore_tile, given.module, faithful=given.projected)
     compiled = jax.jit(tile, compiler_options=lean())
     inside = tiles.side_for(given.module.halo)
     codes, table = tile_of_noise(given.module)

@@ -46,7 +46,8 @@ class Brightened(nn.Module):
         plain = transform.decode(blocks, table, clip=False)
         if inside:
             plain = transform.without_border(plain, 8)
-        gain = self.param("gain", nn.initializers.ones, (), jnp.float32)
+        # Called as parameters of ours once were.
+        gain = self.param("table", nn.initializers.ones, (), jnp.float32)
         begin = nn.initializers.constant(self.start / 255)
         return (gain * plain + self.param("shift", begin, (), jnp.float32))[..., None]
 
@@ -73,6 +74,9 @@ def test_from_training_to_release(
     flags += ["--batch", "2", "--steps", "3", "--eval-every", "3", "--learning-rate", "1e-6"]
     assert main(["train", *flags, "--workdir", "run", "--warmup", "0"]) == 0
     assert hrcnn_jax.load("run").card.options == {"start": 4}
+    warm = [*flags, "--steps", "1", "--warm-start", "run", "--workdir", "warm", "--warmup", "0"]
+    assert main(["train", *warm]) == 0
+    assert hrcnn_jax.load("warm").params["shift"] == pytest.approx(4 / 255, abs=1e-3)
 
     release = ["release", "run", "toy", "-o", "weights"]
     assert main([*release, "--chroma", "small"]) == 1

@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import datetime
 import importlib.metadata
+import itertools
 import json
 import platform
 import shlex
@@ -367,7 +368,9 @@ def figure_names(names: Sequence[str]) -> list[str]:
         path.with_name(path.name.replace(".", "-")) if short.count(bare) > 1 else bare
         for path, bare in zip(whole, short, strict=True)
     )
-    return ["-".join(path.parts).replace(" ", "-") for path in chosen]
+    plain = ["-".join(path.parts).replace(" ", "-") for path in chosen]
+    numbers = {name: itertools.count(1) for name in plain if plain.count(name) > 1}
+    return [f"{name}-{next(numbers[name])}" if name in numbers else name for name in plain]
 
 
 def draw(

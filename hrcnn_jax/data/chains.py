@@ -104,7 +104,7 @@ class Jpeg:
 
 @dataclass(frozen=True)
 class WebP:
-    """Compression as lossy WebP, by libwebp at its usual effort: quality 0-100."""
+    """Compression as lossy WebP, by libwebp at its usual effort: quality 1-100."""
 
     quality: int
     lossy = True
@@ -246,7 +246,7 @@ class Png:
 
 
 _QUALITY = "0*([1-9][0-9]?|100)"
-_NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
+_NUMBER = r"([0-9]{1,2}(?:\.[0-9]+)?)"
 _STEPS: tuple[tuple[str, Callable[..., Step]], ...] = (
     (rf"{_QUALITY}(/444)?(/flat)?", lambda q, full, flat: Jpeg(int(q), bool(full), bool(flat))),
     (rf"w{_QUALITY}", lambda q: WebP(int(q))),
@@ -255,7 +255,7 @@ _STEPS: tuple[tuple[str, Callable[..., Step]], ...] = (
     ("turn(90|180|270)", lambda degrees: Turn(int(degrees))),
     ("mirror", Mirror),
     (rf"blur{_NUMBER}", lambda radius: Blur(float(radius))),
-    (r"sharpen([0-9]+)", lambda percent: Sharpen(int(percent))),
+    (r"sharpen([0-9]{1,4})", lambda percent: Sharpen(int(percent))),
     ("gray", Gray),
     ("png", Png),
 )

@@ -212,6 +212,7 @@ def host_batches(
 def _resize(picture: np.ndarray, scale: float, smallest: int) -> np.ndarray:
     if scale == 1.0:
         return picture
+    scale = max(scale, smallest / min(picture.shape[:2]))
     height, width = (max(smallest, round(side * scale)) for side in picture.shape[:2])
     image = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
     return np.asarray(image)

@@ -33,7 +33,7 @@ class Augmentation:
         Returns:
           The plane `(patch, patch)` float32 in [0, 1], and whether it is chroma (a bool).
         """
-        place_key, plane_key, half_key, turn_key = jax.random.split(key, 4)
+        place_key, plane_key, half_key, turn_key, inner_key = jax.random.split(key, 5)
         channels = self.planes.channels
         index = jax.random.randint(plane_key, (), 0, len(channels))
         is_chroma = jnp.asarray([channel.is_chroma for channel in channels])[index]
@@ -51,7 +51,9 @@ class Augmentation:
             # Chroma is subsampled in half the cases, as the box filter of libjpeg's encoder does.
             half = plane.reshape(self.patch, 2, self.patch, 2).mean((1, 3))
             subsample = is_chroma & jax.random.bernoulli(half_key)
-            plane = jnp.where(subsample, half, plane[: self.patch, : self.patch])
+            corner = jax.random.randint(inner_key, (2,), 0, self.patch + 1)
+            own = jax.lax.dynamic_slice(plane, corner, (self.patch, self.patch))
+            plane = jnp.where(subsample, half, own)
         return _turn(turn_key, plane), is_chroma
 
 

@@ -216,16 +216,14 @@ def split_source(source: Source, shares: Sequence[float], *, seed: int = 0) -> l
     count = len(source.names)
     if count < len(shares):
         raise DataError(f"{count} picture(s) cannot be split into {len(shares)} parts: add more")
-    order = np.random.default_rng(seed).permutation(count)
+    by_name = sorted(range(count), key=lambda index: source.names[index])
+    order = [by_name[place] for place in np.random.default_rng(seed).permutation(count)]
     edges = np.round(np.cumsum([0.0, *shares]) / sum(shares) * count).astype(int)
     # Small sources: every part keeps one picture, taken from its larger neighbours.
     for part in range(1, len(edges)):
         edges[part] = max(edges[part], edges[part - 1] + 1)
         edges[part] = min(edges[part], count - (len(edges) - 1 - part))
-    return [
-        Subset(source, tuple(sorted(int(i) for i in order[start:end])))
-        for start, end in pairwise(edges)
-    ]
+    return [Subset(source, tuple(sorted(order[start:end]))) for start, end in pairwise(edges)]
 
 
 def open_split(specs: Sequence[str], split: str) -> Source:

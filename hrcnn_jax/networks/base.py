@@ -22,6 +22,15 @@ from hrcnn_jax.networks.cards import Kind
 
 _FLAXS_OWN = ("parent", "name", "dtype")
 
+_BOUNDS = {
+    "width": (1, 4096),
+    "blocks": (0, 1024),
+    "kernels": (0, 1024),
+    "orientations": (1, 2),
+    "traits": (1, 4096),
+}
+"""Of options, whatever network has them."""
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -73,7 +82,7 @@ class Architecture:
             if the architecture `sums_in_float32`.
 
         Raises:
-          ValueError: for an unknown option.
+          ValueError: for an unknown option, or a number that makes no sense.
         """
         options = dict(options or {})
         unknown = options.keys() - self.options.keys()
@@ -82,6 +91,10 @@ class Architecture:
                 f"{self.module.__name__} has no option {', '.join(sorted(unknown))}: it has "
                 f"{', '.join(self.options)}"
             )
+        for name, (least, most) in _BOUNDS.items():
+            value = options.get(name, least)
+            if not (isinstance(value, int) and least <= value <= most):
+                raise ValueError(f"--{name} must be from {least} to {most}, got {value!r}")
         return self.module(**options, dtype=jnp.dtype(dtype))
 
     def inputs(self, side: int) -> tuple[Array, ...]:

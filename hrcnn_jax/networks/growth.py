@@ -42,7 +42,7 @@ def grow(params: Any, fresh: Any) -> Any:
 
 def _embed(path: Path, old: np.ndarray, new: np.ndarray) -> np.ndarray:
     """Writes a leaf into the corner of a larger one."""
-    if path[-2] == "film":  # scales and shifts, side by side: each grows on its own
+    if _layer(path) == "film":  # scales and shifts, side by side: each grows on its own
         halves = zip(np.split(old, 2, axis=-1), np.split(new, 2, axis=-1), strict=True)
         return np.concatenate(
             [_embed((*path[:-2], "half", path[-1]), *half) for half in halves], -1
@@ -57,4 +57,9 @@ def _embed(path: Path, old: np.ndarray, new: np.ndarray) -> np.ndarray:
 def _silent(path: Path, new: np.ndarray, leaves: Collection[Path]) -> np.ndarray:
     """A layer of a new residual block, the last of which is to add nothing."""
     last = "conv3" if (*path[:-2], "conv3", "kernel") in leaves else "conv2"
-    return np.zeros_like(new) if path[-2] == last else new
+    return np.zeros_like(new) if _layer(path) == last else new
+
+
+def _layer(path: Path) -> str:
+    """What a parameter is of; nothing, if it is the network's own."""
+    return path[-2] if len(path) > 1 else ""

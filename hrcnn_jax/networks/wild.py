@@ -28,9 +28,9 @@ from jax.typing import DTypeLike
 
 from hrcnn_jax.jpeg import damage
 from hrcnn_jax.jpeg.tables import BLOCK, LUMINANCE
-from hrcnn_jax.jpeg.transform import without_border
 from hrcnn_jax.networks import trunk
 from hrcnn_jax.networks.cards import Kind
+from hrcnn_jax.networks.convolution import PRECISE, cropped
 from hrcnn_jax.networks.mirrored import PIXELS, from_cells, to_cells
 
 PLANES = 3
@@ -42,11 +42,17 @@ _CONTRAST = (1.0, 4.0, 4.0)
 _READ, _STRIDE = 8, 4
 """Side and distance in pixels of the squares that the estimate begins with."""
 
+_EXACTLY: dict[str, Any] = {"precision": PRECISE}
+"""The estimate decides whether a picture is restored: accelerators would round its factors."""
+
 _FINE = 128.0
 """In steps to a unit: two levels of 255."""
 
 _INTACT = -4.0
 """Logarithm of the error, below that of what is intact, -2.3."""
+
+_WORST = 1.0
+"""The same, above that of quality 1, 0.79."""
 
 _USUAL = 1 / 32
 """About the root mean squared error at quality 50, whose error is 1."""
@@ -86,26 +92,32 @@ class Estimator(nn.Module):
         least = _READ + 2 * _STRIDE * self.depth + 1
         room = [(0, max(least - side, 0)) for side in pixels.shape[1:3]]
         steps = _steps(jnp.pad(pixels, ((0, 0), *room, (0, 0)), mode="symmetric"))
-        seen = nn.Conv(self.width, (_READ, _READ), _STRIDE, "VALID", name="squares")(steps)
+        seen = nn.Conv(self.width, (_READ, _READ), _STRIDE, "VALID", name="squares", **_EXACTLY)(
+            steps
+        )
         for number in range(1, self.depth + 1):
-            pattern = nn.Conv(self.width, (3, 3), padding="VALID", name=f"pattern{number}")
+            pattern = nn.Conv(
+                self.width, (3, 3), padding="VALID", name=f"pattern{number}", **_EXACTLY
+            )
             seen = seen[:, 1:-1, 1:-1] + pattern(nn.leaky_relu(seen, trunk.SLOPE))
-        seen = nn.Dense(self.features, name="seen")(nn.leaky_relu(seen, trunk.SLOPE))
+        seen = nn.Dense(self.features, name="seen", **_EXACTLY)(nn.leaky_relu(seen, trunk.SLOPE))
         means = jnp.mean(nn.relu(seen).reshape(len(windows), -1, self.features), axis=1)
         # Damage is a matter of ratios: of what there is to what there should be.
         means = jnp.concatenate([means, 0.3 * jnp.log(means + 0.01)], axis=-1)
-        hidden = nn.relu(nn.Dense(self.features, name="hidden")(means))
-        found = nn.Dense(1 + self.traits, name="found")(hidden)
+        hidden = nn.relu(nn.Dense(self.features, name="hidden", **_EXACTLY)(means))
+        found = nn.Dense(1 + self.traits, name="found", **_EXACTLY)(hidden)
         error = damage.of_logarithm(_within_reason(found[:, 0]))
         return Estimate(error, jnp.tanh(found[:, 1:]))
 
 
 def _within_reason(logarithm: Array) -> Array:
-    """The error's logarithm: that of quality 1 at most, and hardly below what is surely intact.
+    """The error's logarithm: hardly beyond that of quality 1, and hardly below what is intact.
 
     In float32 nothing would be left of its exponential there, and training would end in infinities.
+    What is beyond leaks a little, so that training finds back.
     """
-    return jnp.clip(logarithm, _INTACT + 0.01 * (logarithm - _INTACT), 1.0)
+    least, most = (bound + 0.01 * (logarithm - bound) for bound in (_INTACT, _WORST))
+    return jnp.clip(logarithm, least, most)
 
 
 class Prepared(NamedTuple):
@@ -178,8 +190,7 @@ class Wild(nn.Module):
         correction = jnp.stack([from_cells(part) for part in parts], axis=-1)
         correction *= _USUAL * prepared.error[:, None, None, None] / _per_pixel(_CONTRAST)
         if inside:
-            border = BLOCK * self.halo
-            pixels = jnp.moveaxis(without_border(jnp.moveaxis(pixels, -1, 1), border), 1, -1)
+            pixels = cropped(pixels, BLOCK * self.halo)
         return pixels + correction
 
 
@@ -269,6 +280,8 @@ class WildArchitecture(trunk.TrunkArchitecture):
         """
         if "estimator" in params:
             return super().grow(params, fresh)
+        if "kernel_weights" in params and "kernel_weights" not in fresh["trunk"]:
+            raise ValueError("--warm-start: its network mixes kernels: give as many --kernels")
         blocks = {name for name in params if name.startswith("residual")}
         of_planes = blocks and all("film" in params[name] for name in blocks)
         if not of_planes or params["head"]["kernel"].shape[-2] != PIXELS:

@@ -131,8 +131,11 @@ def read_params(path: Path) -> Any:
         kept = load_file(path)
     except Exception as error:  # safetensors raises its own kind, a bare Exception
         raise ModelError(f"{path}: is no safetensors file of weights ({error})") from error
+    ours = ":" not in cards.of_weights(path).architecture  # others never had older names
     # Converted by NumPy: JAX would compile a program for each shape.
-    flat = {legacy.parameter_name(key): v.astype(np.float32) for key, v in kept.items()}
+    flat = {
+        legacy.parameter_name(key) if ours else key: v.astype(np.float32) for key, v in kept.items()
+    }
     return jax.device_put(unflatten_dict(flat, sep="/"))
 
 

@@ -102,8 +102,12 @@ def tile_of(network: Network) -> tuple[Callable[..., Array], Any, int]:
         )
     module, params = network.architecture.fold(network.module, network.params)
 
+    projected = not network.architecture.is_faithful
+
     def restore(params: Any, codes: Array, table: Array) -> Array:
-        return restore_tile(module, prepare(module, params, table), codes, table, faithful=True)
+        return restore_tile(
+            module, prepare(module, params, table), codes, table, faithful=projected
+        )
 
     return restore, params, module.halo
 

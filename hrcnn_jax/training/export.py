@@ -17,6 +17,13 @@ from hrcnn_jax.training import checkpoints, run_log
 from hrcnn_jax.training.settings import Settings
 
 
+def _place(item: str) -> str:
+    """The last two parts of a folder's path; a data set's own name."""
+    if item.startswith("tfds:"):
+        return item.partition("@")[0]
+    return "/".join(Path(item).resolve().parts[-2:])
+
+
 def describe(settings: Settings, *, step: int = 0, gain: float = 0.0) -> Card:
     """The card of a network that is trained here and now, without scores.
 
@@ -33,7 +40,7 @@ def describe(settings: Settings, *, step: int = 0, gain: float = 0.0) -> Card:
         training[section] for section in ("data", "codes", "optimisation", "run")
     )
     for name in ("pictures", "validation"):  # where pictures lie is nobody's business
-        data[name] = ["/".join(Path(item).parts[-2:]) for item in data[name]]
+        data[name] = [_place(item) for item in data[name]]
     data["cache"] = ""
     for section, name in ((run, "workdir"), (run, "warm_start"), (codes, "luma")):
         section[name] = Path(section[name]).name

@@ -23,6 +23,7 @@ from hrcnn_jax.data.planes import PLANES
 from hrcnn_jax.networks import registry, zoo
 from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.networks.cards import Card
+from hrcnn_jax.training import losses
 from hrcnn_jax.training.checkpoints import Checkpoints
 from hrcnn_jax.training.clock import Clock
 from hrcnn_jax.training.export import describe
@@ -220,13 +221,14 @@ def fit(settings: Settings) -> int:
     workdir = Path(settings.run.workdir)
     with Checkpoints(workdir) as checkpoints:
         state = _first_state(architecture, settings, checkpoints)
+        # Before pictures are cut, which takes long: what names other networks, or a loss.
+        task, card = TASKS[architecture.kind](module, settings), describe(settings)
+        losses.get(settings.optimisation.loss)
         crops, held_out = load_crops(settings)
-        task = TASKS[architecture.kind](module, settings)
         resident = fits_on_device(crops, settings.data.placement)
         step = make_step(task, settings, resident=resident)
         state = step.place_state(state)
         validate = Validation(task, held_out)
-        card = describe(settings)
         first = int(state.step)
         batches = feed(crops, settings, step, first=first)
         clock = Clock(settings.run, checkpoints.seconds)
@@ -286,7 +288,8 @@ class _Steps:
 
     def take(self) -> None:
         previous = self._values
-        done = np.float32(self._done)
+        # By steps, the compiled step tells itself: nothing is sent to the device.
+        done = np.float32(self._done) if self._settings.run.minutes else None
         self.state, self._values = self._step.step(self.state, next(self._batches), done)
         jax.block_until_ready(previous)  # one step ahead, no more: interrupts are quick
         self.number += 1

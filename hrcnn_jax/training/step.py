@@ -324,7 +324,11 @@ def _placed(sharding: NamedSharding, state: TrainState) -> TrainState:
 
 
 def _replicate(sharding: NamedSharding) -> Callable[[np.ndarray], Array]:
-    return lambda crops: jax.device_put(np.asarray(crops), sharding)
+    # Not `device_put`, by which processes send one another all of it to see that it is the same.
+    def place(crops: np.ndarray) -> Array:
+        return jax.make_array_from_callback(crops.shape, sharding, lambda part: crops[part])
+
+    return place
 
 
 def _divide(sharding: NamedSharding) -> Callable[[np.ndarray], Array]:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from numpy.typing import NDArray
 
 from hrcnn_jax import compiler
 from hrcnn_jax.data.patches import Augmentation, colour_patch, damaged_patch
@@ -180,7 +181,8 @@ class Colour:
         pixels = colour_patch(patch_key, crop, self._settings.data.patch)
         # One key for both: an encoder scales its tables by the same quality.
         tables = [
-            draw_table(table_key, jnp.asarray(c), self._settings.codes) for c in (False, True)
+            draw_table(table_key, jnp.asarray(c), self._settings.codes, own=table)
+            for c, table in ((False, LUMINANCE), (True, CHROMINANCE))
         ]
         return Drawn(pixels, jnp.stack(tables))
 
@@ -308,10 +310,13 @@ TASKS: dict[Kind, Callable[[Any, Settings], Task]] = {
 """What a network is trained to do, by the kind of its architecture."""
 
 
-def draw_table(key: Array, is_chroma: Array, codes: Codes) -> Array:
+def draw_table(
+    key: Array, is_chroma: Array, codes: Codes, *, own: NDArray[np.int32] = LUMINANCE
+) -> Array:
     """A quantisation table `(8, 8)` int32 as the files that are trained on carry them.
 
-    Qualities are log-uniform between the lowest and the highest. With `tables="any"` chroma
+    Qualities are log-uniform between the lowest and the highest. With `tables="luminance"` it is
+    `own` at such a quality. With `tables="any"` chroma
     mostly gets Annex K's chrominance table, and three tables in ten are non-standard: blends of
     luminance, chrominance, MozJPEG's and flat, often nearly one of them, with each step off by up
     to a half, by much less in most tables. One in twenty is not kept to baseline's steps, as files
@@ -324,7 +329,7 @@ def draw_table(key: Array, is_chroma: Array, codes: Codes) -> Array:
     exponent = jax.random.uniform(quality_key, (), minval=np.log(low), maxval=np.log(high + 1))
     quality = jnp.clip(jnp.exp(exponent).astype(jnp.int32), low, high)
     if codes.tables == "luminance":
-        return transform.quality_table(quality)
+        return transform.quality_table(quality, own)
     use_chrominance = is_chroma ^ jax.random.bernoulli(swap_key, 0.15)
     base = jnp.where(use_chrominance, CHROMINANCE, LUMINANCE)
     flat = np.full((8, 8), 32)

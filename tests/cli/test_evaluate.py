@@ -609,3 +609,4 @@ def test_no_two_figures_have_one_name() -> None:
         "crop-3",
         "runs-q10",
     ]
+    assert evaluate.figure_names(["a/1.png", "a/1.png", "2.png"]) == ["a-1-png-1", "a-1-png-2", "2"]

@@ -128,6 +128,8 @@ def test_splits_depend_on_the_seed_alone() -> None:
     first, same, other = (sources.split_source(source, (1, 1), seed=seed) for seed in (3, 3, 4))
     assert first[0].names == same[0].names
     assert first[0].names != other[0].names
+    turned = sources.split_source(FolderSource(source.paths[::-1]), (1, 1), seed=3)
+    assert sorted(turned[0].names) == sorted(first[0].names), "whatever their order"
 
 
 def test_too_few_pictures_to_split() -> None:
@@ -203,7 +205,9 @@ def test_scales_are_resized_pictures(tmp_path: Path) -> None:
         assert (windows == crop).all((-3, -2, -1)).any()
     # However small the scale: still as large as the crop.
     tiny = cut_crops(source, 2, 24, channel=None, scales=(0.01,))
-    assert tiny.shape == (2, 24, 24, 3)
+    least = Image.fromarray(picture).resize((32, 24), Image.Resampling.LANCZOS)
+    windows = np.lib.stride_tricks.sliding_window_view(np.asarray(least), (24, 24, 3))
+    assert all((windows == crop).all((-3, -2, -1)).any() for crop in tiny), "not out of shape"
 
 
 def test_pictures_smaller_than_the_crop(folder: Path) -> None:
@@ -398,6 +402,15 @@ def test_any_plane_is_one_of_six() -> None:
     expected_counts = 100 * np.array([1, 1, 1, 3, 1, 1])
     deviations = np.sqrt(expected_counts * (1 - expected_counts / 800))
     assert (np.abs(counts - expected_counts) < 5 * deviations).all()
+
+
+def test_planes_at_their_own_size_come_from_all_of_a_crop() -> None:
+    """Though chroma, to be halved, may need all of it at once."""
+    crop = np.dstack([coordinates(16, 16)[..., :2], np.zeros((16, 16), np.uint8)])
+    planes, _ = draw(Augmentation(PLANES["any"], 8), crop, 600)
+    red = 255 * planes[np.ptp(planes, axis=(1, 2)) > 0]
+    first = {round(float(plane.min())) for plane in red if np.ptp(plane) == pytest.approx(7)}
+    assert first == set(range(9))
 
 
 def test_half_of_the_chroma_is_subsampled() -> None:

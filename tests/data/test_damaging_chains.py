@@ -55,7 +55,9 @@ def test_nothing_happens_to_what_is_clean() -> None:
         np.testing.assert_array_equal(each, PHOTO)
 
 
-@pytest.mark.parametrize("text", ["", "0", "101", "30,", "x", "x0.5/nearest", "+3", "clean,30"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "101", "30,", "x", "x0.5/nearest", "x1000", "sharpen10000", "+3", "clean,30"]
+)
 def test_no_chain(text: str) -> None:
     with pytest.raises(ValueError, match="is no step of a chain"):
         chains.parse(text)

@@ -98,6 +98,14 @@ def test_unknown_names() -> None:
         registry.get("flax.linen:Nothing")
     with pytest.raises(ValueError, match="neither an Architecture nor a Flax module with a halo"):
         registry.get("flax.linen:Dense")
+    for options, message in (
+        ({"width": 0}, "--width must be from 1 to 4096, got 0"),
+        ({"kernels": -1}, "--kernels must be from 0 to 1024, got -1"),
+        ({"orientations": 3}, "--orientations must be from 1 to 2, got 3"),
+        ({"blocks": 1.5}, "--blocks must be from 0 to 1024, got 1.5"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            registry.get("compact").build(options)
     with pytest.raises(ValueError, match="Compact has no option hidden_relu, quality: it has"):
         registry.get("compact").build({"quality": 10, "hidden_relu": False, "width": 8})
 

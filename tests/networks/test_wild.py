@@ -16,7 +16,7 @@ from hrcnn_jax.networks import base
 from hrcnn_jax.networks.chroma import Chroma
 from hrcnn_jax.networks.compact import Compact
 from hrcnn_jax.networks.hrcnn import HRCNN
-from hrcnn_jax.networks.wild import Wild
+from hrcnn_jax.networks.wild import Wild, _within_reason
 
 MODULE = Wild(width=8, blocks=1, kernels=2, traits=3)
 PHOTOS = jnp.asarray(np.stack([make_photo(48, 64, seed) for seed in range(2)]), jnp.float32) / 255
@@ -45,6 +45,14 @@ def test_what_is_found_intact_stays_as_it_is() -> None:
     np.testing.assert_array_equal(found[0], PIXELS)
     np.testing.assert_array_equal(found[1], PIXELS)
     assert np.abs(found[2] - PIXELS).max() > 0.01
+
+
+def test_an_estimate_that_is_far_off_finds_back() -> None:
+    """There is a gradient beyond what is believed, of either sign."""
+    bounded = [float(_within_reason(jnp.float32(each))) for each in (-30, -4, 0.5, 1, 30)]
+    assert bounded == pytest.approx([-4.26, -4, 0.5, 1, 1.29])
+    slopes = jax.vmap(jax.grad(_within_reason))(jnp.array([-30.0, 0.5, 30.0]))
+    np.testing.assert_allclose(slopes, [0.01, 1, 0.01], rtol=1e-5)
 
 
 def test_each_picture_is_judged_by_itself() -> None:

@@ -138,4 +138,9 @@ def test_luma_that_does_not_fit() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             TASKS["chroma"](module, settings.changed(luma=name))
-    TASKS["chroma"](module, settings.changed(luma="hrcnn-q10", quality=(10,)))
+    one = settings.changed(luma="hrcnn-q10", quality=(10,), tables="luminance", patch=32)
+    task = TASKS["chroma"](module, one)
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    standard = task.cases(pixels[None] / np.float32(255))["10"]
+    drawn = task.draw(jax.random.key(0), pixels)
+    np.testing.assert_array_equal(drawn.tables, standard.tables[0], "Annex K's two")
