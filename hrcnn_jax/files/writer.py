@@ -13,7 +13,6 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.ExifTags import Base
 from PIL.PngImagePlugin import PngInfo
 
 from hrcnn_jax.files import exif, png16, tiff
@@ -199,19 +198,10 @@ def _webp(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: 
         raise ValueError("WebP ends at 16,383 pixels a side; choose another format")
     resolution = metadata.resolution
     if resolution is not None and exif.resolution(metadata.exif) is None:
-        # WebP has no other place.
-        told = _exif_of(resolution) if metadata.exif is None else metadata.exif
+        told = metadata.exif or Image.Exif().tobytes()  # WebP has no other place
         metadata = replace(metadata, exif=exif.with_resolution(told, resolution))
     image = _image(picture, metadata)
     image.save(stream, "WEBP", quality=quality, **_for_pillow(metadata, "xmp"))
-
-
-def _exif_of(resolution: tuple[float, float]) -> bytes:
-    """An EXIF block that tells pixels per inch and nothing else."""
-    tags = Image.Exif()
-    tags[Base.XResolution], tags[Base.YResolution] = resolution
-    tags[Base.ResolutionUnit] = 2
-    return tags.tobytes()
 
 
 def _jpeg(stream: BinaryIO, picture: NDArray[Any], metadata: Metadata, quality: int) -> None:

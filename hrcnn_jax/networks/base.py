@@ -29,7 +29,7 @@ _BOUNDS = {
     "orientations": (1, 2),
     "traits": (1, 4096),
 }
-"""Of options, whatever network has them."""
+"""Of options that are whole numbers, whatever network has them."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,9 @@ class Architecture:
                 f"{self.module.__name__} has no option {', '.join(sorted(unknown))}: it has "
                 f"{', '.join(self.options)}"
             )
-        for name, (least, most) in _BOUNDS.items():
-            value = options.get(name, least)
+        counted = {name for name, default in self.options.items() if type(default) is int}
+        for name in counted & options.keys() & _BOUNDS.keys():
+            value, (least, most) = options[name], _BOUNDS[name]
             if not (isinstance(value, int) and least <= value <= most):
                 raise ValueError(f"--{name} must be from {least} to {most}, got {value!r}")
         return self.module(**options, dtype=jnp.dtype(dtype))
