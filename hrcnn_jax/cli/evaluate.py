@@ -25,6 +25,7 @@ from hrcnn_jax.data.planes import MEASURED
 from hrcnn_jax.files.atomic import write_text
 from hrcnn_jax.hardware import hardware
 from hrcnn_jax.networks import cards, zoo
+from hrcnn_jax.networks.hrcnn import STAGES
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration.compilation import keep_programs
 from hrcnn_jax.restoration.restorer import Restorer
@@ -379,7 +380,7 @@ def draw(
     planes: str,
     folder: Path,
 ) -> None:
-    """Writes one figure a network and picture, and one of the stages of networks that have some."""
+    """Writes one figure a network and picture, and one of the stages of the paper's networks."""
     try:
         from hrcnn_jax.scores import figures, gallery  # an extra: matplotlib
     except ImportError as error:
@@ -392,7 +393,7 @@ def draw(
             rows = [(restorer, quality) for quality in qualities]
             figure = gallery.comparison(rows, picture, planes)
             figures.save(figure, folder / f"{by}-{name}.png")
-        if network.architecture.stages and pictures:
+        if network.architecture.stages == STAGES and network.quality is not None and pictures:
             figure = gallery.stages(network, pictures[0], planes)
             figures.save(figure, folder / f"{by}-stages.png")
 

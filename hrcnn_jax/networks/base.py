@@ -56,7 +56,8 @@ class Architecture:
       trains_singly: whether a training step on a CPU computes a batch's pictures one after another,
         so that what is kept of one stays in the cache. Not for networks of convolutions: XLA's CPU
         back end computes these well outside loops only.
-      stages: names under which the module sows what each of its segments hands on, in order.
+      stages: names under which the module sows what each of its segments hands on, in order;
+        those of the paper's network are drawn (`evaluate --figures`).
     """
 
     module: type[nn.Module]

@@ -224,7 +224,8 @@ def fit(settings: Settings) -> int:
         # Before pictures are cut, which takes long: what names other networks, or a loss.
         task, card = TASKS[architecture.kind](module, settings), describe(settings)
         losses.get(settings.optimisation.loss)
-        crops, held_out = load_crops(settings)
+        with _one_first():
+            crops, held_out = load_crops(settings)
         resident = fits_on_device(crops, settings.data.placement)
         step = make_step(task, settings, resident=resident)
         state = step.place_state(state)
@@ -256,6 +257,17 @@ def fit(settings: Settings) -> int:
             run.fetch()
             checkpoints.save(run.state, settings, seconds=clock.seconds)
         return ended_by
+
+
+@contextmanager
+def _one_first() -> Iterator[None]:
+    """Has process 0 do what is within before others: what it keeps in files, they find there."""
+    alone, first = jax.process_count() == 1, jax.process_index() == 0
+    if not (alone or first):
+        multihost_utils.sync_global_devices("after the first")
+    yield
+    if first and not alone:
+        multihost_utils.sync_global_devices("after the first")
 
 
 def _heard(interrupt: Interrupt, number: int) -> int:
