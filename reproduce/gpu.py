@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hrcnn_jax.cli import evaluate
+from hrcnn_jax.data import sources
 from hrcnn_jax.files.atomic import write_text
 from hrcnn_jax.hardware import hardware
 from hrcnn_jax.networks import cards
@@ -147,7 +148,7 @@ def table(given: argparse.Namespace) -> str:
 
 
 def _scores(name: str, card: Card, given: argparse.Namespace) -> dict[int, dict[str, float]]:
-    (data,), planes = evaluate.folder_names([given.live1]), RECIPES[name].planes
+    data, planes = sources.name_of(given.live1), RECIPES[name].planes
     return means(card, Protocol(data, planes, chroma=cards.NONE if planes == COLOUR else None))
 
 

@@ -283,7 +283,7 @@ def load_pictures(given: argparse.Namespace) -> list[Picture]:
 def protocol_of(given: argparse.Namespace) -> Protocol:
     """What is measured: the key of the cards' scores."""
     return Protocol(
-        data=" + ".join(folder_names(given.data)),
+        data=" + ".join(map(sources.name_of, given.data)),
         planes=given.planes,
         table=given.table,
         chroma=Path(given.chroma).name if given.planes == COLOUR else None,
@@ -295,11 +295,6 @@ def protocol_of(given: argparse.Namespace) -> Protocol:
         pixels=Path(given.pixels).name if given.history and given.pixels != cards.NONE else None,
         faithful=given.faithful,
     )
-
-
-def folder_names(specs: Sequence[str]) -> list[str]:
-    """Folders without what leads to them."""
-    return [s.partition("@")[0] if s.startswith("tfds:") else Path(s).resolve().name for s in specs]
 
 
 def as_json(

@@ -202,6 +202,18 @@ def open_source(specs: Sequence[str], *, split: str = "train") -> Source:
     return FolderSource.of(*specs)
 
 
+def name_of(spec: str, parts: int = 1) -> str:
+    """What pictures are called without what leads to them.
+
+    Args:
+      spec: a folder, a picture or `tfds:NAME`, as `open_source` takes them.
+      parts: of a path, how many of its last ones are told.
+    """
+    if spec.startswith("tfds:"):
+        return spec.partition("@")[0]
+    return "/".join(Path(spec).resolve().parts[-parts:])
+
+
 def split_source(source: Source, shares: Sequence[float], *, seed: int = 0) -> list[Source]:
     """Splits a source into parts that share no picture.
 

@@ -9,19 +9,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from hrcnn_jax.data import sources
 from hrcnn_jax.hardware import hardware
 from hrcnn_jax.networks import cards, cost, registry, zoo
 from hrcnn_jax.networks.cards import Card, ModelError
 from hrcnn_jax.scores.account import hash_of
 from hrcnn_jax.training import checkpoints, run_log
 from hrcnn_jax.training.settings import Settings
-
-
-def _place(item: str) -> str:
-    """The last two parts of a folder's path; a data set's own name."""
-    if item.startswith("tfds:"):
-        return item.partition("@")[0]
-    return "/".join(Path(item).resolve().parts[-2:])
 
 
 def describe(settings: Settings, *, step: int = 0, gain: float = 0.0) -> Card:
@@ -40,7 +34,7 @@ def describe(settings: Settings, *, step: int = 0, gain: float = 0.0) -> Card:
         training[section] for section in ("data", "codes", "optimisation", "run")
     )
     for name in ("pictures", "validation"):  # where pictures lie is nobody's business
-        data[name] = [_place(item) for item in data[name]]
+        data[name] = [sources.name_of(item, 2) for item in data[name]]
     data["cache"] = ""
     for section, name in ((run, "workdir"), (run, "warm_start"), (codes, "luma")):
         section[name] = Path(section[name]).name

@@ -108,6 +108,13 @@ def test_a_broken_tag_of_tiff(tmp_path: Path) -> None:
         FolderSource.of(path).load(0)
 
 
+def test_pictures_are_called_without_what_leads_to_them(tmp_path: Path) -> None:
+    assert sources.name_of(f"{tmp_path}/a/../b/") == "b"
+    assert sources.name_of(f"{tmp_path}/b", 2) == f"{tmp_path.name}/b"
+    for parts in (1, 2):
+        assert sources.name_of("tfds:div2k@/data/tfds", parts) == "tfds:div2k"
+
+
 # --- splits --------------------------------------------------------------------------------------
 
 
