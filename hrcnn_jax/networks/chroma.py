@@ -4,7 +4,7 @@ A subsampled chroma plane has lost its detail twice, to the box filter and to th
 what it lost happens where luma happens: at the edges of things. So this network does not restore
 chroma first and enlarge it afterwards. It reads, cell by cell (`mirrored.py`), 4x4 samples of Cb
 and of Cr and the 8x8 pixels of restored luma that they cover, and gives 8x8 pixels of each, to be
-added to what guided upsampling alone makes of them. The mean of every box of 2x2 pixels is a sample
+added to what guided upsampling (or interpolation, which is faster) alone makes of them. The mean of every box of 2x2 pixels is a sample
 of the plane that was encoded: those are bounded as the compact network's are (`trunk.py`), so
 that chroma, shrunk as the encoder shrank it, quantises to the file's own codes, whatever the
 weights.
@@ -39,6 +39,9 @@ _LUMA_CELL = 2 * CELL
 _CONTRAST = 4.0
 """Chroma varies about this much less than luma does; it is brought to the same range."""
 
+_SHRUNK = 1.0
+"""About what subsampling takes, as an error of `damage`: as much as a table of quality 50."""
+
 
 class Chroma(nn.Module):
     """Dequantise, inverse DCT, residual mirrored convolutions on cells of all three planes.
@@ -48,6 +51,9 @@ class Chroma(nn.Module):
       blocks: residual blocks.
       kernels: deltas of every residual convolution, weighted by what the tables ask for.
       orientations: 1, or 2: pictures are read transposed as well, and both corrections' mean taken.
+      pointwise: the first and the last convolution are 1x1: faster, and see less.
+      guided: what is corrected follows the detail of luma already; otherwise it is interpolated,
+        which is faster, and the network has to find that detail as well.
       largest_step: the largest quantisation step it is trained on. Larger ones are taken for it.
       dtype: what is multiplied, float32 or bfloat16; sums are float32.
     """
@@ -56,13 +62,15 @@ class Chroma(nn.Module):
     blocks: int = 2
     kernels: int = 0
     orientations: int = 1
+    pointwise: bool = False
+    guided: bool = True
     largest_step: int = BASELINE_STEP
     dtype: DTypeLike = jnp.float32
 
     @property
     def halo(self) -> int:
         """Blocks of chroma on every side of a block that its pixels depend on."""
-        return trunk.halo(self.blocks)
+        return trunk.halo(self.blocks, self.pointwise)
 
     @nn.compact
     def prepare(self, tables: Array, luma_table: Array) -> trunk.Layers:
@@ -79,6 +87,7 @@ class Chroma(nn.Module):
             inputs=2 * CELL**2 + _LUMA_CELL**2,
             outputs=2 * _LUMA_CELL**2,
             dtype=self.dtype,
+            pointwise=self.pointwise,
         )
 
     def __call__(
@@ -121,13 +130,18 @@ class Chroma(nn.Module):
         correction = trunk.mean_correction(correct, layers, (decoded, luma), self.orientations)
         tables = jnp.minimum(tables, self.largest_step)
         errors = damage.usual_error(tables.reshape(-1, 8, 8)).reshape(batch, 2, 1, 1)
+        if not self.guided:  # what shrinking took is missing, too, whatever the table
+            errors = jnp.hypot(errors, _SHRUNK)
         correction *= errors / _CONTRAST
         guide = luma[:, None]
-        if inside:  # but for a block, further than a pixel of the guided planes reaches
+        if inside:  # but for a block, further than a pixel of the enlarged planes reaches
             spared = self.halo - 1
             decoded = without_border(decoded, BLOCK * spared)
             guide = without_border(guide, MCU * spared)
-        pixels = color.upsample_guided(decoded, guide, FACTOR)
+        if self.guided:
+            pixels = color.upsample_guided(decoded, guide, FACTOR)
+        else:
+            pixels = color.upsample(decoded, FACTOR)
         if inside:
             decoded, pixels = without_border(decoded, BLOCK), without_border(pixels, MCU)
         # No two samples are further apart than 1; beyond it sums would lose the codes' bits.

@@ -32,6 +32,7 @@ class Compact(nn.Module):
       blocks: residual blocks.
       kernels: deltas of every residual convolution, weighted by what the table asks for.
       orientations: 1, or 2: pictures are read transposed as well, and both corrections' mean taken.
+      pointwise: the first and the last convolution are 1x1: faster, and see less.
       largest_step: the largest quantisation step it is trained on. Larger ones are taken for it: no
         more is corrected then than training taught.
       dtype: what is multiplied, float32 or bfloat16; sums are float32.
@@ -41,13 +42,14 @@ class Compact(nn.Module):
     blocks: int = 3
     kernels: int = 0
     orientations: int = 1
+    pointwise: bool = False
     largest_step: int = BASELINE_STEP
     dtype: DTypeLike = jnp.float32
 
     @property
     def halo(self) -> int:
         """Blocks on every side of a block that its pixels depend on (the receptive field)."""
-        return trunk.halo(self.blocks)
+        return trunk.halo(self.blocks, self.pointwise)
 
     @nn.compact
     def prepare(self, table: Array) -> trunk.Layers:
@@ -61,6 +63,7 @@ class Compact(nn.Module):
             inputs=PIXELS,
             outputs=PIXELS,
             dtype=self.dtype,
+            pointwise=self.pointwise,
         )
 
     def __call__(

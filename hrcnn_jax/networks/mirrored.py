@@ -49,10 +49,13 @@ CELL = BLOCK // 2
 
 PIXELS = CELL * CELL
 
+TERMS = 36
+"""What every group of cells is turned into, down and across, to be multiplied by as many matrices."""
+
 GROUP = 4
 """Cells of a group, down and across: those of two blocks."""
 
-SPARED = 9 - 36 / GROUP**2
+SPARED = 9 - TERMS / GROUP**2
 """Products of matrices that a convolution spares a cell, beside one that goes tap by tap."""
 
 _ROWS, _COLUMNS = (1, 3), (2, 4)
@@ -110,7 +113,8 @@ class Layer(NamedTuple):
     """A convolution's parameters as they are used, for each of B pictures.
 
     Attributes:
-      factors: `(B, 36, C, D)` float32 or bfloat16, as `to_factors` makes them.
+      factors: `(B, 36, C, D)` float32 or bfloat16, as `to_factors` makes them; `(B, 1, C, D)` of a
+        pointwise convolution.
       bias: `(B, D)` float32.
     """
 
@@ -119,7 +123,7 @@ class Layer(NamedTuple):
 
 
 class MirroredConv(nn.Module):
-    """The parameters of a 3x3 convolution of cells, to be used by `convolve`.
+    """The parameters of a 3x3 or 1x1 convolution of cells, to be used by `convolve`.
 
     Apart from the cells, so that what they depend on is worked out once, not for every tile.
 
@@ -127,12 +131,14 @@ class MirroredConv(nn.Module):
       inputs: channels of the cells, C.
       features: output channels, D.
       kernel_init: of `kernel`, `(3, 3, C, D)`: outer, self, inner, down and across.
+      pointwise: the kernel is `(1, 1, C, D)`: every cell by itself.
       dtype: of what is multiplied; parameters and sums are float32.
     """
 
     inputs: int
     features: int
     kernel_init: Callable[..., Array] = nn.initializers.he_normal()
+    pointwise: bool = False
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -152,7 +158,8 @@ class MirroredConv(nn.Module):
           scale: `(B, D)`, what the result is multiplied by; 1 if not given.
           shift: `(B, D)`, what is then added to it; 0 if not given.
         """
-        shape = (3, 3, self.inputs, self.features)
+        side = 1 if self.pointwise else 3
+        shape = (side, side, self.inputs, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         kernel = jnp.broadcast_to(kernel, (pictures, *shape))
@@ -169,6 +176,11 @@ class MirroredConv(nn.Module):
         return Layer(to_factors(kernel).astype(self.dtype), bias)
 
 
+def is_pointwise(layer: Layer) -> bool:
+    """Whether a convolution sees every cell by itself."""
+    return _is_pointwise(layer.factors)
+
+
 def apply(
     layer: Layer,
     groups: Array,
@@ -177,14 +189,15 @@ def apply(
     slope: float = 1.0,
     inside: bool = False,
 ) -> Array:
-    """Leaky ReLU and 3x3 convolution of cells, of planes continued by their mirror images.
+    """Leaky ReLU and convolution of cells, of planes continued by their mirror images.
 
     Args:
       layer: the parameters; what is multiplied is brought to the dtype of its factors.
       groups: `(B, 4, 4, h, w, C)`.
       residual: added to the result: anything that broadcasts to it.
       slope: of the ReLU below zero; 1, and there is none.
-      inside: leave out the blocks at the border, instead of continuing them.
+      inside: leave out the blocks at the border, instead of continuing them; a pointwise
+        convolution looks at none, and leaves out none.
 
     Returns:
       `(B, 4, 4, h, w, D)` float32, or one less than h and w.
@@ -206,9 +219,10 @@ def convolve(groups: Array, factors: Array, slope: float, inside: bool = False) 
 
     Args:
       groups: `(B, 4, 4, h, w, C)` float32; their mirror images are taken to surround them.
-      factors: `(B, 36, C, D)`, as `to_factors` makes them; terms are brought to their dtype.
+      factors: `(B, 36, C, D)` or `(B, 1, C, D)`, as `to_factors` makes them; terms are brought to
+        their dtype.
       slope: of the ReLU below zero, at most 1.
-      inside: leave out the blocks at the border.
+      inside: leave out the blocks at the border, unless it is pointwise.
 
     Returns:
       `(B, 4, 4, h, w, D)`, or `(B, 4, 4, h - 1, w - 1, D)` inside.
@@ -218,9 +232,14 @@ def convolve(groups: Array, factors: Array, slope: float, inside: bool = False) 
 
 def _convolved(matrices: str, groups: Array, factors: Array, inside: bool) -> Array:
     """Of groups, by factors that are multiplied by as `matrices` says."""
-    terms = _terms(groups, inside)
-    products = _products(matrices, _as_matrices(terms), factors, factors.dtype)
-    return _collect(products.reshape(*terms.shape[:-1], -1))
+    terms = _terms(groups, factors, inside)
+    products = _products(matrices, _as_matrices(terms, factors), factors, factors.dtype)
+    products = products.reshape(*terms.shape[:-1], -1)
+    return products if _is_pointwise(factors) else _collect(products)
+
+
+def _is_pointwise(factors: Array) -> bool:
+    return factors.shape[1] == 1
 
 
 def _products(matrices: str, left: Array, right: Array, dtype: DTypeLike) -> Array:
@@ -244,16 +263,18 @@ def _backward(
     slope: float, inside: bool, saved: tuple[Array, Array], of_result: Array
 ) -> tuple[Array, Array]:
     groups, factors = saved
-    gradient = of_result
-    if inside:  # nothing depends on what was left out
+    gradient, spread = of_result, of_result
+    if not _is_pointwise(factors):
+        spread = _spread(of_result)
+    if inside and not _is_pointwise(factors):  # nothing depends on what was left out
         border = [(0, 0), (2, 2), (2, 2), (0, 0)]
         gradient = to_groups(jnp.pad(from_groups(gradient), border))
     # If one cell is another's inner (or outer) neighbour, so is that one its own, at borders too:
     # the transposed operator is the mirrored convolution with each tap's matrix transposed.
     of_groups = _convolved("btnd,btcd->btnc", gradient, factors, inside=False)
     of_groups = jnp.where(groups > 0, of_groups, slope * of_groups)
-    terms = _as_matrices(_terms(_rectified(groups, slope), inside))
-    of_products = _as_matrices(_spread(of_result))
+    terms = _as_matrices(_terms(_rectified(groups, slope), factors, inside), factors)
+    of_products = _as_matrices(spread, factors)
     multiply = partial(_products, "btnc,btnd->btcd")
     # XLA's CPU back end multiplies transposed matrices in float32 only.
     of_factors = jax.lax.platform_dependent(
@@ -271,8 +292,11 @@ convolve.defvjp(_forward, _backward)
 def to_factors(kernel: Array) -> Array:
     """Matrices `(B, 36, C, D)` of kernels `(B, 3, 3, C, D)`: what terms are multiplied by.
 
-    Halves of them down and across, so that cells are sums of the products.
+    Halves of them down and across, so that cells are sums of the products. Of kernels
+    `(B, 1, 1, C, D)` it is one matrix, `(B, 1, C, D)`, and cells are their own terms.
     """
+    if kernel.shape[1] == 1:
+        return kernel[:, 0]
     for axis in (1, 2):  # the taps across move on to the second axis once those down are six
         outer, own, inner = jnp.moveaxis(kernel, axis, 0)
         six = []
@@ -283,8 +307,13 @@ def to_factors(kernel: Array) -> Array:
     return kernel.reshape(batch, down * across, *matrix)
 
 
-def _terms(groups: Array, inside: bool) -> Array:
-    """What the 36 matrices are applied to, `(B, 6, 6, h, w, C)`, in the order of the matrices."""
+def _terms(groups: Array, factors: Array, inside: bool) -> Array:
+    """What the 36 matrices are applied to, `(B, 6, 6, h, w, C)`, in the order of the matrices.
+
+    What a single one is applied to are the groups.
+    """
+    if _is_pointwise(factors):
+        return groups
     for place, group in (_COLUMNS, _ROWS):
         z, a, b, c, d, e = _neighbours(groups, place, group, inside=inside)
         six = []
@@ -319,10 +348,10 @@ def _neighbours(groups: Array, place: int, group: int, *, inside: bool) -> list[
     return [jnp.concatenate(before, group - 1), *own, jnp.concatenate(after, group - 1)]
 
 
-def _as_matrices(values: Array) -> Array:
-    """`(B, 6, 6, h, w, C)` to `(B, 36, h*w, C)`."""
+def _as_matrices(values: Array, factors: Array) -> Array:
+    """Terms or groups to what each of the factors multiplies, `(B, 36, h*w, C)`."""
     batch, channels = values.shape[0], values.shape[-1]
-    return values.reshape(batch, 36, -1, channels)
+    return values.reshape(batch, factors.shape[1], -1, channels)
 
 
 def _collect(products: Array) -> Array:

@@ -10,8 +10,9 @@ Corrections are bounded so that a result quantises to the codes it was made from
 parameters: it is faithful by construction.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -63,10 +64,14 @@ def bounded_correction(correction: Array, steps: Array) -> Array:
     return transform.from_blocks(transform.idct(bounded)) / MAX_SAMPLE
 
 
-def halo(blocks: int) -> int:
-    """Blocks on every side of a block that its pixels depend on, given the residual blocks."""
-    reach = (2 * blocks + 2) * CELL
-    return -(-reach // BLOCK)
+def halo(blocks: int, pointwise: bool = False) -> int:
+    """Blocks on every side of a block that its pixels depend on.
+
+    Args:
+      blocks: residual blocks, each of two 3x3 convolutions of cells, which are half a block wide.
+      pointwise: the first and the last convolution are 1x1.
+    """
+    return blocks if pointwise else blocks + 1
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,23 @@ class TrunkArchitecture(Architecture):
     sums_in_float32: bool = True
     trains_singly: bool = True
     pixels: int = PIXELS
+
+    def build(self, options: Mapping[str, Any] | None = None, *, dtype: str = "float32") -> Any:
+        """As `Architecture.build`; without any 3x3 convolution there is no network."""
+        module = super().build(options, dtype=dtype)
+        if getattr(module, "pointwise", False) and module.blocks == 0:
+            raise ValueError("--pointwise needs --blocks 1 or more: no cell would see another")
+        return module
+
+    def retarget(self, params: Any, old: Mapping[str, Any], new: Mapping[str, Any]) -> Any:
+        """Of the first and last 3x3 kernel what every cell does by itself, if they become 1x1."""
+        if old.get("pointwise", False) or not new.get("pointwise", False):
+            return params
+        ends = {
+            name: params[name] | {"kernel": params[name]["kernel"][1:2, 1:2]}
+            for name in ("head", "tail")
+        }
+        return params | ends
 
     def trunk_of(self, params: Any) -> Any:
         """The parameters of mirrored convolutions; all, unless something stands beside them."""
@@ -148,6 +170,7 @@ def prepare(
     inputs: int,
     outputs: int,
     dtype: DTypeLike,
+    pointwise: bool = False,
 ) -> Layers:
     """All that depends on the conditioning alone; to be called once by a Flax module.
 
@@ -159,13 +182,15 @@ def prepare(
       inputs: channels of the cells that go in.
       outputs: channels that come out, zero at first.
       dtype: what is multiplied; sums are float32.
+      pointwise: the first and the last convolution are 1x1.
     """
     lecun, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
     pictures = len(conditioning)
     weights = KernelWeights(kernels, name="kernel_weights")(conditioning) if kernels else None
-    head = MirroredConv(inputs, width, kernel_init=lecun, dtype=dtype, name="head")
+    ends = partial(MirroredConv, pointwise=pointwise, dtype=dtype)
+    head = ends(inputs, width, kernel_init=lecun, name="head")
     residuals = [ResidualBlock(width, dtype, name=f"residual{i + 1}") for i in range(blocks)]
-    tail = MirroredConv(width, outputs, kernel_init=zeros, dtype=dtype, name="tail")
+    tail = ends(width, outputs, kernel_init=zeros, name="tail")
     return Layers(
         head(pictures),
         tuple(block(conditioning, weights) for block in residuals),
@@ -176,20 +201,24 @@ def prepare(
 def run(layers: Layers, cells: Array, *, inside: bool) -> Array:
     """From cells `(B, h, w, C)` in a plane's order to cells of other channels, float32.
 
-    Inside, every residual block leaves out a block on every side, as far as its two convolutions
-    reach, and the tail another: `halo` blocks in all.
+    Every 3x3 convolution looks one cell further, and what it makes of cells at the border is wrong
+    for the inside of a picture. Inside, every other one leaves out the block at the border, two
+    cells: its own and that of the one before. That is the first of a residual block after the head,
+    and at last the tail; or the second, if those are pointwise. It is `halo` blocks in all.
     """
     down, across = cells.shape[1:3]
-    reach = 2 * len(layers.residuals) + 2
+    pointwise = mirrored.is_pointwise(layers.tail)
+    at_first, at_second = inside and not pointwise, inside and pointwise
+    reach = BLOCK // CELL * halo(len(layers.residuals), pointwise)
     margins = [_margin(length, 0 if inside else reach) for length in (down, across)]
     if any(margins):
         widths = [(0, 0), *((0, margin) for margin in margins), (0, 0)]
         cells = jnp.pad(cells, widths, mode="symmetric")
     features = mirrored.apply(layers.head, mirrored.to_groups(cells))
     for first, second in layers.residuals:
-        detail = mirrored.apply(first, features, slope=0.0, inside=inside)
+        detail = mirrored.apply(first, features, slope=0.0, inside=at_first)
         shortcut = trimmed(features) if inside else features
-        features = mirrored.apply(second, detail, shortcut, slope=SLOPE)
+        features = mirrored.apply(second, detail, shortcut, slope=SLOPE, inside=at_second)
     result = mirrored.apply(layers.tail, features, slope=0.0, inside=inside)
     left_out = 2 * reach if inside else 0  # a block is two cells, and lies on either side
     kept = mirrored.from_groups(result)[:, : down - left_out, : across - left_out]

@@ -15,6 +15,7 @@ from hrcnn_jax.jpeg.tables import CHROMINANCE
 from hrcnn_jax.networks.chroma import Chroma
 
 MODULE = Chroma(width=8, blocks=1)
+QUICK = Chroma(width=8, blocks=1, pointwise=True, guided=False)
 ROUNDING = 1e-5
 """Of float32: mirrored convolutions add and take away again what lies further off."""
 TABLES = {
@@ -74,17 +75,24 @@ PHOTOS = np.stack(
 )
 
 
+@pytest.mark.parametrize("guided", [True, False])
 @pytest.mark.parametrize("name", TABLES)
-def test_fresh_it_enlarges_what_was_decoded(name: str) -> None:
-    """By luma's guidance, and moved so that the means of boxes are the samples decoded."""
+def test_fresh_it_enlarges_what_was_decoded(name: str, guided: bool) -> None:
+    """By luma's guidance or by interpolation, and moved so that the means of boxes are the samples
+    decoded."""
     luma_table, chroma_table = TABLES[name]
     inputs = inputs_of(PHOTOS, luma_table, chroma_table, chroma_table)
     codes, tables, luma, _ = inputs
-    restored = restore(fresh_params(MODULE), inputs)
+    module = Chroma(width=8, blocks=1, guided=guided)
+    restored = restore(fresh_params(module), inputs, module)
     blocks = transform.to_blocks(jnp.moveaxis(codes, -1, 1))
     decoded = transform.decode(blocks, tables, clip=False)
     enlarged = np.stack(
-        [color.upsample_guided(decoded[:, plane], luma, (2, 2)) for plane in (0, 1)], axis=-1
+        [
+            color.upsample_guided(decoded[:, plane], luma, (2, 2), strength=float(guided))
+            for plane in (0, 1)
+        ],
+        axis=-1,
     )
     # Within a box, what is added is the same everywhere.
     added = (restored - enlarged).reshape(2, 24, 2, 32, 2, 2)
@@ -93,17 +101,18 @@ def test_fresh_it_enlarges_what_was_decoded(name: str) -> None:
     assert np.abs(added).max() > 1e-4
 
 
+@pytest.mark.parametrize("module", [MODULE, QUICK], ids=str)
 @pytest.mark.parametrize("scale", [0.1, 10.0, 1000.0])
 @pytest.mark.parametrize("name", TABLES)
-def test_faithful_whatever_the_weights(name: str, scale: float) -> None:
+def test_faithful_whatever_the_weights(name: str, scale: float, module: Chroma) -> None:
     random = np.random.default_rng(1)
     pictures = [*PHOTOS, random.integers(0, 256, PHOTOS[0].shape), 255 - PHOTOS[0]]
     luma_table, chroma_table = TABLES[name]
     other = jnp.clip(chroma_table + 1, 1, 60_000)
     inputs = inputs_of(np.stack(pictures), luma_table, chroma_table, other)
-    restored = restore(random_params(MODULE, scale=scale), inputs)
+    restored = restore(random_params(module, scale=scale), inputs, module)
     assert np.isfinite(restored).all()
-    assert np.abs(restored - restore(fresh_params(MODULE), inputs)).max() > 1e-3
+    assert np.abs(restored - restore(fresh_params(module), inputs, module)).max() > 1e-3
     codes = np.moveaxis(np.asarray(inputs[0]), -1, 1)
     for pixels, tables, expected in zip(restored, inputs[1], codes, strict=True):
         found = codes_of(pixels, np.asarray(tables)).swapaxes(-3, -2).reshape(expected.shape)
@@ -139,10 +148,14 @@ def test_pictures_read_transposed_as_well() -> None:
     assert np.abs(upright - restore(params, inputs, once)).max() > 1e-3
 
 
-@pytest.mark.parametrize("blocks", [0, 1, 2])
-def test_context(blocks: int) -> None:
+MODULES = [Chroma(width=8, blocks=blocks) for blocks in (0, 1, 2)] + [
+    Chroma(width=8, blocks=blocks, pointwise=True, guided=False) for blocks in (1, 2)
+]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_context(module: Chroma) -> None:
     """A change reaches as far as the property says and no further."""
-    module = Chroma(width=8, blocks=blocks)
     params = random_params(module)
     tables = TABLES["quality 10"]
     photo = make_photo(144, 16)[None]
@@ -158,10 +171,10 @@ def test_context(blocks: int) -> None:
     assert not changed[module.halo + 1 :].any()
 
 
-@pytest.mark.parametrize("blocks", [0, 1, 2])
+@pytest.mark.parametrize("module", MODULES, ids=str)
 @pytest.mark.parametrize("orientations", [1, 2])
-def test_the_inside_is_the_middle_of_the_whole(blocks: int, orientations: int) -> None:
-    module = Chroma(width=8, blocks=blocks, orientations=orientations)
+def test_the_inside_is_the_middle_of_the_whole(module: Chroma, orientations: int) -> None:
+    module = module.clone(orientations=orientations)
     params = random_params(module)
     tables = TABLES["quality 10"]
     inputs = inputs_of(make_photo(144, 160)[None], tables[0], tables[1], tables[1])

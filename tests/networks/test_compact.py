@@ -47,6 +47,7 @@ OPTIONS = [
     {"width": 8, "blocks": 0},
     {"width": 12, "blocks": 2},
     {"width": 8, "blocks": 1, "kernels": 2, "orientations": 2},
+    {"width": 8, "blocks": 1, "kernels": 2, "pointwise": True},
     {"width": 8, "blocks": 1, "dtype": jnp.bfloat16},
 ]
 

@@ -344,9 +344,13 @@ def test_context_is_the_receptive_field(module: Any) -> None:
         np.testing.assert_array_equal(seen, expected)
 
 
-@pytest.mark.parametrize(
-    "module", [*MODULES, *FOLDED, Compact(width=8, blocks=3, orientations=2)], ids=named
-)
+COMPACT = [
+    Compact(width=8, blocks=3, orientations=2),
+    Compact(width=8, blocks=2, pointwise=True),
+]
+
+
+@pytest.mark.parametrize("module", [*MODULES, *FOLDED, *COMPACT], ids=named)
 def test_the_inside_is_the_middle_of_the_whole(module: Any) -> None:
     params = random_params(module, seed=5, scale=0.1)
     codes = np.random.default_rng(6).integers(-3, 4, (1, 8 * 11, 8 * 12, 1)).astype(np.float32)

@@ -93,6 +93,35 @@ def test_convolution(shape: tuple[int, ...], inside: bool, slope: float) -> None
     np.testing.assert_allclose(mirrored.from_groups(ours), expected, atol=2e-5)
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_pointwise_convolution(inside: bool) -> None:
+    """Every cell by itself, and none is left out, whatever is asked for."""
+    groups = jax.random.normal(KEY, (2, 4, 4, 2, 3, 3))
+    conv = mirrored.MirroredConv(3, 5, pointwise=True)
+    weights, shift = jax.random.normal(KEY, (2, 2)), jax.random.normal(KEY, (2, 5))
+    params = initial(conv, 2, weights)
+    params["params"]["deltas"] = jax.random.normal(KEY, (2, 1, 1, 3, 5))
+    layer = conv.apply(params, 2, weights, 1 + shift, shift)
+    assert isinstance(layer, mirrored.Layer)
+    found = jax.jit(partial(mirrored.apply, slope=0.1, inside=inside))(layer, groups)
+    kernel, deltas = (np.asarray(params["params"][name]) for name in ("kernel", "deltas"))
+    kernels = kernel[0, 0] + np.einsum("bk,kcd->bcd", weights, deltas[:, 0, 0])
+    given = np.where(groups > 0, groups, 0.1 * groups)
+    shifts = np.asarray(shift)[:, None, None, None, None]
+    expected = np.einsum("b...c,bcd->b...d", given, kernels) * (1 + shifts) + shifts
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_pointwise_gradients(inside: bool) -> None:
+    """Against finite differences."""
+    groups = jax.random.normal(KEY, (2, 4, 4, 2, 3, 3))
+    groups += 0.1 * jnp.sign(groups)
+    factors = jax.random.normal(KEY, (2, 1, 3, 4))
+    convolve = jax.jit(partial(mirrored.convolve, slope=0.1, inside=inside))
+    check_grads(convolve, (groups, factors), order=1, modes=["rev"], eps=1e-2)
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_gradients_inside(dtype: Any) -> None:
     """What was left out has none."""

@@ -49,6 +49,22 @@ def test_cost_of_the_chroma_network(width: int, blocks: int) -> None:
     assert registry.get("chroma").multiply_adds(module, side=128) == round(by_hand)
 
 
+def test_cost_of_pointwise_ends() -> None:
+    """The first and the last convolution take one product a cell."""
+    compact, chroma = registry.get("compact"), registry.get("chroma")
+    module = Compact(width=8, blocks=2, pointwise=True)
+    on_cells = 16 * 8 + 2 * 2 * 2.25 * 8**2 + 8 * 16
+    by_hand = on_cells / 16 + 3 * 2 * 8 + 2 * 64 * 2 * 8 / 128**2
+    assert compact.multiply_adds(module, side=128) == round(by_hand)
+    spared = 6.75 * 2 * 2 * 8**2 / 16
+    direct = compact.direct_multiply_adds(module)
+    assert direct - compact.multiply_adds(module) == pytest.approx(spared, abs=1)
+    of_chroma = Chroma(width=8, blocks=1, pointwise=True, guided=False)
+    on_cells = 96 * 8 + 2 * 2.25 * 8**2 + 8 * 128
+    by_hand = on_cells / 64 + 3 * 2 * 8 / 2 + 128 * 2 * 8 / 128**2
+    assert chroma.multiply_adds(of_chroma, side=128) == round(by_hand)
+
+
 @pytest.mark.parametrize("orientations", [1, 2])
 def test_cost_tap_by_tap(orientations: int) -> None:
     """9 products a cell in place of 36/16, and all else as it is computed."""
@@ -72,6 +88,22 @@ def test_parameters_of_the_compact_network() -> None:
     assert count_parameters(params) == head + 2 * block + tail
 
 
+def test_ends_that_become_pointwise() -> None:
+    """They do with every cell what they did with it before, and forget its neighbours."""
+    compact = registry.get("compact")
+    wide, narrow = (Compact(width=8, blocks=1, pointwise=each) for each in (False, True))
+    params = compact.init(wide, jax.random.key(0))
+    options = [{"width": 8, "blocks": 1, "pointwise": each} for each in (False, True)]
+    found = compact.retarget(params, *options)
+    shapes, fresh = (
+        jax.tree.map(np.shape, each) for each in (found, compact.init(narrow, jax.random.key(0)))
+    )
+    assert shapes == fresh
+    for end in ("head", "tail"):
+        np.testing.assert_array_equal(found[end]["kernel"][0, 0], params[end]["kernel"][1, 1])
+    assert compact.retarget(found, options[1], options[1]) is found
+
+
 def test_options_build_what_they_say() -> None:
     assert registry.get("hrcnn").options == {
         "quality": 10,
@@ -84,6 +116,7 @@ def test_options_build_what_they_say() -> None:
         "blocks": 3,
         "kernels": 0,
         "orientations": 1,
+        "pointwise": False,
         "largest_step": 255,
     }
     built = registry.get("compact").build({"width": 8}, dtype="bfloat16")
@@ -106,6 +139,8 @@ def test_unknown_names() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             registry.get("compact").build(options)
+    with pytest.raises(ValueError, match="--pointwise needs --blocks 1 or more: no cell would see"):
+        registry.get("chroma").build({"pointwise": True, "blocks": 0})
     with pytest.raises(ValueError, match="Compact has no option hidden_relu, quality: it has"):
         registry.get("compact").build({"quality": 10, "hidden_relu": False, "width": 8})
 
