@@ -4,10 +4,10 @@ A subsampled chroma plane has lost its detail twice, to the box filter and to th
 what it lost happens where luma happens: at the edges of things. So this network does not restore
 chroma first and enlarge it afterwards. It reads, cell by cell (`mirrored.py`), 4x4 samples of Cb
 and of Cr and the 8x8 pixels of restored luma that they cover, and gives 8x8 pixels of each, to be
-added to what guided upsampling (or interpolation, which is faster) alone makes of them. The mean of every box of 2x2 pixels is a sample
-of the plane that was encoded: those are bounded as the compact network's are (`trunk.py`), so
-that chroma, shrunk as the encoder shrank it, quantises to the file's own codes, whatever the
-weights.
+added to what guided upsampling (or interpolation, which is faster) alone makes of them. The mean of
+every box of 2x2 pixels is a sample of the plane that was encoded: those are bounded as the compact
+network's are (`trunk.py`), so that chroma, shrunk as the encoder shrank it, quantises to the file's
+own codes, whatever the weights.
 
 Luma `(B, H, W)` and pixels `(B, H, W, 2)`, H and W multiples of 16, are float32 near [0, 1];
 codes `(B, H/2, W/2, 2)` hold Cb and Cr.

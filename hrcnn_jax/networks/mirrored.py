@@ -50,7 +50,7 @@ CELL = BLOCK // 2
 PIXELS = CELL * CELL
 
 TERMS = 36
-"""What every group of cells is turned into, down and across, to be multiplied by as many matrices."""
+"""Of a group of cells, down and across: as many matrices they are multiplied by."""
 
 GROUP = 4
 """Cells of a group, down and across: those of two blocks."""
