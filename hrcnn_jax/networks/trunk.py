@@ -142,7 +142,11 @@ class ResidualBlock(nn.Module):
         film = nn.Dense(2 * self.width, kernel_init=zeros, name="film")(conditioning)
         scale, shift = jnp.split(film, 2, axis=-1)
         conv1 = MirroredConv(self.width, self.width, dtype=self.dtype, name="conv1")
-        conv2 = MirroredConv(self.width, self.width, dtype=self.dtype, name="conv2")
+        # At random, what a block adds is noise at first, and training silences it for good: half of
+        # all channels ended below zero, where they are linear.
+        conv2 = MirroredConv(
+            self.width, self.width, kernel_init=zeros, dtype=self.dtype, name="conv2"
+        )
         pictures = len(conditioning)
         return conv1(pictures, weights, 1 + scale, shift), conv2(pictures, weights)
 
