@@ -155,6 +155,17 @@ def test_it_is_told_the_table() -> None:
     assert np.abs(added(conditioned, 8) - added(conditioned, 32)).max() > 0.05
 
 
+def test_residual_blocks_begin_by_adding_nothing() -> None:
+    """So that training has no noise to silence; their first convolutions are ready to learn."""
+    module = Compact(width=8, blocks=2, kernels=2)
+    table = jnp.full((1, 8, 8), 16)
+    layers = module.apply({"params": fresh_params(module)}, table, method="prepare")
+    for first, second in layers.residuals:
+        assert np.std(first.factors) > 0.01
+        assert not np.any(second.factors)
+        assert not np.any(second.bias)
+
+
 def test_each_picture_has_its_own_table() -> None:
     tables = jnp.stack([TABLES["quality 10"], TABLES["quality 95"]])
     codes = transform.encode(jnp.stack([jnp.asarray(PLANE)] * 2), tables)

@@ -106,7 +106,8 @@ def test_settings_of_the_first_version() -> None:
     """None is lost: each is where it belongs today, but for options of other architectures."""
     made = Settings.from_dict(FLAT, "here")
     options = {"width": 24, "blocks": 2, "kernels": 1, "orientations": 2}
-    assert made.options == {**options, "largest_step": 255}  # which it did not know
+    # Which it did not know.
+    assert made.options == {**options, "pointwise": False, "largest_step": 255}
     values = {
         name: v
         for part in made.to_dict().values()
