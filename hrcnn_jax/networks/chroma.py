@@ -4,10 +4,9 @@ A subsampled chroma plane has lost its detail twice, to the box filter and to th
 what it lost happens where luma happens: at the edges of things. So this network does not restore
 chroma first and enlarge it afterwards. It reads, cell by cell (`mirrored.py`), 4x4 samples of Cb
 and of Cr and the 8x8 pixels of restored luma that they cover, and gives 8x8 pixels of each, to be
-added to what guided upsampling (or interpolation, which is faster) alone makes of them. The mean of
-every box of 2x2 pixels is a sample of the plane that was encoded: those are bounded as the compact
-network's are (`trunk.py`), so that chroma, shrunk as the encoder shrank it, quantises to the file's
-own codes, whatever the weights.
+added to what guided upsampling alone makes of them. The mean of every box of 2x2 pixels is a sample
+of the plane that was encoded: those are bounded as the compact network's are (`trunk.py`), so that
+chroma, shrunk as the encoder shrank it, quantises to the file's own codes, whatever the weights.
 
 Luma `(B, H, W)` and pixels `(B, H, W, 2)`, H and W multiples of 16, are float32 near [0, 1];
 codes `(B, H/2, W/2, 2)` hold Cb and Cr.
@@ -39,9 +38,6 @@ _LUMA_CELL = 2 * CELL
 _CONTRAST = 4.0
 """Chroma varies about this much less than luma does; it is brought to the same range."""
 
-_SHRUNK = 1.0
-"""About what subsampling takes, as an error of `damage`: as much as a table of quality 50."""
-
 
 class Chroma(nn.Module):
     """Dequantise, inverse DCT, residual mirrored convolutions on cells of all three planes.
@@ -52,8 +48,6 @@ class Chroma(nn.Module):
       kernels: deltas of every residual convolution, weighted by what the tables ask for.
       orientations: 1, or 2: pictures are read transposed as well, and both corrections' mean taken.
       pointwise: the first and the last convolution are 1x1: faster, and see less.
-      guided: what is corrected follows the detail of luma already; otherwise it is interpolated,
-        which is faster, and the network has to find that detail as well.
       largest_step: the largest quantisation step it is trained on. Larger ones are taken for it.
       dtype: what is multiplied, float32 or bfloat16; sums are float32.
     """
@@ -63,7 +57,6 @@ class Chroma(nn.Module):
     kernels: int = 0
     orientations: int = 1
     pointwise: bool = False
-    guided: bool = True
     largest_step: int = BASELINE_STEP
     dtype: DTypeLike = jnp.float32
 
@@ -130,18 +123,13 @@ class Chroma(nn.Module):
         correction = trunk.mean_correction(correct, layers, (decoded, luma), self.orientations)
         tables = jnp.minimum(tables, self.largest_step)
         errors = damage.usual_error(tables.reshape(-1, 8, 8)).reshape(batch, 2, 1, 1)
-        if not self.guided:  # what shrinking took is missing, too, whatever the table
-            errors = jnp.hypot(errors, _SHRUNK)
         correction *= errors / _CONTRAST
         guide = luma[:, None]
-        if inside:  # but for a block, further than a pixel of the enlarged planes reaches
+        if inside:  # but for a block, further than a pixel of the guided planes reaches
             spared = self.halo - 1
             decoded = without_border(decoded, BLOCK * spared)
             guide = without_border(guide, MCU * spared)
-        if self.guided:
-            pixels = color.upsample_guided(decoded, guide, FACTOR)
-        else:
-            pixels = color.upsample(decoded, FACTOR)
+        pixels = color.upsample_guided(decoded, guide, FACTOR)
         if inside:
             decoded, pixels = without_border(decoded, BLOCK), without_border(pixels, MCU)
         # No two samples are further apart than 1; beyond it sums would lose the codes' bits.

@@ -10,6 +10,7 @@ import hashlib
 import os
 import pickle
 import threading
+import time
 import zlib
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
@@ -32,6 +33,9 @@ SUFFIX = ".program"
 """Of the files of programs, which are native code, pickled and compressed."""
 
 _PACKAGE = Path(__file__).parents[1]
+
+_UNUSED = 60 * 24 * 3600.0
+"""Seconds after which a program that nobody has used is removed: those of earlier versions are."""
 
 _COMPRESSION = 1  # zlib's fastest: it takes two thirds off, and its checksum tells damage
 
@@ -92,7 +96,10 @@ class Program:
         entry = self._entry(kind)
         if entry is not None:
             with suppress(Exception):  # not there, or damaged in any way: it is made anew
-                return _load(entry, jax.tree.structure((arguments, named)))
+                program = _load(entry, jax.tree.structure((arguments, named)))
+                with suppress(OSError):  # another's file, or a disk that cannot be written to
+                    os.utime(entry)
+                return program
         jitted = jax.jit(self._function, compiler_options=self._options())
         found_before = _found_by_jax()
         compiled = jitted.lower(*arguments, **named).compile()
@@ -144,6 +151,16 @@ def _save(entry: Path, compiled: jax.stages.Compiled) -> None:
     content, _, of_result = serialize_executable.serialize(compiled)
     with written_whole(entry, permissions=0o600) as partial:
         partial.write_bytes(zlib.compress(pickle.dumps((content, of_result)), _COMPRESSION))
+    _remove_unused(entry.parent)
+
+
+def _remove_unused(folder: Path) -> None:
+    """Removes programs that were neither made nor used for long."""
+    before = time.time() - _UNUSED
+    for entry in folder.glob(f"*{SUFFIX}"):
+        with suppress(OSError):  # another process has removed it
+            if entry.stat().st_mtime < before:
+                entry.unlink()
 
 
 def _told(function: Callable[..., Any]) -> str | None:

@@ -15,7 +15,7 @@ from hrcnn_jax.jpeg.tables import CHROMINANCE
 from hrcnn_jax.networks.chroma import Chroma
 
 MODULE = Chroma(width=8, blocks=1)
-QUICK = Chroma(width=8, blocks=1, pointwise=True, guided=False)
+QUICK = Chroma(width=8, blocks=1, pointwise=True)
 ROUNDING = 1e-5
 """Of float32: mirrored convolutions add and take away again what lies further off."""
 TABLES = {
@@ -75,24 +75,17 @@ PHOTOS = np.stack(
 )
 
 
-@pytest.mark.parametrize("guided", [True, False])
 @pytest.mark.parametrize("name", TABLES)
-def test_fresh_it_enlarges_what_was_decoded(name: str, guided: bool) -> None:
-    """By luma's guidance or by interpolation, and moved so that the means of boxes are the samples
-    decoded."""
+def test_fresh_it_enlarges_what_was_decoded(name: str) -> None:
+    """By luma's guidance, and moved so that the means of boxes are the samples decoded."""
     luma_table, chroma_table = TABLES[name]
     inputs = inputs_of(PHOTOS, luma_table, chroma_table, chroma_table)
     codes, tables, luma, _ = inputs
-    module = Chroma(width=8, blocks=1, guided=guided)
-    restored = restore(fresh_params(module), inputs, module)
+    restored = restore(fresh_params(MODULE), inputs)
     blocks = transform.to_blocks(jnp.moveaxis(codes, -1, 1))
     decoded = transform.decode(blocks, tables, clip=False)
     enlarged = np.stack(
-        [
-            color.upsample_guided(decoded[:, plane], luma, (2, 2), strength=float(guided))
-            for plane in (0, 1)
-        ],
-        axis=-1,
+        [color.upsample_guided(decoded[:, plane], luma, (2, 2)) for plane in (0, 1)], axis=-1
     )
     # Within a box, what is added is the same everywhere.
     added = (restored - enlarged).reshape(2, 24, 2, 32, 2, 2)
@@ -149,7 +142,7 @@ def test_pictures_read_transposed_as_well() -> None:
 
 
 MODULES = [Chroma(width=8, blocks=blocks) for blocks in (0, 1, 2)] + [
-    Chroma(width=8, blocks=blocks, pointwise=True, guided=False) for blocks in (1, 2)
+    Chroma(width=8, blocks=blocks, pointwise=True) for blocks in (1, 2)
 ]
 
 

@@ -59,7 +59,7 @@ def test_cost_of_pointwise_ends() -> None:
     spared = 6.75 * 2 * 2 * 8**2 / 16
     direct = compact.direct_multiply_adds(module)
     assert direct - compact.multiply_adds(module) == pytest.approx(spared, abs=1)
-    of_chroma = Chroma(width=8, blocks=1, pointwise=True, guided=False)
+    of_chroma = Chroma(width=8, blocks=1, pointwise=True)
     on_cells = 96 * 8 + 2 * 2.25 * 8**2 + 8 * 128
     by_hand = on_cells / 64 + 3 * 2 * 8 / 2 + 128 * 2 * 8 / 128**2
     assert chroma.multiply_adds(of_chroma, side=128) == round(by_hand)

@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -91,6 +92,25 @@ def test_other_source_is_another_program(
     assert len(made) == len(kept(folder)) == 2
 
 
+def test_what_nobody_uses_is_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of earlier versions are, when the next is kept; what was used of late stays."""
+    long_ago = time.time() - 61 * 24 * 3600
+    encoding()(PLANE)
+    (used,) = kept(folder)
+    unused, others = folder / f"unused{SUFFIX}", folder / "notes.txt"
+    for file in (unused, others):
+        file.write_bytes(b"")
+    for file in (used, unused, others):
+        os.utime(file, (long_ago, long_ago))
+    encoding()(PLANE)
+    monkeypatch.setattr(programs, "_source", lambda: "one line changed")
+    encoding()(PLANE)
+    assert used.exists()
+    assert others.exists()
+    assert not unused.exists()
+    assert len(kept(folder)) == 2
+
+
 def test_what_may_change_unseen_is_not_kept(folder: Path) -> None:
     """Functions of other packages and of no package, and what encloses values."""
     factor = 3.0
@@ -170,9 +190,10 @@ def run_another(folder: Path) -> None:
 def test_another_process_finds_it(folder: Path) -> None:
     run_another(folder)
     (entry,) = kept(folder)
-    time = entry.stat().st_mtime_ns
+    made = entry.stat()
     run_another(folder)
-    assert entry.stat().st_mtime_ns == time
+    assert entry.stat().st_ino == made.st_ino  # used, and not made again
+    assert entry.stat().st_mtime_ns > made.st_mtime_ns
 
 
 def test_what_jax_has_found_is_not_kept_again(folder: Path) -> None:
