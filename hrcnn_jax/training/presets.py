@@ -85,7 +85,6 @@ _FAST = _SMALL.changed(
     # Mixed once for a table, they cost nothing a pixel.
     kernels=8,
     orientations=1,
-    pointwise=True,
     crops=20_000,
     batch=16,
 )
