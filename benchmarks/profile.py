@@ -17,7 +17,7 @@ import jax
 from benchmarks.speed import tile_of_noise
 from hrcnn_jax.compiler import lean
 from hrcnn_jax.networks import cards, zoo
-from hrcnn_jax.restoration import restorer
+from hrcnn_jax.restoration import pure
 
 REPEATS = 3
 _KINDS = "fusion|dot|dot_general|convolution|stack|copy|concatenate|broadcast"
@@ -30,10 +30,10 @@ def main() -> None:
     given = parser.parse_args()
     network = zoo.load(given.network)
     module, params = network.architecture.fold(network.module, network.params)
-    tile = partial(restorer.restore_tile, module, faithful=not network.architecture.is_faithful)
+    tile = partial(pure.restore_tile, module, faithful=not network.architecture.is_faithful)
     apply = jax.jit(tile, compiler_options=lean())
     codes, table = tile_of_noise(module)
-    prepared = restorer.prepare(module, params, table)
+    prepared = pure.prepare(module, params, table)
     jax.block_until_ready(apply(prepared, codes, table))
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder, create_perfetto_trace=True):

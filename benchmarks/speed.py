@@ -29,7 +29,7 @@ from hrcnn_jax.compiler import lean
 from hrcnn_jax.files import reader
 from hrcnn_jax.networks import cards, zoo
 from hrcnn_jax.networks.base import Architecture
-from hrcnn_jax.restoration import restorer, tiles
+from hrcnn_jax.restoration import pure, tiles
 from hrcnn_jax.restoration.restorer import Restorer
 from hrcnn_jax.scores.chains import decompressed
 from hrcnn_jax.threads import THREADS
@@ -138,11 +138,11 @@ def network_alone(given: Alone, threads: int, repeats: int) -> tuple[float, floa
       threads: tiles at once; `restore` has one on each of `threads.THREADS`.
       repeats: measurements.
     """
-    tile = partial(restorer.restore_tile, given.module, faithful=given.projected)
+    tile = partial(pure.restore_tile, given.module, faithful=given.projected)
     compiled = jax.jit(tile, compiler_options=lean())
     inside = tiles.side_for(given.module.halo)
     codes, table = tile_of_noise(given.module)
-    apply = partial(compiled, restorer.prepare(given.module, given.params, table))
+    apply = partial(compiled, pure.prepare(given.module, given.params, table))
     first = median_seconds(apply, codes, table, repeats=1)
     with ThreadPoolExecutor(threads) as pool:
 

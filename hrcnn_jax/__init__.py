@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from hrcnn_jax.files.reader import JpegError, JpegFile, read
     from hrcnn_jax.networks.cards import Card, ModelError, names
     from hrcnn_jax.networks.zoo import Network, load
-    from hrcnn_jax.restoration.restorer import Restorer, decode, restore, restore_plane
+    from hrcnn_jax.restoration.pure import restore_plane
+    from hrcnn_jax.restoration.restorer import Restorer, decode, restore
 
 __version__ = "0.2.0"
 
@@ -42,7 +43,8 @@ _ROOMS = {
     "files.reader": ("JpegError", "JpegFile", "read"),
     "networks.cards": ("Card", "ModelError", "names"),
     "networks.zoo": ("Network", "load"),
-    "restoration.restorer": ("Restorer", "decode", "restore", "restore_plane"),
+    "restoration.pure": ("restore_plane",),
+    "restoration.restorer": ("Restorer", "decode", "restore"),
 }
 """Where each public name is at home."""
 

@@ -38,6 +38,7 @@ SCHEMA = pa.schema(
         ("colour", pa.string()),
         ("sampling", pa.string()),
         ("coding", pa.string()),
+        ("damage", pa.string()),
         ("quality", pa.int16()),
         ("quality_is_exact", pa.bool_()),
         ("history", pa.string()),
@@ -50,10 +51,11 @@ SCHEMA = pa.schema(
         ("error", pa.string()),
     ]
 )
-"""Columns: the file's name and its picture's, both below their roots; what the file is; the
-compression before its last as JSON, if one was found; network and its weights' SHA-256; mean gain
-that was measured at this quality; share of the file's codes that the restored planes give back,
-from 0 to 1; seconds that it took; and why it failed, if it did."""
+"""Columns: the file's name and its picture's, both below their roots; what the file is, and what is
+wrong with it if it was salvaged; the compression before its last as JSON, if one was found; network
+and its weights' SHA-256; mean gain that was measured at this quality; share of the file's codes
+that the restored planes give back, from 0 to 1; seconds that it took; and why it failed, if it did.
+"""
 
 Row = Mapping[str, Any]
 """Values by column; those that are not told are null."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from hrcnn_jax.files import writer
 from hrcnn_jax.files.pictures import Stored
-from hrcnn_jax.files.reader import JpegError
+from hrcnn_jax.files.reader import JpegError, JpegFile
 from hrcnn_jax.files.writer import FORMATS, QUALITY
 from hrcnn_jax.history import find, inspection
 from hrcnn_jax.networks.cards import Card, ModelError
@@ -178,6 +178,7 @@ def _facts(file: Stored, history: dict[str, Any] | None, card: Card) -> dict[str
     names = "width", "height", "colour", "sampling", "coding", "quality", "quality_is_exact"
     return {
         **{name: told.get(name) for name in names},
+        "damage": file.damage if isinstance(file, JpegFile) else None,
         "history": None if history is None else json.dumps(history),
         "expected_gain_db": None if damaging is None else expected_gain(card, damaging),
     }

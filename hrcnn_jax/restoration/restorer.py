@@ -1,64 +1,38 @@
 """From JPEG file to picture: codes through the network, plane by plane, then colour."""
 
 import os
-import threading
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any, BinaryIO, overload
+from typing import Any, overload
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile
 
 from hrcnn_jax import history as past
 from hrcnn_jax import threads
-from hrcnn_jax.compiler import hasty
 from hrcnn_jax.files import pictures, reader
 from hrcnn_jax.files.depths import Depth, check_depth, in_depth
 from hrcnn_jax.files.pictures import Picture, Stored
 from hrcnn_jax.files.reader import Component, JpegError, JpegFile
 from hrcnn_jax.history import History, Said
-from hrcnn_jax.jpeg import color, transform
+from hrcnn_jax.jpeg import transform
 from hrcnn_jax.jpeg.tables import BLOCK
 from hrcnn_jax.networks import cards, zoo
 from hrcnn_jax.networks.cards import Kind
 from hrcnn_jax.networks.chroma import FACTOR, MCU
 from hrcnn_jax.networks.zoo import Network
-from hrcnn_jax.restoration import compilation, mixture, tiles
+from hrcnn_jax.restoration import compilation, mixture, network_programs, tiles
 from hrcnn_jax.restoration.assembly import Plane, assemble
 from hrcnn_jax.restoration.blind import Blind, Verdict, worth_asking
 from hrcnn_jax.restoration.earlier import Damaged, damaged
+from hrcnn_jax.restoration.network_programs import NetworkPrograms
+from hrcnn_jax.restoration.opening import Source, ahead, opened
 from hrcnn_jax.restoration.programs import Program
-
-Source = (
-    str
-    | os.PathLike[str]
-    | bytes
-    | bytearray
-    | memoryview
-    | BinaryIO
-    | Image.Image
-    | NDArray[np.uint8]
-    | JpegFile
-    | Picture
-)
-"""A JPEG, PNG, WebP, TIFF or BMP file: its path, its content, a file object that is read from where
-it stands, what Pillow opened, or a file already read; or an array of pixels."""
 
 Watch = Callable[[int, Plane, Component | None], Plane]
 """Sees the plane of a component, given its number, on its way into a picture."""
-
-_KNOWN_TABLES = 8
-"""Tables of which we keep what networks make of them: a folder's files mostly share some."""
 
 _SHARED = 4
 """Networks that `restore` keeps."""
@@ -115,8 +89,8 @@ class Restorer:
                 "leave --no-faithful out"
             )
         self._faithful = faithful
-        self._luma: _Programs | None = None
-        self._chroma: _Programs | None = None
+        self._luma: NetworkPrograms | None = None
+        self._chroma: NetworkPrograms | None = None
         self._pixels = pixels if self.network.table is None else None
         if self.network.architecture.kind == "pictures":
             self._pixels = self.network
@@ -129,11 +103,11 @@ class Restorer:
         if self._pixels is self.network:
             return
         projected = faithful and not self.network.architecture.is_faithful
-        self._luma = _Programs(self.network, restore_tile, _luma_tile, projected)
+        self._luma = network_programs.of_planes(self.network, faithful=projected)
         if chroma is not None and self.network.table is None:
             own = isinstance(chroma, str) and chroma == cards.OWN
             network = _load(self.network.card.chroma if own else chroma, ("chroma",))
-            self._chroma = _Programs(network, restore_chroma_tile, _chroma_tile, faithful)
+            self._chroma = network_programs.of_chroma(network, faithful=faithful)
 
     def _set(self, strength: float, history: str | Said) -> None:
         if not 0.0 <= strength <= 1.0:
@@ -356,9 +330,9 @@ class Restorer:
           ValueError: if there is no such depth, or an array is no picture.
         """
         check_depth(depth)
-        read = partial(_open, max_pixels=max_pixels)
+        read = partial(opened, max_pixels=max_pixels)
         if isinstance(source, list | tuple):
-            return [self._restored(file, depth) for file in _ahead(read, source)]
+            return [self._restored(file, depth) for file in ahead(read, source)]
         return self._restored(read(source), depth)
 
     def _restored(self, given: Stored, depth: Depth) -> NDArray[Any]:
@@ -524,68 +498,6 @@ def _made_blind(pixels: str | os.PathLike[str] | Network | None, faithful: bool)
     return Blind(_load(pixels, ("pictures",)), faithful=faithful)
 
 
-class _Programs:
-    """A network's programs: what its tables make of it, and then tile by tile.
-
-    One program restores tiles in full, and another, if it is asked for, at any strength.
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        restore_tile: Callable[..., Array],
-        tile: Callable[[int], tuple[jax.ShapeDtypeStruct, ...]],
-        faithful: bool,
-    ) -> None:
-        """Of a network, what restores its tiles, and of what kind these are, given their side."""
-        self.network = network
-        module, self._params = network.architecture.fold(network.module, network.params)
-        self.halo: int = module.halo
-        self.side = tiles.side_for(self.halo)
-        self._prepare = Program(partial(prepare, module), hasty)
-        self._tile = Program(partial(restore_tile, module, faithful=faithful))
-        self._blank = tile(self.side + 2 * self.halo)
-        self._begun = False
-        self._known: OrderedDict[bytes, tuple[Any, ...]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def begin(self, *tables: NDArray, strength: float) -> None:
-        """Has all that comes before the first tile done on a thread of its own; once."""
-        if self._begun:
-            return
-        self._begun = True
-
-        def find() -> None:
-            with suppress(Exception):  # which whoever needs it is told of
-                prepared, steps, mix = self._given(tables, strength)
-                self._tile.compiled(prepared, *self._blank, *steps, strength=mix)
-
-        threading.Thread(target=find).start()
-
-    def of(self, *tables: NDArray, strength: float) -> Callable[..., Array]:
-        """What restores a tile of planes with these tables, given all that comes before them."""
-        prepared, steps, mix = self._given(tables, strength)
-        return lambda *tile: self._tile(prepared, *tile, *steps, strength=mix)
-
-    def _given(
-        self, tables: tuple[NDArray, ...], strength: float
-    ) -> tuple[Any, tuple[NDArray[np.int32], ...], np.float32 | None]:
-        """What all tiles of some tables are restored with: the network's part, steps, strength.
-
-        Of the last few tables the network's part is kept.
-        """
-        steps = tuple(np.asarray(table, np.int32) for table in tables)
-        key = b"".join(each.tobytes() for each in steps)
-        with self._lock:
-            if key not in self._known:
-                self._known[key] = self._prepare(self._params, *steps)
-            self._known.move_to_end(key)
-            prepared = self._known[key]
-            while len(self._known) > _KNOWN_TABLES:
-                self._known.popitem(last=False)
-        return prepared, steps, None if strength == 1.0 else np.float32(strength)
-
-
 @overload
 def restore(
     source: list[Source] | tuple[Source, ...],
@@ -652,7 +564,7 @@ def decode(source: Source, *, depth: Depth = "uint8") -> NDArray[Any]:
       ValueError: if there is no such depth.
     """
     check_depth(depth)
-    file = _open(source, reader.MAX_PIXELS)
+    file = opened(source, reader.MAX_PIXELS)
     if isinstance(file, Picture):
         return pictures.pixels(file, depth)
     planes = [Plane.of(part, _plain(part.codes, part.table)) for part in file.components]
@@ -668,151 +580,6 @@ def _plain(codes: NDArray[np.int16], table: NDArray) -> Iterator[NDArray[np.floa
 def _plain_tile(codes: Array, table: Array) -> Array:
     """Pixels `(8*h, 8*w)` of codes `(h, w, 8, 8)`, not clipped: faithful to them."""
     return transform.decode(codes, table, clip=False)
-
-
-def restore_plane(
-    module: nn.Module,
-    params: Any,
-    codes: Array,
-    table: Array,
-    *,
-    faithful: bool = True,
-    strength: float = 1.0,
-) -> Array:
-    """Restores one plane of codes: what `Restorer.restore_codes` does, without its tiles.
-
-    Pure, for `jit`, `vmap` and `grad` in programs of your own; memory grows with the plane.
-
-    Args:
-      module: a network's architecture, such as `hrcnn_jax.load().module`.
-      params: its parameters.
-      codes: `(hb, wb, 8, 8)` integers, natural order `[v, u]`.
-      table: `(8, 8)` quantisation steps; an architecture that serves one table ignores it
-        where the network is concerned.
-      faithful: project onto the planes that quantise to exactly these codes.
-      strength: 0 gives the plain decode, 1 the restored plane.
-
-    Returns:
-      Pixels `(8*hb, 8*wb)` float32 near [0, 1], neither clipped nor rounded.
-    """
-    down, across = codes.shape[:2]
-    halo = module.halo
-    surrounded = tiles.window(codes, (-halo, -halo), (down + 2 * halo, across + 2 * halo))
-    prepared = prepare(module, params, table)
-    mix = None if strength == 1.0 else strength
-    return restore_tile(module, prepared, surrounded, table, faithful=faithful, strength=mix)
-
-
-Prepared = tuple[dict[str, Any], dict[str, Any]]
-"""The variables and further arguments of a network's call."""
-
-
-def prepare(module: nn.Module, params: Any, *tables: ArrayLike) -> Prepared:
-    """What a network is called with for all tiles of a picture; pure and jit-able.
-
-    Networks that serve every table have a method `prepare`: it makes of parameters and tables the
-    `layers` that they compute with, which is worth doing once, not for every tile.
-
-    Args:
-      module: an architecture.
-      params: its parameters.
-      tables: quantisation steps, as its call takes them, without the batch.
-    """
-    if not hasattr(module, "prepare"):
-        return {"params": params}, {}
-    batches = [jnp.asarray(table)[None] for table in tables]
-    return {}, {"layers": module.apply({"params": params}, *batches, method="prepare")}
-
-
-def restore_tile(
-    module: nn.Module,
-    prepared: Prepared,
-    codes: Array,
-    table: Array,
-    *,
-    faithful: bool,
-    strength: float | Array | None = None,
-) -> Array:
-    """Restores the inside of a tile; pure and jit-able.
-
-    Args:
-      module: an architecture, of halo c.
-      prepared: by `prepare`, for the table.
-      codes: `(h + 2c, w + 2c, 8, 8)` integers: a tile and c blocks on every side.
-      table: `(8, 8)` quantisation steps.
-      faithful: whether to project onto the codes.
-      strength: of a mix, from 0, the plain decode, to 1; None for what is restored, unmixed.
-
-    Returns:
-      Pixels `(8*h, 8*w)` float32, not clipped.
-    """
-    halo = module.halo
-    codes = codes.astype(jnp.float32)
-    inside = codes[halo : codes.shape[0] - halo, halo : codes.shape[1] - halo]
-    variables, layers = prepared
-    plane = transform.from_blocks(codes)[None, ..., None]
-    pixels: Any = module.apply(variables, plane, table[None], inside=True, **layers)
-    restored = pixels[0, ..., 0]
-    if faithful:
-        restored = transform.project(restored, inside, table)
-    if strength is None:
-        return restored
-    plain = transform.decode(inside, table, clip=False)
-    return plain + strength * (restored - plain)
-
-
-def restore_chroma_tile(
-    module: nn.Module,
-    prepared: Prepared,
-    codes: Array,
-    luma: Array,
-    tables: Array,
-    luma_table: Array,
-    *,
-    faithful: bool,
-    strength: float | Array | None = None,
-) -> Array:
-    """Restores the inside of a tile of 4:2:0 chroma at the picture's size; pure and jit-able.
-
-    Args:
-      module: a `hrcnn_jax.networks.chroma.Chroma`, of halo c.
-      prepared: by `prepare`, for the tables.
-      codes: `(2, h + 2c, w + 2c, 8, 8)` integers of Cb and Cr: a tile and c blocks around it.
-      luma: `(16*(h + 2c), 16*(w + 2c))`, restored.
-      tables: `(2, 8, 8)` quantisation steps.
-      luma_table: `(8, 8)`.
-      faithful: whether a mix is made to agree with the codes, as the network's result does.
-      strength: as that of `restore_tile`.
-
-    Returns:
-      Pixels `(16*h, 16*w, 2)` float32, not clipped.
-    """
-    planes = jnp.moveaxis(transform.from_blocks(codes.astype(jnp.float32)), 0, -1)
-    variables, layers = prepared
-    arguments = planes[None], tables[None], luma[None], luma_table[None]
-    pixels: Any = module.apply(variables, *arguments, inside=True, **layers)
-    restored = jnp.moveaxis(pixels[0], -1, 0)
-    if strength is not None:
-        plain = transform.decode(codes, tables, clip=False)
-        enlarged = transform.without_border(color.upsample(plain, FACTOR), MCU * module.halo)
-        restored = enlarged + strength * (restored - enlarged)
-        if faithful:  # linear interpolation moves the means of boxes
-            samples = color.downsample(restored, FACTOR)
-            inside = slice(module.halo, codes.shape[1] - module.halo)
-            projected = transform.project(samples, codes[:, inside, inside], tables)
-            restored += color.replicate(projected - samples, FACTOR)
-    return jnp.moveaxis(restored, 0, -1)
-
-
-def _luma_tile(side: int) -> tuple[jax.ShapeDtypeStruct, ...]:
-    """What `restore_tile` is given of a tile of side by side blocks."""
-    return (jax.ShapeDtypeStruct((side, side, BLOCK, BLOCK), np.int16),)
-
-
-def _chroma_tile(side: int) -> tuple[jax.ShapeDtypeStruct, ...]:
-    """What `restore_chroma_tile` is given of a tile of side by side blocks."""
-    codes = jax.ShapeDtypeStruct((2, side, side, BLOCK, BLOCK), np.int16)
-    return codes, jax.ShapeDtypeStruct((MCU * side, MCU * side), np.float32)
 
 
 def _is_420(file: JpegFile) -> bool:
@@ -840,58 +607,3 @@ def _check_kind(name: str, kind: str, kinds: tuple[Kind, ...]) -> None:
         raise cards.ModelError(
             f"network {name!r} {_NOT_AMONG[kinds]}: choose from {', '.join(known)}"
         )
-
-
-def _open(source: Source, max_pixels: int | None) -> Stored:
-    """Reads a file, unless that has been done."""
-    if isinstance(source, JpegFile | Picture):
-        return source
-    if isinstance(source, np.ndarray):
-        return pictures.of_array(source)
-    content: Any
-    if isinstance(source, str | os.PathLike):
-        content = source
-    elif isinstance(source, bytes | bytearray | memoryview):
-        content = bytes(source)
-    elif isinstance(source, JpegImageFile):
-        content = _file_of(source)
-    elif isinstance(source, Image.Image):
-        reader.check_size(pictures.name_of(source), source.size, max_pixels)
-        return pictures.of_image(source)
-    else:
-        content = source.read() if callable(getattr(source, "read", None)) else source
-        if not isinstance(content, bytes):
-            found = "a text file" if isinstance(content, str) else f"{type(content).__name__}"
-            raise TypeError(
-                "expected a picture: a file's path, its content as bytes, a file opened in binary "
-                f"mode, a picture of Pillow's, or an array of pixels; got {found}"
-            )
-    return pictures.read(content, max_pixels=max_pixels)
-
-
-def _file_of(image: JpegImageFile) -> str | bytes:
-    """What Pillow opened; it closes files once their pixels are loaded."""
-    if image.fp is not None and not image.fp.closed:
-        place = image.fp.tell()
-        image.fp.seek(0)
-        content = image.fp.read()
-        image.fp.seek(place)
-        return content
-    if image.filename:
-        return os.fspath(image.filename)
-    raise JpegError(
-        "this picture's file is no longer at hand, since Pillow has loaded its pixels: give the "
-        "file's bytes instead"
-    )
-
-
-def _ahead(read: Callable[[Source], Stored], sources: Iterable[Source]) -> Iterator[Stored]:
-    """Files in order, each read while the caller works on the one before it."""
-    with ThreadPoolExecutor(1) as pool:
-        begun: deque[Future[Stored]] = deque()
-        for source in sources:
-            begun.append(pool.submit(read, source))
-            if len(begun) > 1:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()

@@ -22,7 +22,7 @@ from hrcnn_jax.jpeg.tables import BLOCK, quality_table
 from hrcnn_jax.networks.cards import ModelError
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration import tiles
-from hrcnn_jax.restoration.restorer import prepare, restore_tile
+from hrcnn_jax.restoration.pure import prepare, restore_tile
 
 OPSET = 18
 """Of ONNX's operators: of 2022, so that older runtimes know them."""

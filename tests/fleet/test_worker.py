@@ -295,6 +295,21 @@ def test_inspection_tells_what_files_are(source: Folder, tmp_path: Path) -> None
     assert facts["bytes"] == len(gray_jpeg(4))
 
 
+def test_damage_that_was_salvaged_is_told(tmp_path: Path) -> None:
+    source, target = Folder(tmp_path / "in"), Folder(tmp_path / "out")
+    whole = gray_jpeg(4)
+    source.write("whole.jpg", whole)
+    source.write("cut.jpg", whole[:-30])
+    orders = Orders(manifest.begin_run(target, {}), 10_000, True)
+    treatment = Inspection(cards.released("small"))
+    tasks = job.plan(job.find(source, target, treatment.suffix), target, retry_failed=False).tasks
+    _, rows = Worker(source, target, treatment, orders, Ledger()).do(tasks)
+    told = {row["path"]: (row["error"], row["damage"]) for row in rows}
+    assert told["whole.jpg"] == (None, None)
+    assert told["cut.jpg"][0] is None
+    assert told["cut.jpg"][1].endswith(" % of it are there, the rest is made up")
+
+
 def test_what_a_format_cannot_hold_is_told() -> None:
     picture = pictures.of_array(np.zeros((8, 8, 4), np.uint8))
     treatment = Restoration("small", "", format="jpeg")

@@ -13,7 +13,7 @@ from hrcnn_jax.networks import folding, registry
 from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.networks.compact import Compact
 from hrcnn_jax.networks.hrcnn import HRCNN
-from hrcnn_jax.restoration import restorer
+from hrcnn_jax.restoration import pure
 
 
 @pytest.mark.parametrize("blocks", [0, 2])
@@ -28,7 +28,7 @@ def test_same_pictures(blocks: int, hidden_relu: bool) -> None:
     folded, folded_params = folding.fold(module, params)
     pictures = [
         np.asarray(
-            jax.jit(restorer.restore_plane, static_argnums=0, static_argnames="faithful")(
+            jax.jit(pure.restore_plane, static_argnums=0, static_argnames="faithful")(
                 each, its_params, codes, table, faithful=False
             )
         )

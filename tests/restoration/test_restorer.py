@@ -25,7 +25,8 @@ from hrcnn_jax.networks.cards import Card
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.restoration import restorer as restorer_module
 from hrcnn_jax.restoration import tiles
-from hrcnn_jax.restoration.restorer import Restorer, restore_plane
+from hrcnn_jax.restoration.pure import restore_plane
+from hrcnn_jax.restoration.restorer import Restorer
 
 
 def network(name: str, **options: int) -> Network:
