@@ -304,7 +304,7 @@ def test_damage_that_was_salvaged_is_told(tmp_path: Path) -> None:
     treatment = Inspection(cards.released("small"))
     tasks = job.plan(job.find(source, target, treatment.suffix), target, retry_failed=False).tasks
     _, rows = Worker(source, target, treatment, orders, Ledger()).do(tasks)
-    told = {row["path"]: (row["error"], row["damage"]) for row in rows}
+    told = {row["path"]: (row.get("error"), row["damage"]) for row in rows}
     assert told["whole.jpg"] == (None, None)
     assert told["cut.jpg"][0] is None
     assert told["cut.jpg"][1].endswith(" % of it are there, the rest is made up")
