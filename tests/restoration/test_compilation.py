@@ -214,7 +214,8 @@ def test_the_second_start_compiles_nothing(tmp_path: Path) -> None:
     for name in ("first", "second"):
         subprocess.run([*command, str(tmp_path / name)], check=True, env=environment)
         files = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-        kept.append({path.name: path.stat().st_mtime_ns for path in files})
+        # A file made again would be another one: what is used is only touched.
+        kept.append({path.name: path.stat().st_ino for path in files})
     assert any(name.startswith("restore_tile-") for name in kept[0])
     assert kept[0] == kept[1]
     pictures = [(tmp_path / name / "photo.png").read_bytes() for name in ("first", "second")]
