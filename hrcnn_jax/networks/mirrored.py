@@ -49,13 +49,10 @@ CELL = BLOCK // 2
 
 PIXELS = CELL * CELL
 
-TERMS = 36
-"""Of a group of cells, down and across: as many matrices they are multiplied by."""
-
 GROUP = 4
 """Cells of a group, down and across: those of two blocks."""
 
-SPARED = 9 - TERMS / GROUP**2
+SPARED = 9 - 36 / GROUP**2
 """Products of matrices that a convolution spares a cell, beside one that goes tap by tap."""
 
 _ROWS, _COLUMNS = (1, 3), (2, 4)
@@ -176,11 +173,6 @@ class MirroredConv(nn.Module):
         return Layer(to_factors(kernel).astype(self.dtype), bias)
 
 
-def is_pointwise(layer: Layer) -> bool:
-    """Whether a convolution sees every cell by itself."""
-    return _is_pointwise(layer.factors)
-
-
 def apply(
     layer: Layer,
     groups: Array,
@@ -235,10 +227,11 @@ def _convolved(matrices: str, groups: Array, factors: Array, inside: bool) -> Ar
     terms = _terms(groups, factors, inside)
     products = _products(matrices, _as_matrices(terms, factors), factors, factors.dtype)
     products = products.reshape(*terms.shape[:-1], -1)
-    return products if _is_pointwise(factors) else _collect(products)
+    return products if is_pointwise(factors) else _collect(products)
 
 
-def _is_pointwise(factors: Array) -> bool:
+def is_pointwise(factors: Array) -> bool:
+    """Whether a convolution of these factors sees every cell by itself."""
     return factors.shape[1] == 1
 
 
@@ -263,10 +256,8 @@ def _backward(
     slope: float, inside: bool, saved: tuple[Array, Array], of_result: Array
 ) -> tuple[Array, Array]:
     groups, factors = saved
-    gradient, spread = of_result, of_result
-    if not _is_pointwise(factors):
-        spread = _spread(of_result)
-    if inside and not _is_pointwise(factors):  # nothing depends on what was left out
+    gradient = of_result
+    if inside and not is_pointwise(factors):  # nothing depends on what was left out
         border = [(0, 0), (2, 2), (2, 2), (0, 0)]
         gradient = to_groups(jnp.pad(from_groups(gradient), border))
     # If one cell is another's inner (or outer) neighbour, so is that one its own, at borders too:
@@ -274,6 +265,7 @@ def _backward(
     of_groups = _convolved("btnd,btcd->btnc", gradient, factors, inside=False)
     of_groups = jnp.where(groups > 0, of_groups, slope * of_groups)
     terms = _as_matrices(_terms(_rectified(groups, slope), factors, inside), factors)
+    spread = of_result if is_pointwise(factors) else _spread(of_result)
     of_products = _as_matrices(spread, factors)
     multiply = partial(_products, "btnc,btnd->btcd")
     # XLA's CPU back end multiplies transposed matrices in float32 only.
@@ -312,7 +304,7 @@ def _terms(groups: Array, factors: Array, inside: bool) -> Array:
 
     What a single one is applied to are the groups.
     """
-    if _is_pointwise(factors):
+    if is_pointwise(factors):
         return groups
     for place, group in (_COLUMNS, _ROWS):
         z, a, b, c, d, e = _neighbours(groups, place, group, inside=inside)

@@ -211,7 +211,7 @@ def run(layers: Layers, cells: Array, *, inside: bool) -> Array:
     and at last the tail; or the second, if those are pointwise. It is `halo` blocks in all.
     """
     down, across = cells.shape[1:3]
-    pointwise = mirrored.is_pointwise(layers.tail)
+    pointwise = mirrored.is_pointwise(layers.tail.factors)
     at_first, at_second = inside and not pointwise, inside and pointwise
     reach = BLOCK // CELL * halo(len(layers.residuals), pointwise)
     margins = [_margin(length, 0 if inside else reach) for length in (down, across)]
