@@ -22,7 +22,7 @@ class Resizing:
 
     Attributes:
       size: of the earlier picture, `(height, width)`, after it was cropped.
-      by: the filter, a key of `hrcnn_jax.history.resized.filters.FILTERS`.
+      by: the filter, a key of `hrcnn_jax.history.filters.FILTERS`.
       shown: if the picture was cropped since, too, its rows and columns: from where to where in the
         earlier one, in samples and parts of them. All of `size` is shown at least in part.
     """

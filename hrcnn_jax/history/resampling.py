@@ -3,17 +3,15 @@
 A decoder's enlarging is linear and works along rows and columns alike, as is an encoder's
 shrinking. Along each, the samples that explain best what came out are least squares' (with a
 slight ridge, where some detail was lost); far from the ends they are always the same weighted sum.
-
-Source: libjpeg, `jdsample.c` (a triangle filter) and `jcsample.c` (means of boxes).
 """
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hrcnn_jax.history.blocks import Floats
+from hrcnn_jax.history.filters import enlarging, shrinking
 
 _RIDGE = 1e-3
 """Of the least squares, in squares of a sample's weight."""
@@ -79,27 +77,11 @@ def _weights(earlier: int, last: int, offset: int) -> tuple[int, NDArray[np.floa
     if earlier == last == 1:
         return -offset, np.ones(1, np.float32)
     count = 2 * _REACH + 1
-    made = _shrinking(_enlarging(count, earlier)[offset:], last)
+    enlarged = enlarging(count, earlier)[offset:]
+    rows = enlarged.shape[0] // last * last
+    made = (shrinking(rows, last) @ enlarged[:rows]).toarray()
     inverse = np.linalg.solve(made.T @ made + _RIDGE * np.eye(count), made.T)[_REACH]
     inverse /= (inverse @ made).sum()
     used = np.flatnonzero(np.abs(inverse) > _NEGLIGIBLE)
     weights = inverse[used[0] : used[-1] + 1]
     return int(used[0]) - _REACH * earlier // last, weights.astype(np.float32)
-
-
-def _enlarging(count: int, factor: int) -> NDArray[np.float64]:
-    """The matrix that enlarges so many samples, `(factor * count, count)`."""
-    if factor == 1:
-        return np.eye(count)
-    matrix = np.zeros((2 * count, count))
-    for index in range(count):
-        matrix[2 * index : 2 * index + 2, index] += 0.75
-        matrix[2 * index, max(index - 1, 0)] += 0.25
-        matrix[2 * index + 1, min(index + 1, count - 1)] += 0.25
-    return matrix
-
-
-def _shrinking(matrix: NDArray[Any], factor: int) -> NDArray[np.float64]:
-    """Means of so many rows of a matrix each."""
-    whole = len(matrix) // factor * factor
-    return matrix[:whole].reshape(-1, factor, matrix.shape[1]).mean(1)

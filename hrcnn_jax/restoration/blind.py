@@ -29,7 +29,7 @@ from hrcnn_jax.files.reader import Component, JpegError, JpegFile
 from hrcnn_jax.jpeg import color, damage, transform
 from hrcnn_jax.jpeg.tables import BLOCK, LEVEL_SHIFT, MAX_SAMPLE
 from hrcnn_jax.networks.zoo import Network
-from hrcnn_jax.restoration import tiles, windows
+from hrcnn_jax.restoration import pure, tiles, windows
 from hrcnn_jax.restoration.assembly import Plane
 from hrcnn_jax.restoration.programs import Program
 
@@ -154,14 +154,12 @@ class _OfCodes:
 
 def _projected(plane: Array, codes: Array, table: Array, factor: tuple[int, int]) -> Array:
     """The nearest plane `(H, W)` that has the codes of the square `(s, s, 8, 8)` it lies inside."""
-    samples = color.downsample(plane, factor)
     down, across = (
-        (whole - own // BLOCK) // 2
-        for whole, own in zip(codes.shape[:2], samples.shape, strict=True)
+        (whole - side // (times * BLOCK)) // 2
+        for whole, side, times in zip(codes.shape[:2], plane.shape, factor, strict=True)
     )
     inside = codes[down : codes.shape[0] - down, across : codes.shape[1] - across]
-    projected = transform.project(samples, inside, table)
-    return plane + color.replicate(projected - samples, factor)
+    return pure.projected(plane, inside, table, factor)
 
 
 Opening = _OfSamples | _OfCodes

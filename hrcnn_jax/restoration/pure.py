@@ -139,8 +139,22 @@ def restore_chroma_tile(
         enlarged = transform.without_border(color.upsample(plain, FACTOR), MCU * module.halo)
         restored = enlarged + strength * (restored - enlarged)
         if faithful:  # linear interpolation moves the means of boxes
-            samples = color.downsample(restored, FACTOR)
             inside = slice(module.halo, codes.shape[1] - module.halo)
-            projected = transform.project(samples, codes[:, inside, inside], tables)
-            restored += color.replicate(projected - samples, FACTOR)
+            restored = projected(restored, codes[:, inside, inside], tables, FACTOR)
     return jnp.moveaxis(restored, 0, -1)
+
+
+def projected(planes: Array, codes: Array, table: Array, factor: tuple[int, int]) -> Array:
+    """The nearest planes that, shrunk as an encoder shrinks them, have the codes.
+
+    Args:
+      planes: `(..., H, W)` pixels.
+      codes: `(..., h, w, 8, 8)` of the planes at a size that is a factor smaller.
+      table: `(..., 8, 8)` quantisation steps.
+      factor: whole numbers `(down, across)`.
+
+    Returns:
+      `(..., H, W)`.
+    """
+    samples = color.downsample(planes, factor)
+    return planes + color.replicate(transform.project(samples, codes, table) - samples, factor)

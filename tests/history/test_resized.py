@@ -19,11 +19,11 @@ from hrcnn_jax.files import reader
 from hrcnn_jax.files.reader import Component, JpegFile
 from hrcnn_jax.history import Earlier, History, Said, grid, resized
 from hrcnn_jax.history.chain import Samples
+from hrcnn_jax.history.filters import FILTERS, matrix
 from hrcnn_jax.history.observed import extent
 from hrcnn_jax.history.record import Resizing
 from hrcnn_jax.history.resized import corners, geometry, lines
 from hrcnn_jax.history.resized.corners import Anchor
-from hrcnn_jax.history.resized.filters import FILTERS, matrix
 from hrcnn_jax.history.resized.geometry import Along
 from hrcnn_jax.history.resized.lines import Lines
 from hrcnn_jax.scores import chains

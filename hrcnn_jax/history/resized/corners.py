@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from hrcnn_jax.history import grid, table
 from hrcnn_jax.history.blocks import Floats
+from hrcnn_jax.history.filters import matrix
 from hrcnn_jax.history.record import Span
 from hrcnn_jax.history.resized import lines
-from hrcnn_jax.history.resized.filters import matrix
 from hrcnn_jax.history.resized.geometry import Along, Geometry
 from hrcnn_jax.history.resized.lines import Lines, Pair
 from hrcnn_jax.history.resized.view import Size, View

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from hrcnn_jax.history.blocks import BASIS, Floats
 from hrcnn_jax.history.chain import Factor
+from hrcnn_jax.history.filters import Matrix, enlarging, of_span, shrinking
 from hrcnn_jax.history.record import History, Span
-from hrcnn_jax.history.resized.filters import Matrix, matrix, of_span
 from hrcnn_jax.jpeg.tables import BLOCK, LEVEL_SHIFT
 
 _RIDGE = 3e-3
@@ -164,7 +164,7 @@ def of_plane(history: History, size: tuple[int, int], last: Factor = (1, 1)) -> 
 def enlarged(plane: Floats, factor: Factor) -> Floats:
     """Samples `(h, w)` as many times as many, as a decoder enlarges them."""
     down, across = (
-        _enlarging(count, times) for count, times in zip(plane.shape, factor, strict=True)
+        enlarging(count, times) for count, times in zip(plane.shape, factor, strict=True)
     )
     return np.asarray((across @ (down @ plane).T).T, np.float32)
 
@@ -175,15 +175,5 @@ def _along(by: str, count: int, span: Span, factor: int, last: int, offset: int)
     first, size = offset // factor, resized.shape[1]
     coded = -(-(size + offset) // factor) - first
     inner = offset - first * factor
-    enlarged = _enlarging(coded, factor)[inner : inner + size]
-    return Along((_shrinking(count, last) @ resized @ enlarged).tocsr(), first)
-
-
-def _enlarging(count: int, factor: int) -> Matrix:
-    """As a decoder enlarges so many samples, once or twice: a triangle filter."""
-    return matrix("bilinear", factor * count, count, 1 / factor)
-
-
-def _shrinking(count: int, factor: int) -> Matrix:
-    """As an encoder shrinks so many samples: means of one or two, the last perhaps of one."""
-    return matrix("box", -(-count // factor), count, factor)
+    enlarged = enlarging(coded, factor)[inner : inner + size]
+    return Along((shrinking(count, last) @ resized @ enlarged).tocsr(), first)

@@ -14,11 +14,11 @@ from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.history import blocks, hypothesis, observed, table
 from hrcnn_jax.history.chain import Samples
 from hrcnn_jax.history.chroma import sampled, without_chroma
+from hrcnn_jax.history.filters import FILTERS
 from hrcnn_jax.history.observed import Shares
 from hrcnn_jax.history.record import History, Resizing
 from hrcnn_jax.history.resized import geometry, recovery
 from hrcnn_jax.history.resized.corners import USUAL
-from hrcnn_jax.history.resized.filters import FILTERS
 from hrcnn_jax.history.resized.geometry import Geometry
 from hrcnn_jax.history.resized.suspicion import Suspect, by_likelihood, evidence, suspect
 from hrcnn_jax.history.resized.view import COARSER, Part, Size, View

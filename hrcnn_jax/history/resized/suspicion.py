@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from hrcnn_jax.history import grid, table
 from hrcnn_jax.history.blocks import Floats
+from hrcnn_jax.history.filters import of_span
 from hrcnn_jax.history.record import Span
 from hrcnn_jax.history.resized import recovery
 from hrcnn_jax.history.resized.corners import USUAL, Anchor, anchors, from_block
-from hrcnn_jax.history.resized.filters import of_span
 from hrcnn_jax.history.resized.geometry import Along, Geometry
 from hrcnn_jax.history.resized.view import Size, View
 from hrcnn_jax.history.table import Known

@@ -1,10 +1,10 @@
-"""Resampling filters as sparse matrices along an axis: what a resized picture was made with.
+"""Resampling filters as sparse matrices along an axis: of tools that resize, decoders and encoders.
 
 A sample of the result is a weighted mean of the samples around its place in the source. Where a
 picture shrinks the filter grows as wide as a step, in tools that do it well.
 
-Source: Pillow, `Resample.c`; Mitchell and Netravali, "Reconstruction filters in computer graphics",
-1988, for the cubics.
+Source: Pillow, `Resample.c`; libjpeg, `jdsample.c` and `jcsample.c`; Mitchell and Netravali,
+"Reconstruction filters in computer graphics", 1988, for the cubics.
 """
 
 from collections.abc import Callable
@@ -132,3 +132,13 @@ def of_span(by: str, count: int, span: Span) -> Matrix:
     """
     start, stop = span
     return matrix(by, count, ceil(stop), (stop - start) / count, start)
+
+
+def enlarging(count: int, factor: int) -> Matrix:
+    """As a decoder enlarges so many samples, once or twice: a triangle filter."""
+    return matrix("bilinear", factor * count, count, 1 / factor)
+
+
+def shrinking(count: int, factor: int) -> Matrix:
+    """As an encoder shrinks so many samples: means of one or two, the last perhaps of one."""
+    return matrix("box", -(-count // factor), count, factor)
