@@ -8,6 +8,9 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 Path = tuple[str, ...]
 
+_KERNEL = 4
+"""Axes of a convolution's kernel: taps down and across, inputs, outputs."""
+
 
 def grow(params: Any, fresh: Any) -> Any:
     """Parameters of a larger network that computes exactly what a smaller one does.
@@ -41,16 +44,21 @@ def grow(params: Any, fresh: Any) -> Any:
 
 
 def _embed(path: Path, old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Writes a leaf into the corner of a larger one."""
+    """Writes a leaf into the corner of a larger one, and a kernel's fewer taps into its middle."""
     if _layer(path) == "film":  # scales and shifts, side by side: each grows on its own
         halves = zip(np.split(old, 2, axis=-1), np.split(new, 2, axis=-1), strict=True)
         return np.concatenate(
             [_embed((*path[:-2], "half", path[-1]), *half) for half in halves], -1
         )
+    starts = [0] * old.ndim
     if old.ndim > 1:
         inputs, outputs = old.shape[-2:]
         new[..., inputs:, :outputs] = 0
-    new[tuple(slice(count) for count in old.shape)] = old
+        if old.ndim == _KERNEL and old.shape[:2] != new.shape[:2]:
+            new[..., :inputs, :outputs] = 0
+            starts[:2] = ((new.shape[axis] - old.shape[axis]) // 2 for axis in (0, 1))
+    places = zip(starts, old.shape, strict=True)
+    new[tuple(slice(start, start + count) for start, count in places)] = old
     return new
 
 

@@ -223,6 +223,7 @@ def run(layers: Layers, cells: Array, *, inside: bool) -> Array:
         detail = mirrored.apply(first, features, slope=0.0, inside=at_first)
         shortcut = trimmed(features) if inside else features
         features = mirrored.apply(second, detail, shortcut, slope=SLOPE, inside=at_second)
+    # Before a pointwise tail all channels died once. Grown to 3x3, it has this slope no more.
     slope = SLOPE if pointwise else 0.0
     result = mirrored.apply(layers.tail, features, slope=slope, inside=inside)
     left_out = 2 * reach if inside else 0  # a block is two cells, and lies on either side

@@ -10,10 +10,12 @@ from conftest import architecture_of, random_params
 from jax import Array
 
 from hrcnn_jax.jpeg import transform
+from hrcnn_jax.networks import mirrored
 from hrcnn_jax.networks.chroma import Chroma
 from hrcnn_jax.networks.compact import Compact
 from hrcnn_jax.networks.growth import grow
 from hrcnn_jax.networks.hrcnn import HRCNN
+from hrcnn_jax.networks.mirrored import MirroredConv
 
 TABLE = transform.quality_table(20)[None]
 
@@ -59,6 +61,22 @@ def test_a_larger_network_begins_as_the_smaller(
     last = f"residual{large.blocks}"
     layers = [name for name in gradient[last] if name.startswith("conv")]
     assert np.abs(gradient[last][max(layers)]["kernel"]).max() > 0  # what was added can learn
+
+
+def test_fewer_taps_are_the_middle_of_more() -> None:
+    """What a 1x1 convolution does with every cell, a 3x3 one begins by doing."""
+    groups = jax.random.normal(jax.random.key(0), (1, 4, 4, 2, 3, 3))
+    small, large = (
+        MirroredConv(3, count, pointwise=each) for count, each in ((5, True), (6, False))
+    )
+    params = small.init(jax.random.key(1), 1)["params"]
+    grown = grow(params, large.init(jax.random.key(2), 1)["params"])
+    before, after = (
+        jax.jit(lambda p, conv=conv: mirrored.apply(conv.apply({"params": p}, 1), groups))(p)
+        for conv, p in ((small, params), (large, grown))
+    )
+    np.testing.assert_allclose(after[..., :5], before, atol=1e-5)
+    assert np.abs(after[..., 5]).max() > 0.1
 
 
 def test_networks_do_not_shrink() -> None:

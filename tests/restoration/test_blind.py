@@ -53,7 +53,7 @@ PHOTO = make_photo(93, 122)
 
 def network(error: float) -> Network:
     """A network that finds the same error in every picture, and else is random."""
-    params = jax.tree.map(jnp.add, fresh_params(MODULE), random_params(MODULE, scale=0.07))
+    params = jax.tree.map(jnp.add, fresh_params(MODULE), random_params(MODULE, scale=0.08))
     found = params["estimator"]["found"]
     found["kernel"] = found["kernel"].at[:, 0].set(0.0)
     found["bias"] = found["bias"].at[0].set(float(np.log(error + 0.1)))
@@ -85,7 +85,7 @@ def test_pixels_are_restored_as_a_whole_would_be(bad: Restorer, gray: bool) -> N
     ours = bad.picture(given, source, "float32")
     assert ours.shape == samples.shape
     np.testing.assert_allclose(ours, np.clip(expected, 0, 1), atol=2e-5)
-    assert np.abs(ours - samples / 255).max() > 0.005
+    assert np.abs(ours - samples / 255).max() > 0.01
     rounded = bad.picture(given, source)
     np.testing.assert_array_equal(rounded, np.rint(255 * ours).astype(np.uint8))
 
