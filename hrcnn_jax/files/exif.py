@@ -61,6 +61,8 @@ _TAKEN_OVER = {269, 270, 271, 272, 282, 283, 285, 296, 297, 305, 306, 315, 316, 
 _KEPT_ELSEWHERE = {700, 34377, 34675, 37724, 50255}
 """Tags of TIFF files that are no part of an EXIF block, as XMP and colour profile, or belong to the
 picture as it was, as Photoshop's layers and notes."""
+_JPEG_XRS_OWN = range(0xBC01, 0xBCC6)
+"""Tags of how JPEG XR stores pictures (ITU-T T.832, annex A): by these programs tell its files."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,9 @@ class Entry:
 
 
 def tells_of_the_picture(tag: int) -> bool:
-    """Whether an entry of a first directory tells something else than how a TIFF file stores it."""
-    return tag in _TAKEN_OVER or not (tag in _TIFFS_OWN or tag in _KEPT_ELSEWHERE)
+    """Whether an entry of a first directory tells something else than how a file stores it."""
+    elsewhere = tag in _TIFFS_OWN or tag in _JPEG_XRS_OWN or tag in _KEPT_ELSEWHERE
+    return tag in _TAKEN_OVER or not elsewhere
 
 
 def byte_order(tiff: bytes) -> Order:

@@ -21,6 +21,7 @@ PHOTO = make_photo(23, 31)
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="6"/></x:xmpmeta>'
 ORIENTATION, DESCRIPTION, EXPOSURE, EXIF_DIRECTORY = 0x0112, 0x010E, 0x829A, 0x8769
+JPEG_XR_FORMAT = 0xBC01
 
 
 def exif_block(orientation: int) -> bytes:
@@ -145,6 +146,15 @@ def test_damaged_exif_stays_out_of_tiff(tmp_path: Path) -> None:
     file = reader.read(jpeg_bytes(PHOTO, exif=b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x05\x01\x0e"))
     writer.write(tmp_path / "file", PHOTO, FORMATS["tiff"], file=file)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "file")), PHOTO)
+
+
+def test_a_tiff_is_not_taken_for_a_jpeg_xr(tmp_path: Path) -> None:
+    tags = Image.Exif()
+    tags[DESCRIPTION], tags[JPEG_XR_FORMAT] = "a description", b"\x24"
+    file = reader.read(jpeg_bytes(PHOTO, exif=tags.tobytes()))
+    writer.write(tmp_path / "file", PHOTO, FORMATS["tiff16"], file=file)
+    with Image.open(tmp_path / "file") as seen:
+        assert seen.getexif()[DESCRIPTION] == "a description"
 
 
 @pytest.mark.parametrize(
