@@ -100,6 +100,7 @@ def test_the_page_of_the_compact_networks(folder: Path, monkeypatch: pytest.Monk
         ("small", "compact", 4),
         ("large", "compact", 8),
         ("chroma", "chroma", 4),
+        ("chroma-fast", "chroma", 4),
         ("chroma-large", "chroma", 8),
     )
     for name, kind, width in kinds:

@@ -16,24 +16,26 @@ from hrcnn_jax.networks import cards, registry, zoo
 from hrcnn_jax.restoration import tiles, to_onnx
 from hrcnn_jax.restoration.restorer import Restorer
 
-OPTIONS: dict[str, dict[str, int]] = {
-    "compact": {"width": 8, "blocks": 1, "kernels": 2, "orientations": 2},
-    "hrcnn": {"quality": 10, "blocks": 1},
-    "chroma": {"width": 8, "blocks": 1},
+NETWORKS: dict[str, tuple[str, dict[str, int]]] = {
+    "compact": ("compact", {"width": 8, "blocks": 1, "kernels": 2, "orientations": 2}),
+    "pointwise": ("compact", {"width": 8, "blocks": 1, "pointwise": True}),
+    "paper": ("hrcnn", {"quality": 10, "blocks": 1}),
+    "chroma": ("chroma", {"width": 8, "blocks": 1}),
 }
 
 
 def weights(name: str, folder: Path) -> Path:
     """A weights file of a small network that changes pictures much."""
-    module = registry.get(name).build(OPTIONS[name])
+    architecture, options = NETWORKS[name]
+    module = registry.get(architecture).build(options)
     noise = random_params(module, scale=0.05)
     params = jax.tree.map(jnp.add, fresh_params(module), noise)
     path = folder / f"{name}.safetensors"
-    zoo.write_weights(path, params, made_card(name, OPTIONS[name]))
+    zoo.write_weights(path, params, made_card(architecture, options))
     return path
 
 
-@pytest.mark.parametrize("name", ["compact", "hrcnn"])
+@pytest.mark.parametrize("name", ["compact", "pointwise", "paper"])
 def test_tiles_by_onnx_make_the_plane_that_jax_makes(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -47,7 +49,7 @@ def test_tiles_by_onnx_make_the_plane_that_jax_makes(
     known = {each.key: each.value for each in model.metadata_props}
     halo = int(known["halo"])
     assert known["network"] == name
-    assert cards.Card.from_json(known["card"], name).architecture == name
+    assert cards.Card.from_json(known["card"], name).architecture == NETWORKS[name][0]
     session = onnxruntime.InferenceSession(target)
     file = reader.read(jpeg_bytes(make_photo(60, 90)[..., 1], quality=10))
     (part,) = file.components
