@@ -98,7 +98,7 @@ def shares(network: Network, pixels: Array) -> dict[str, NDArray[np.floating]]:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.idle", description=__doc__)
     parser.add_argument(
-        "networks", nargs="*", default=[*cards.names()], help="default: all released"
+        "networks", nargs="*", default=cards.all_names(), help="default: all released"
     )
     parser.add_argument("--data", nargs="+", required=True, help="pictures, none of training")
     parser.add_argument("--crops", type=int, default=20, help="of them (default: 20)")
