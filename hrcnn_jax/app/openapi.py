@@ -74,7 +74,9 @@ def description(models: Sequence[str]) -> dict[str, Any]:
             "/api/inspect": {
                 "post": {
                     "summary": "Tells what a picture is, and what a network is expected to gain",
-                    "parameters": _query({"model": wishes["model"], "name": _NAME}),
+                    "parameters": _query(
+                        {name: wishes[name] for name in ("model", "salvage")} | {"name": _NAME}
+                    ),
                     "requestBody": _FILE,
                     "responses": {
                         "200": _json(

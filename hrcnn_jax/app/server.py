@@ -153,7 +153,7 @@ class _Interface:
         name = _name(request)
 
         async def work(job: Job, content: bytes) -> Response:
-            return JSONResponse(await self._workshop.inspect(job, content, name, asked.model))
+            return JSONResponse(await self._workshop.inspect(job, content, name, asked))
 
         return self._with_file(request, work)
 

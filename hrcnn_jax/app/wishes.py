@@ -28,6 +28,7 @@ class Wish:
         `hrcnn_jax.history.parse` takes it.
       format: a key of `hrcnn_jax.files.writer.FORMATS`.
       quality: of JPEG and WebP, 1-100.
+      salvage: whether a damaged file is read as far as it goes.
     """
 
     model: str
@@ -35,6 +36,7 @@ class Wish:
     history: str = "auto"
     format: str = "png"
     quality: int = writer.QUALITY
+    salvage: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,10 @@ def parameters(models: Sequence[str]) -> dict[str, Parameter]:
             "of jpeg and webp",
             {"type": "integer", "minimum": 1, "maximum": 100, "default": default.quality},
         ),
+        "salvage": Parameter(
+            "true: take a damaged file, too, as far as it goes",
+            {"type": "boolean", "default": default.salvage},
+        ),
     }
 
 
@@ -106,6 +112,10 @@ def _value(name: str, text: str, schema: Mapping[str, Any]) -> Any:
         if text not in schema["enum"]:
             raise WishError(f"{name} must be one of {', '.join(schema['enum'])}, got {text[:40]!r}")
         return text
+    if schema["type"] == "boolean":
+        if text not in ("true", "false"):
+            raise WishError(f"{name} must be true or false, got {text[:40]!r}")
+        return text == "true"
     lowest, highest = schema["minimum"], schema["maximum"]
     try:
         number = (int if schema["type"] == "integer" else float)(text)

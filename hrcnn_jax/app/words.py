@@ -28,6 +28,8 @@ def sentences(
       verdict: how bad the picture is, if that network is one of pictures.
     """
     told = [_picture(facts)]
+    if facts["damage"] is not None:
+        told.append(f"The file is damaged: {facts['damage']}.")
     if facts["kind"] == "JPEG":
         told.append(_quality(facts))
     elif not facts["history"] and verdict is None:

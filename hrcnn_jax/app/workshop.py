@@ -126,13 +126,13 @@ class Workshop:
                 return {"ahead": ahead, "share": job.rows / job.of if job.of else 0.0}
         return None
 
-    async def inspect(self, job: Job, content: bytes, name: str, model: str) -> dict[str, Any]:
+    async def inspect(self, job: Job, content: bytes, name: str, wish: Wish) -> dict[str, Any]:
         """Facts about a file, and the same in words.
 
         Raises:
           JpegError: if it cannot be read.
         """
-        return await self._at_the_bench(self._inspect, job, content, name, model)
+        return await self._at_the_bench(self._inspect, job, content, name, wish)
 
     async def restore(self, job: Job, content: bytes, name: str, wish: Wish) -> bytes:
         """The restored picture as a file.
@@ -151,13 +151,14 @@ class Workshop:
     async def _at_the_bench(self, work: Any, *arguments: Any) -> Any:
         return await to_thread.run_sync(work, *arguments, limiter=self._bench)
 
-    def _read(self, content: bytes, name: str) -> Stored:
-        return pictures.read(content, max_pixels=self.limits.pixels, name=name)
+    def _read(self, content: bytes, name: str, wish: Wish) -> Stored:
+        limit = self.limits.pixels
+        return pictures.read(content, max_pixels=limit, salvage=wish.salvage, name=name)
 
-    def _inspect(self, job: Job, content: bytes, name: str, model: str) -> dict[str, Any]:
+    def _inspect(self, job: Job, content: bytes, name: str, wish: Wish) -> dict[str, Any]:
         _check_wanted(job)
-        file = self._read(content, name)
-        restorer = self._restorer(model)
+        file = self._read(content, name, wish)
+        restorer = self._restorer(wish.model)
         found = history.find(file)
         _check_wanted(job)
         facts = inspection.inspect(file, found)
@@ -175,7 +176,7 @@ class Workshop:
 
     def _restore(self, job: Job, content: bytes, name: str, wish: Wish) -> bytes:
         _check_wanted(job)
-        file = self._read(content, name)
+        file = self._read(content, name, wish)
         job.of = file.height
         kind = FORMATS[wish.format]
         restorer = self._restorer(wish.model).at(wish.strength, history=wish.history)

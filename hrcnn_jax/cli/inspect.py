@@ -126,7 +126,7 @@ def _inspect(job: Job, *, flags: argparse.Namespace, ending: threading.Event) ->
         job.source, max_pixels=flags.max_pixels, salvage=flags.salvage, ending=ending
     )
     facts = inspection.inspect(file, history.find(file))
-    return facts | {"damage": file.damage, **_expected(facts)}
+    return facts | _expected(facts)
 
 
 def _expected(facts: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from hrcnn_jax.files import writer
 from hrcnn_jax.files.pictures import Stored
-from hrcnn_jax.files.reader import JpegError, JpegFile
+from hrcnn_jax.files.reader import JpegError
 from hrcnn_jax.files.writer import FORMATS, QUALITY
 from hrcnn_jax.history import find, inspection
 from hrcnn_jax.networks.cards import Card, ModelError
@@ -175,10 +175,9 @@ def _restorer(
 def _facts(file: Stored, history: dict[str, Any] | None, card: Card) -> dict[str, Any]:
     told = inspection.inspect(file, None)
     damaging = inspection.quality_of_damage(told | {"history": history})
-    names = "width", "height", "colour", "sampling", "coding", "quality", "quality_is_exact"
+    names = "damage", "width", "height", "colour", "sampling", "coding", "quality"
     return {
-        **{name: told.get(name) for name in names},
-        "damage": file.damage if isinstance(file, JpegFile) else None,
+        **{name: told.get(name) for name in (*names, "quality_is_exact")},
         "history": None if history is None else json.dumps(history),
         "expected_gain_db": None if damaging is None else expected_gain(card, damaging),
     }

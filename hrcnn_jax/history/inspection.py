@@ -34,6 +34,7 @@ def inspect(file: Stored, earlier: History | None) -> dict[str, Any]:
     """
     facts = {
         "name": file.name,
+        "damage": file.damage,
         "kind": "JPEG" if isinstance(file, JpegFile) else file.kind,
         "width": file.width,
         "height": file.height,

@@ -80,7 +80,7 @@ def photos(tmp_path: Path) -> list[Path]:
     whole = jpeg_bytes(make_photo(200, 240), quality=10, exif=exif.tobytes())
     paths[0].write_bytes(whole)
     paths[1].write_bytes(jpeg_bytes(make_photo(120, 160, seed=1), quality=20))
-    paths[2].write_bytes(whole[: len(whole) // 2])
+    paths[2].write_bytes(whole[:100])  # its frame is not there
     return paths
 
 
@@ -187,6 +187,17 @@ def test_many_with_a_broken_one_among_them(page: Page, photos: list[Path]) -> No
         page.click("#pictures .away >> nth=0")
     expect(page.locator("#shown")).to_be_hidden()
     expect(page.locator("#drop p")).to_be_visible()
+
+
+def test_a_file_that_is_cut_off_is_restored_as_far_as_it_goes(
+    page: Page, photos: list[Path]
+) -> None:
+    cut = photos[1].with_name("cut.jpg")
+    cut.write_bytes(photos[1].read_bytes()[:-200])
+    page.set_input_files("#files", [cut])
+    expect(page.locator("#pictures .done")).to_have_count(1, timeout=PATIENCE)
+    expect(page.locator("#found")).to_contain_text("The file is damaged: ")
+    expect(page.locator("#download")).to_be_enabled()
 
 
 def test_two_users_at_once(browser: Browser, address: str, photos: list[Path]) -> None:

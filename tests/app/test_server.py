@@ -177,11 +177,28 @@ def test_what_cannot_be_read_gets_a_sentence(client: TestClient, photo: bytes, p
         assert sentence in answer.json()["error"]
 
 
+def test_of_a_damaged_file_what_is_there_is_restored_if_so_asked(client: TestClient) -> None:
+    whole = jpeg_bytes(make_photo(64, 80), quality=90)
+    cut = whole[: len(whole) // 2] + b"\xff\xd9"
+    told = client.post("/api/inspect?salvage=true", content=cut).json()
+    damage = reader.read(cut, salvage=True).damage
+    assert damage is not None
+    assert told["damage"] == damage
+    assert told["words"][1] == f"The file is damaged: {damage}."
+    answer = client.post("/api/restore?salvage=true&strength=0", content=cut)
+    with Image.open(io.BytesIO(answer.content)) as ours, Image.open(io.BytesIO(cut)) as pillow:
+        difference = np.asarray(ours).astype(int) - np.asarray(pillow)
+    assert np.abs(difference).max() <= 3  # libjpeg's integer arithmetic
+    for path in ("restore", "inspect"):
+        assert client.post(f"/api/{path}?salvage=false", content=cut).status_code == 422
+
+
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
         ("strength=2", "strength must be from 0 to 1, got '2'"),
         ("strength=nan", "strength must be from 0 to 1, got 'nan'"),
+        ("salvage=1", "salvage must be true or false, got '1'"),
         ("quality=9.5", "quality must be from 1 to 100, got '9.5'"),
         ("format=gif", "format must be one of png, "),
         ("model=../../etc/passwd", "model must be one of tiny, got '../../etc/passwd'"),
@@ -311,7 +328,7 @@ def test_the_description_is_of_what_there_is(client: TestClient, photo: bytes) -
         for each in restore["parameters"]
         if "default" in each["schema"]
     }
-    assert usual.keys() == {"model", "strength", "history", "format", "quality"}
+    assert usual.keys() == {"model", "strength", "history", "format", "quality", "salvage"}
     answers = [client.post("/api/restore", content=photo, params=p).content for p in (usual, {})]
     assert answers[0] == answers[1]
     told = {int(status) for status in restore["responses"]}

@@ -35,7 +35,8 @@ function said() {
 }
 
 async function ask(path, picture, parameters, options = {}) {
-  const query = new URLSearchParams({ name: picture.file.name, ...parameters });
+  // Of a damaged file what is there is better than nothing; the words say how much that is.
+  const query = new URLSearchParams({ name: picture.file.name, salvage: true, ...parameters });
   let answer;
   try {
     answer = await fetch(`/api/${path}?${query}`, { method: "POST", body: picture.file, ...options });
