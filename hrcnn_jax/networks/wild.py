@@ -30,7 +30,7 @@ from hrcnn_jax.jpeg import damage
 from hrcnn_jax.jpeg.tables import BLOCK, LUMINANCE
 from hrcnn_jax.networks import trunk
 from hrcnn_jax.networks.cards import Kind
-from hrcnn_jax.networks.convolution import PRECISE, cropped
+from hrcnn_jax.networks.convolution import PRECISE, Squares, cropped
 from hrcnn_jax.networks.mirrored import PIXELS, from_cells, to_cells
 
 PLANES = 3
@@ -92,13 +92,9 @@ class Estimator(nn.Module):
         least = _READ + 2 * _STRIDE * self.depth + 1
         room = [(0, max(least - side, 0)) for side in pixels.shape[1:3]]
         steps = _steps(jnp.pad(pixels, ((0, 0), *room, (0, 0)), mode="symmetric"))
-        seen = nn.Conv(self.width, (_READ, _READ), _STRIDE, "VALID", name="squares", **_EXACTLY)(
-            steps
-        )
+        seen = Squares(self.width, _READ, _STRIDE, name="squares")(steps)
         for number in range(1, self.depth + 1):
-            pattern = nn.Conv(
-                self.width, (3, 3), padding="VALID", name=f"pattern{number}", **_EXACTLY
-            )
+            pattern = Squares(self.width, 3, name=f"pattern{number}")
             seen = seen[:, 1:-1, 1:-1] + pattern(nn.leaky_relu(seen, trunk.SLOPE))
         seen = nn.Dense(self.features, name="seen", **_EXACTLY)(nn.leaky_relu(seen, trunk.SLOPE))
         means = jnp.mean(nn.relu(seen).reshape(len(windows), -1, self.features), axis=1)
