@@ -87,7 +87,8 @@ class Squares(nn.Module):
         seen = [tiles[:, y : y + rows, x : x + columns] for y, x in taps]
         matrix = _tiles(kernel.transpose(3, 0, 1, 2), self.stride)
         matrix = matrix.reshape(self.features, -1).T
-        return jnp.matmul(jnp.concatenate(seen, axis=-1), matrix, precision=PRECISE) + bias
+        product = jnp.matmul(jnp.concatenate(seen, axis=-1), matrix, precision=PRECISE)
+        return product + bias.reshape(1, 1, 1, -1)
 
 
 def _tiles(pictures: Array, side: int) -> Array:
