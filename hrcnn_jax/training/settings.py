@@ -108,6 +108,9 @@ class Optimisation:
     teacher_share: Annotated[tuple[float, ...], arg(metavar="S [S]")] = (1.0, 0.0)
     """Share of the teacher in the target, the rest is the original; or the first and the last."""
 
+    frozen: Annotated[tuple[str, ...], arg(metavar="PART")] = ()
+    """Parts of the network that stay as they are, for instance the estimator of wild."""
+
     optimiser: Literal["sgd", "adam", "muon"] = "sgd"
     """SGD with momentum, Adam or Muon."""
 

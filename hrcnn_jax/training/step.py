@@ -97,10 +97,17 @@ def create_state(
     Parameters of a smaller network are grown into those of this one.
 
     Raises:
-      ValueError: if `params` do not fit into the network's.
+      ValueError: if `params` do not fit into the network's, or what is to be frozen is no part of
+        it.
     """
     module = architecture.build(settings.options, dtype=settings.run.dtype)
     fresh = architecture.init(module, jax.random.key(settings.run.seed))
+    unknown = {*settings.optimisation.frozen} - fresh.keys()
+    if unknown:
+        raise ValueError(
+            f"--frozen: the network has no {', '.join(sorted(unknown))}: its parts are "
+            f"{', '.join(fresh)}"
+        )
     if params is None:
         params = fresh
     else:
@@ -144,7 +151,8 @@ def make_update(
         return task.draw(draw_key, crop)
 
     def loss_of(params: Params, drawn: Any, done: Array) -> Array:
-        outcome = task.outcome(params, drawn)
+        frozen = {name: params[name] for name in settings.optimisation.frozen}
+        outcome = task.outcome(params | jax.lax.stop_gradient(frozen), drawn)
         compared = outcome.restored, aim(drawn, outcome.target, done)
         planes = loss_function(*(x.reshape(-1, *x.shape[-2:]) for x in compared))
         per_patch = jnp.mean(planes.reshape(outcome.target.shape[0], -1), axis=1)
@@ -198,7 +206,8 @@ def _average(ema: Params, params: Params, step: Array, decay: float) -> Params:
     # Young averages forget faster, or they would remember the initial parameters for too long.
     count = step.astype(jnp.float32)
     keep = jnp.minimum(decay, (1.0 + count) / (10.0 + count))
-    return jax.tree.map(lambda old, new: keep * old + (1.0 - keep) * new, ema, params)
+    # What does not change is averaged to exactly itself.
+    return jax.tree.map(lambda old, new: old + (1.0 - keep) * (new - old), ema, params)
 
 
 @dataclass(frozen=True)

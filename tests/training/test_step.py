@@ -203,6 +203,18 @@ def test_warm_start_needs_a_network_that_fits() -> None:
         step.create_state(COMPACT, configured(width=4), fresh_params(MODULE))
 
 
+@pytest.mark.parametrize("optimiser", ["sgd", "adam", "muon"])
+def test_what_is_frozen_stays_as_it_is(optimiser: str, standard_promotion: None) -> None:
+    before = random_params(MODULE)
+    state, _ = run(configured(frozen=("head",), optimiser=optimiser, learning_rate=1e-3), 2)
+    for params in (state.params, state.ema):
+        moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), params, before)
+        assert max(jax.tree.leaves(moved["head"])) == 0
+        assert min(jax.tree.leaves(moved["tail"])) > 0
+    with pytest.raises(ValueError, match="--frozen: the network has no neck: its parts are head, "):
+        start(configured(frozen=("neck",)))
+
+
 def test_seed_decides_initialisation_and_draws() -> None:
     states = [step.create_state(COMPACT, configured(seed=seed)) for seed in (0, 1)]
     heads = [state.params["head"]["kernel"] for state in states]
