@@ -317,7 +317,7 @@ def draw_table(
 
     Qualities are log-uniform between the lowest and the highest. With `tables="luminance"` it is
     `own` at such a quality. With `tables="any"` chroma
-    mostly gets Annex K's chrominance table, and three tables in ten are non-standard: blends of
+    mostly gets Annex K's chrominance table, and four tables in ten are non-standard: blends of
     luminance, chrominance, MozJPEG's and flat, often nearly one of them, with each step off by up
     to a half, by much less in most tables. One in twenty is not kept to baseline's steps, as files
     of low quality need not be, and is up to sixteen times as coarse.
@@ -338,7 +338,7 @@ def draw_table(
     spread = 0.6 * jax.random.uniform(spread_key) ** 2
     jitter = jnp.exp2(spread * jax.random.uniform(jitter_key, (8, 8), minval=-1.0, maxval=1.0))
     odd = jnp.clip(jnp.round(blend * jitter), 1, 255).astype(jnp.int32)
-    base = jnp.where(jax.random.bernoulli(odd_key, 0.3), odd, base)
+    base = jnp.where(jax.random.bernoulli(odd_key, 0.4), odd, base)
     is_coarse = jax.random.bernoulli(coarse_key, 0.05)
     scale = jnp.exp2(jnp.where(is_coarse, jax.random.uniform(scale_key, maxval=4.0), 0.0))
     base = jnp.round(scale * base.astype(jnp.float32)).astype(jnp.int32)

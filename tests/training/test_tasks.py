@@ -64,7 +64,7 @@ def test_colour_draws_patches_and_both_tables() -> None:
         pixels = np.rint(255 * patch).astype(int).reshape(-1, 3)
         assert {tuple(pixel) for pixel in pixels} <= known
     luma, chroma = np.asarray(drawn.tables, float).swapaxes(0, 1)
-    assert (luma != chroma).any((1, 2)).mean() > 0.7
+    assert (luma != chroma).any((1, 2)).mean() > 0.5
     # One quality for both: coarse steps go with coarse steps.
     logs = np.log(luma.mean((1, 2))), np.log(chroma.mean((1, 2)))
     assert np.corrcoef(*logs)[0, 1] > 0.9
@@ -127,7 +127,7 @@ def test_qualities_are_log_uniform() -> None:
 
 @pytest.mark.parametrize("chroma", [False, True])
 def test_tables_of_any_kind(chroma: bool) -> None:
-    """Two in three are Annex K's, 85 in 100 of them the plane's own; few are beyond baseline's."""
+    """Six in ten are Annex K's, 85 in 100 of them the plane's own; few are beyond baseline's."""
     tables = tables_of(of_planes(quality=(5, 95), tables="any"), 3000, chroma=chroma)
     assert tables.min() >= 1
     largest = tables.max((1, 2))
@@ -142,8 +142,8 @@ def test_tables_of_any_kind(chroma: bool) -> None:
         np.mean([table.tobytes() in kind for table in tables]) for kind in kinds
     )
     own, swapped = (chrominance, luminance) if chroma else (luminance, chrominance)
-    assert abs(own - 0.95 * 0.7 * 0.85) < 0.05
-    assert abs(swapped - 0.95 * 0.7 * 0.15) < 0.03
+    assert abs(own - 0.95 * 0.6 * 0.85) < 0.05
+    assert abs(swapped - 0.95 * 0.6 * 0.15) < 0.03
     assert len({table.tobytes() for table in tables}) > 500
     # Non-standard ones are near each of these now and then, but for their scale.
     others = tables[(tables.min((1, 2)) >= 8) & (largest < 255)].reshape(-1, 64)
