@@ -55,7 +55,9 @@ def measure(preset: str, repeats: int, limit: float, **options: Any) -> dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
-    parser.add_argument("--presets", nargs="+", default=["small", "large", "chroma", "hrcnn"])
+    parser.add_argument(
+        "--presets", nargs="+", default=["fast", "small", "large", "chroma", "wild", "hrcnn"]
+    )
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--output", help="write all figures to this JSON file")

@@ -155,10 +155,10 @@ _WILD = replace(
     validation_crops=200,
     # The estimate is made from all of a crop, and needs many of them at once.
     crop=160,
-    patch=112,
+    patch=144,
     scales=(1.0, 0.7),
     quality=(5, 98),
-    batch=24,
+    batch=16,
     learning_rate=8e-4,
 )
 
