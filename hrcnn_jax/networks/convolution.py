@@ -4,7 +4,8 @@ XLA runs the gradients of a convolution from one channel (11x11x1 -> 64) at a sm
 machine's rate: too few channels to fill a matrix product. Written as matrix products over the
 shifted input, the same sums take about half the time (`Conv`). Inside a loop, as of a training step
 that takes its pictures one after another, it runs any convolution at a tenth of that rate, but
-products of matrices as fast as elsewhere (`Squares`). Elsewhere the library's convolution is used.
+products of matrices as fast as elsewhere (`Squares` of one picture; of many their factors would
+not stay in the cache). Elsewhere the library's convolution is used.
 """
 
 from collections.abc import Callable
@@ -59,7 +60,7 @@ class Conv(nn.Module):
 
 
 class Squares(nn.Module):
-    """`flax.linen.Conv` of squares that lie within the picture ('VALID'), as one matrix product.
+    """`flax.linen.Conv` of squares that lie within the picture ('VALID'): same names, same values.
 
     Takes `(B, H, W, C)` float32, H and W at least `size`.
 
@@ -75,20 +76,33 @@ class Squares(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
-        channels = inputs.shape[-1]
-        shape = (self.size, self.size, channels, self.features)
+        shape = (self.size, self.size, inputs.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        # A square consists of so many tiles of stride by stride pixels, down and across.
-        count = self.size // self.stride
-        tiles = _tiles(inputs, self.stride)
-        rows, columns = (length - count + 1 for length in tiles.shape[1:3])
-        taps = [(y, x) for y in range(count) for x in range(count)]
-        seen = [tiles[:, y : y + rows, x : x + columns] for y, x in taps]
-        matrix = _tiles(kernel.transpose(3, 0, 1, 2), self.stride)
-        matrix = matrix.reshape(self.features, -1).T
-        product = jnp.matmul(jnp.concatenate(seen, axis=-1), matrix, precision=PRECISE)
-        return product + bias.reshape(1, 1, 1, -1)
+        if len(inputs) == 1:
+            convolved = _squares_by_product(inputs, kernel, self.stride)
+        else:
+            convolved = jax.lax.conv_general_dilated(
+                inputs,
+                kernel,
+                (self.stride, self.stride),
+                "VALID",
+                dimension_numbers=NHWC,
+                precision=PRECISE,
+            )
+        return convolved + bias.reshape(1, 1, 1, -1)
+
+
+def _squares_by_product(inputs: Array, kernel: Array, stride: int) -> Array:
+    """What all squares hold, times the kernel: one product of matrices."""
+    # A square consists of so many tiles of stride by stride pixels, down and across.
+    count = kernel.shape[0] // stride
+    tiles = _tiles(inputs, stride)
+    rows, columns = (length - count + 1 for length in tiles.shape[1:3])
+    taps = [(y, x) for y in range(count) for x in range(count)]
+    held = [tiles[:, y : y + rows, x : x + columns] for y, x in taps]
+    matrix = _tiles(kernel.transpose(3, 0, 1, 2), stride).reshape(kernel.shape[-1], -1).T
+    return jnp.matmul(jnp.concatenate(held, axis=-1), matrix, precision=PRECISE)
 
 
 def _tiles(pictures: Array, side: int) -> Array:
