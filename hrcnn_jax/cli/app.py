@@ -55,8 +55,8 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--model",
         metavar="NAME",
-        help="network to offer first: one of hrcnn-jax models, a weights file, or the folder of a "
-        f"training run (default: {cards.DEFAULT})",
+        help="network to offer first: one of hrcnn-jax models but those of chroma, a weights "
+        f"file, or the folder of a training run (default: {cards.DEFAULT})",
     )
     flags.add_argument(
         "--no-browser", dest="browser", action="store_false", help="only print the page's address"

@@ -103,8 +103,9 @@ def _parser() -> argparse.ArgumentParser:
         help="measure pictures with a past, instead of --quality, all by Pillow: compressed at "
         "quality Q1, cropped by DY rows and DX columns, and compressed at Q2 (or png: kept without "
         "loss) is Q1,Q2,DY,DX; any chain is written as its steps, 20,x0.75,85 for instance, which "
-        "are 30 (JPEG), 30/444, w40 (WebP), x0.75 or x0.75/lanczos (resized), +3:5 (rows and "
-        "columns cut away), turn90, mirror, blur0.6, sharpen80, gray and png; clean is none. "
+        "are 30 (JPEG), 30/444, 30/flat (a flat table), w40 (WebP), x0.75 or x0.75/lanczos "
+        "(resized; box, bilinear, hamming, bicubic), +3:5 (rows and columns cut away), turn90, "
+        "turn180, turn270, mirror, blur0.6, sharpen80, gray and png; clean is none. "
         "Compared with what the same chain gives without its compressions",
     )
     parser.add_argument(

@@ -18,7 +18,8 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "model",
         metavar="NAME",
-        help="network: one of hrcnn-jax models, a weights file, or the folder of a training run",
+        help="network: one of hrcnn-jax models but wild and those of chroma, a weights file, or "
+        "the folder of a training run",
     )
     flags.add_argument("output", metavar="OUT.onnx", help="where to")
     flags.add_argument(

@@ -320,8 +320,8 @@ class Restorer:
         Returns:
           `(H, W)` of a grayscale file, `(H, W, 3)` RGB of a colour file, `(H, W, 4)` of a
           CMYK file, the largest value being full ink; opacity, if a picture has it, is one
-          channel more; as stored: not turned by an EXIF orientation. Of a list or tuple, the
-          list of them.
+          channel more; as stored: not turned by an EXIF orientation, but for TIFF
+          files. Of a list or tuple, the list of them.
 
         Raises:
           JpegError: if a file cannot be read, Pillow cannot load a picture, or the network does not
