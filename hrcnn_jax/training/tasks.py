@@ -320,11 +320,13 @@ def draw_table(
     mostly gets Annex K's chrominance table, and four tables in ten are non-standard: blends of
     luminance, chrominance, MozJPEG's and flat, often nearly one of them, with each step off by up
     to a half, by much less in most tables. One in twenty is not kept to baseline's steps, as files
-    of low quality need not be, and is up to sixteen times as coarse.
+    of low quality need not be, and is up to sixteen times as coarse. Another has steps of 1 to 6 or
+    so, all alike in half of these: files with the finest tables are the easiest to make worse.
     """
     quality_key, swap_key, odd_key, blend_key, spread_key, jitter_key, coarse_key, scale_key = (
         jax.random.split(key, 8)
     )
+    fine_key, mean_key, flat_key = jax.random.split(jax.random.fold_in(key, 1), 3)
     low, high = codes.quality[0], codes.quality[-1]
     exponent = jax.random.uniform(quality_key, (), minval=np.log(low), maxval=np.log(high + 1))
     quality = jnp.clip(jnp.exp(exponent).astype(jnp.int32), low, high)
@@ -337,10 +339,15 @@ def draw_table(
     blend = jnp.einsum("k,kvu->vu", jax.random.dirichlet(blend_key, jnp.full(4, 0.5)), kinds)
     spread = 0.6 * jax.random.uniform(spread_key) ** 2
     jitter = jnp.exp2(spread * jax.random.uniform(jitter_key, (8, 8), minval=-1.0, maxval=1.0))
-    odd = jnp.clip(jnp.round(blend * jitter), 1, 255).astype(jnp.int32)
+    blend *= jitter
+    odd = jnp.clip(jnp.round(blend), 1, 255).astype(jnp.int32)
     base = jnp.where(jax.random.bernoulli(odd_key, 0.4), odd, base)
     is_coarse = jax.random.bernoulli(coarse_key, 0.05)
     scale = jnp.exp2(jnp.where(is_coarse, jax.random.uniform(scale_key, maxval=4.0), 0.0))
     base = jnp.round(scale * base.astype(jnp.float32)).astype(jnp.int32)
     largest = jnp.where(is_coarse, LIBJPEG_STEP, BASELINE_STEP)
-    return transform.quality_table(quality, base, largest)
+    table = transform.quality_table(quality, base, largest)
+    mean = jnp.exp2(jax.random.uniform(mean_key, minval=0.5, maxval=2.0))
+    fine = jnp.where(jax.random.bernoulli(flat_key), mean, blend * (mean / jnp.mean(blend)))
+    fine = jnp.clip(jnp.round(fine), 1, 255).astype(table.dtype)
+    return jnp.where(jax.random.bernoulli(fine_key, 0.05), fine, table)

@@ -127,7 +127,8 @@ def test_qualities_are_log_uniform() -> None:
 
 @pytest.mark.parametrize("chroma", [False, True])
 def test_tables_of_any_kind(chroma: bool) -> None:
-    """Six in ten are Annex K's, 85 in 100 of them the plane's own; few are beyond baseline's."""
+    """Six in ten are Annex K's, 85 in 100 of them the plane's own; few are beyond baseline's, or
+    finer than any quality's."""
     tables = tables_of(of_planes(quality=(5, 95), tables="any"), 3000, chroma=chroma)
     assert tables.min() >= 1
     largest = tables.max((1, 2))
@@ -142,8 +143,13 @@ def test_tables_of_any_kind(chroma: bool) -> None:
         np.mean([table.tobytes() in kind for table in tables]) for kind in kinds
     )
     own, swapped = (chrominance, luminance) if chroma else (luminance, chrominance)
-    assert abs(own - 0.95 * 0.6 * 0.85) < 0.05
-    assert abs(swapped - 0.95 * 0.6 * 0.15) < 0.03
+    usual = 0.95 * 0.95 * 0.6  # neither coarse, nor fine, nor odd
+    assert abs(own - usual * 0.85) < 0.05
+    assert abs(swapped - usual * 0.15) < 0.03
+    # Those of qualities above 90 have as fine ones, too: a thirtieth or so.
+    means = tables.mean((1, 2))
+    assert 0.03 < ((means > 1.3) & (means < 4.2)).mean() < 0.12
+    assert any(len(np.unique(table)) == 1 and table[0, 0] in (2, 3, 4) for table in tables)
     assert len({table.tobytes() for table in tables}) > 500
     # Non-standard ones are near each of these now and then, but for their scale.
     others = tables[(tables.min((1, 2)) >= 8) & (largest < 255)].reshape(-1, 64)
