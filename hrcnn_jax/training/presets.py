@@ -199,8 +199,8 @@ PRESETS = {
         """The released fast: one compact network for every table, at a seventh of small's cost.
 
         Command: python train.py --preset fast --data PICTURES --workdir runs/fast, which takes 80
-        minutes of one CPU core (EPYC). The released one went on from earlier ones
-        (docs/compact.md), at last with --warm-start fast --learning-rate 1.2e-3 --minutes 100.
+        minutes of one CPU core (EPYC). The released one went on from earlier ones, with --warm-start
+        fast, for some hours (docs/compact.md).
         Expect F_SCORE dB on LIVE1, green, at quality 10 / 30 / 50.""",
         _FAST,
     ),
@@ -219,7 +219,7 @@ PRESETS = {
 
         Command: python train.py --preset chroma --data PICTURES --workdir runs/chroma, here with
         --warm-start from an earlier release, --crops 14000, and pictures that never were JPEG
-        files. It takes an hour of one CPU core (EPYC). Expect +1.57 / +1.43 / +1.40 / +1.35 dB over
+        files. It takes an hour of one CPU core (EPYC). Expect +1.59 / +1.45 / +1.43 / +1.38 dB over
         RGB on LIVE1, 4:2:0, at quality 10 / 20 / 30 / 40, of the released one.""",
         _CHROMA,
     ),
@@ -237,7 +237,7 @@ PRESETS = {
         """The released chroma-fast: the same with one block, beside luma that fast restores.
 
         Command: python train.py --preset chroma-fast --data PICTURES --workdir runs/chroma-fast; it
-        takes CF_TIME of one CPU core (EPYC), and wants pictures that never were JPEG files. Expect
+        takes two hours of one CPU core (EPYC), and wants pictures that never were JPEG files. Expect
         CF_SCORE dB over RGB on LIVE1, 4:2:0, at quality 10 / 20 / 30 /
         40.""",
         _CHROMA_FAST,
