@@ -75,7 +75,8 @@ def description(models: Sequence[str]) -> dict[str, Any]:
                 "post": {
                     "summary": "Tells what a picture is, and what a network is expected to gain",
                     "parameters": _query(
-                        {name: wishes[name] for name in ("model", "salvage")} | {"name": _NAME}
+                        {name: wishes[name] for name in ("model", "strength", "history", "salvage")}
+                        | {"name": _NAME}
                     ),
                     "requestBody": _FILE,
                     "responses": {

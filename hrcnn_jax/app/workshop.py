@@ -158,8 +158,8 @@ class Workshop:
     def _inspect(self, job: Job, content: bytes, name: str, wish: Wish) -> dict[str, Any]:
         _check_wanted(job)
         file = self._read(content, name, wish)
-        restorer = self._restorer(wish.model)
-        found = history.find(file)
+        restorer = self._restorer(wish.model).at(wish.strength, history=wish.history)
+        found = _earlier(file, wish)
         _check_wanted(job)
         facts = inspection.inspect(file, found)
         verdict = restorer.judge(file, found)
@@ -184,7 +184,10 @@ class Workshop:
         _check_wanted(job)
         picture = restorer.picture(file, source, kind.depth, partial(_noted, job))
         stream = io.BytesIO()
-        writer.save(stream, picture, kind, file=file, quality=wish.quality)
+        try:
+            writer.save(stream, picture, kind, file=file, quality=wish.quality)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
         return stream.getvalue()
 
     def _restorer(self, model: str) -> Restorer:
@@ -193,6 +196,15 @@ class Workshop:
             if not isinstance(known, Restorer):
                 known = self._restorers[model] = Restorer(known)
             return known
+
+
+def _earlier(file: Stored, wish: Wish) -> history.History | None:
+    """The compression before that is to be believed: found, told, or none."""
+    said = history.parse(wish.history)
+    if said == "auto":
+        return history.find(file)
+    seen = history.visible(file)
+    return None if said == "off" or seen is None else history.told(seen, said)
 
 
 def _check_wanted(job: Job) -> None:

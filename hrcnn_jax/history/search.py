@@ -85,7 +85,8 @@ def find(source: Stored | Samples) -> History | None:
 
     Args:
       source: a file, a picture, or pixels `(H, W)` or `(H, W, 3)` RGB, uint8. Of inks, and of
-        files that `can_have` is not true of, nothing is looked for.
+        files that `can_have` is not true of, nothing is looked for, nor of damaged ones: codes that
+        lack a progressive file's last scans look like those of a coarser table.
 
     Returns:
       None if there is none that can be proved.
@@ -94,7 +95,7 @@ def find(source: Stored | Samples) -> History | None:
       ValueError: if pixels are of another shape or type.
     """
     seen = visible(source)
-    if seen is None:
+    if seen is None or (isinstance(seen, JpegFile) and seen.damage is not None):
         return None
     return _find(_views(seen), _reach(seen)) or resized.find(seen)
 

@@ -366,7 +366,8 @@ class Restorer:
     def judge(self, given: Stored, found: History | None = None) -> Verdict | None:
         """How bad a picture is, if it is to be restored from its pixels; else None.
 
-        A network of pictures restores all from them, but inks, and believes what it is told.
+        A network of pictures restores all from them, but inks, and those that were never files of
+        codes if no past is to be believed; and it believes what it is told.
         Beside a network of planes it is asked about pictures of which no earlier compression was
         found, and has to find damage that the file's own codes do not explain.
 
@@ -379,6 +380,8 @@ class Restorer:
         """
         if self._luma is None:
             if given.colour in ("cmyk", "ycck"):
+                return None
+            if self.history == "off" and not isinstance(given, JpegFile):
                 return None
             told = self.history.quality if isinstance(self.history, Said) else None
             return self._blind().judge(given, told)

@@ -151,15 +151,25 @@ class Checkpoints:
                 continue
             self.seconds = seconds
             if _held_out(theirs) != _held_out(settings):  # scores on them do not compare
-                self._score = None
+                self._disregard_best("was validated on other pictures", tell)
             self._put_aside(after=step)
             return restored
         if problem:
             raise CheckpointError(
                 f"{problem}, and no other is whole: remove {folder} to begin anew"
             )
-        self._score = None  # the best of another run, which this one takes the place of
+        self._disregard_best("is of a run that this one takes the place of", tell)
         return None
+
+    def _disregard_best(self, why: str, tell: Callable[[str], None]) -> None:
+        """Moves the best so far aside: another start would take its score for this run's."""
+        if self._score is None:
+            return
+        self._score = None
+        aside = self._best.with_stem(f"{self._best.stem}.before")
+        tell(f"{self._best}: {why}; kept as {aside.name}")
+        if jax.process_index() == 0:
+            self._best.replace(aside)
 
     def _put_aside(self, *, after: int) -> None:
         """Moves checkpoints later than a step out of the way."""
@@ -203,7 +213,10 @@ class Checkpoints:
 def _held_out(settings: Settings) -> Any:
     """All that the pictures which a run is validated on depend on."""
     data = settings.data
-    pictures = data.validation or data.pictures
+    pictures = [
+        each if each.startswith("tfds:") else os.path.realpath(each)  # however it is written
+        for each in data.validation or data.pictures
+    ]
     return pictures, data.validation_crops, data.crop, data.scales, settings.run.seed
 
 

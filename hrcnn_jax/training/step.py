@@ -140,7 +140,7 @@ def make_update(
         divided among as many devices; all of them if not given.
     """
     loss_function = losses.get(settings.optimisation.loss)
-    aim = make_target(settings)
+    aim, frozen = make_target(settings), settings.optimisation.frozen
 
     def example(key: Array, crop_or_crops: Array) -> Any:
         index_key, draw_key = jax.random.split(key)
@@ -151,8 +151,8 @@ def make_update(
         return task.draw(draw_key, crop)
 
     def loss_of(params: Params, drawn: Any, done: Array) -> Array:
-        frozen = {name: params[name] for name in settings.optimisation.frozen}
-        outcome = task.outcome(params | jax.lax.stop_gradient(frozen), drawn)
+        still = jax.lax.stop_gradient({name: params[name] for name in frozen})
+        outcome = task.outcome(params | still, drawn)
         compared = outcome.restored, aim(drawn, outcome.target, done)
         planes = loss_function(*(x.reshape(-1, *x.shape[-2:]) for x in compared))
         per_patch = jnp.mean(planes.reshape(outcome.target.shape[0], -1), axis=1)
@@ -190,8 +190,11 @@ def make_update(
             loss, gradient = jax.lax.pmean((loss, gradient), axis)
         optimiser = make_optimiser(settings, done)
         change, opt_state = optimiser.update(gradient, state.opt_state, state.params)
+        # Nor does momentum from before they were frozen move them.
+        change |= {name: optax.tree.zeros_like(change[name]) for name in frozen}
         params = optax.apply_updates(state.params, change)
         ema = _average(state.ema, params, state.step, settings.optimisation.ema)
+        ema |= {name: state.ema[name] for name in frozen}
         values = {
             "loss": loss,
             "gradient_norm": optax.tree.norm(gradient),
@@ -206,8 +209,7 @@ def _average(ema: Params, params: Params, step: Array, decay: float) -> Params:
     # Young averages forget faster, or they would remember the initial parameters for too long.
     count = step.astype(jnp.float32)
     keep = jnp.minimum(decay, (1.0 + count) / (10.0 + count))
-    # What does not change is averaged to exactly itself.
-    return jax.tree.map(lambda old, new: old + (1.0 - keep) * (new - old), ema, params)
+    return jax.tree.map(lambda old, new: keep * old + (1.0 - keep) * new, ema, params)
 
 
 @dataclass(frozen=True)

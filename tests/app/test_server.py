@@ -193,6 +193,25 @@ def test_of_a_damaged_file_what_is_there_is_restored_if_so_asked(client: TestCli
         assert client.post(f"/api/{path}?salvage=false", content=cut).status_code == 422
 
 
+def test_what_is_told_is_what_will_be_done(client: TestClient, photo: bytes) -> None:
+    told = client.post("/api/inspect?history=quality=5,grid=2:3", content=photo).json()
+    assert (told["history"]["quality"], told["history"]["grid"]) == (5, [2, 3])
+    assert client.post("/api/inspect?history=off", content=photo).json()["history"] is None
+    size = "history=quality=5,size=1x900"  # it cannot have had
+    for path in ("inspect", "restore"):
+        assert client.post(f"/api/{path}?{size}", content=photo).status_code == 422
+
+
+def test_a_format_that_cannot_hold_a_picture_is_told_with_its_name(client: TestClient) -> None:
+    file = io.BytesIO()
+    picture = Image.fromarray(make_photo(16, 16))
+    picture.putalpha(128)
+    picture.save(file, "PNG")
+    answer = client.post("/api/restore?name=a.png&format=jpeg", content=file.getvalue())
+    assert answer.status_code == 422
+    assert answer.json() == {"error": "a.png: jpg has no transparency; choose another format"}
+
+
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [

@@ -37,6 +37,16 @@ def share(ours: Component | None, theirs: Component, inside: int = 0) -> float:
     return float(np.mean((a == b)[(a != 0) | (b != 0)]))
 
 
+@pytest.mark.parametrize("quality", [75, 90])
+def test_a_file_without_its_last_scans_was_not_compressed_before(quality: int) -> None:
+    """What they would tell are the codes' last bits: without, all are even."""
+    whole = jpeg_bytes(PHOTO, quality=quality, progressive=True)
+    for share_of in (0.4, 0.6, 0.8):
+        cut = reader.read(whole[: int(share_of * len(whole))], salvage=True)
+        assert cut.damage is not None
+        assert history.find(cut) is None
+
+
 @pytest.mark.parametrize("second", [90, None])
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 def test_turned(quarters: int, second: int | None) -> None:

@@ -84,6 +84,7 @@ def test_best_is_the_highest_score(tmp_path: Path) -> None:
     [
         ({}, True),
         ({"learning_rate": 1.0, "crops": 7, "cache": "elsewhere"}, True),
+        ({"validation": ("some/./folder/",)}, True),  # the same, written otherwise
         ({"validation_crops": 7}, False),  # scores on other pictures do not compare
         ({"validation": ("others",)}, False),
         (None, False),  # begun anew: what is there is another run's
@@ -93,15 +94,23 @@ def test_best_is_the_highest_score(tmp_path: Path) -> None:
 def test_when_the_best_is_believed(
     resumed: dict[str, Any] | None, is_kept: bool, tmp_path: Path
 ) -> None:
-    settings = configured()
+    settings = configured(validation=("some/folder",))
     state = state_of(settings, 1)
     card = made_card("compact", settings.options, steps=1, validation_gain_db=0.5)
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.save_if_best(state.ema, card)
         if resumed is not None:
             checkpoints.save(state, settings)
-    again = configured(**(resumed or {}))
+    again = configured(**({"validation": ("some/folder",)} | (resumed or {})))
+    told: list[str] = []
     with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.restore(state_of(again, 0), again, tell=told.append)
+        assert checkpoints.has_best == is_kept
+    assert [line.endswith("; kept as best.before.safetensors") for line in told] == (
+        [] if is_kept else [True]
+    )
+    assert (tmp_path / "best.before.safetensors").is_file() != is_kept
+    with Checkpoints(tmp_path) as checkpoints:  # started twice before its first validation
         checkpoints.restore(state_of(again, 0), again)
         assert checkpoints.has_best == is_kept
         worse = replace(card, validation_gain_db=0.1)

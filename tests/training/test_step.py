@@ -211,6 +211,23 @@ def test_what_is_frozen_stays_as_it_is(optimiser: str, standard_promotion: None)
         moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), params, before)
         assert max(jax.tree.leaves(moved["head"])) == 0
         assert min(jax.tree.leaves(moved["tail"])) > 0
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam", "muon"])
+def test_what_is_frozen_later_keeps_no_momentum(optimiser: str, standard_promotion: None) -> None:
+    settings = configured(optimiser=optimiser, learning_rate=1e-3)
+    before, _ = run(settings, 2)
+    before = jax.tree.map(np.asarray, before)
+    settings = settings.changed(frozen=("head",))
+    parallel = step.make_step(task_of(settings), settings)
+    after, _ = parallel.step(parallel.place_state(before), parallel.place_crops(CROPS))
+    for old, new in ((before.params, after.params), (before.ema, after.ema)):
+        moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), new, old)
+        assert max(jax.tree.leaves(moved["head"])) == 0
+        assert min(jax.tree.leaves(moved["tail"])) > 0
+
+
+def test_what_is_to_be_frozen_has_to_be_there() -> None:
     with pytest.raises(ValueError, match="--frozen: the network has no neck: its parts are head, "):
         start(configured(frozen=("neck",)))
 

@@ -42,6 +42,9 @@ async function ask(path, picture, parameters, options = {}) {
     answer = await fetch(`/api/${path}?${query}`, { method: "POST", body: picture.file, ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
+    await picture.file.slice(0, 1).arrayBuffer().catch(() => {
+      throw new Error(`${picture.file.name}: can no longer be read; drop it again`);
+    });
     throw new Error("the app does not answer; is it still running?");
   }
   if (!answer.ok) throw new Error((await answer.json()).error);
@@ -49,8 +52,8 @@ async function ask(path, picture, parameters, options = {}) {
 }
 
 /** The picture as a file, from what was fetched already if there is such a one. */
-async function result(picture, format, signal) {
-  const parameters = { ...wishes(), format };
+async function result(picture, asked, format, signal) {
+  const parameters = { ...asked, format };
   const key = JSON.stringify(parameters);
   if (!picture.results.has(key)) {
     const ticket = crypto.getRandomValues(new Uint32Array(4)).join("-");
@@ -114,13 +117,14 @@ async function restore(picture) {
     if (picture.file.size > about.megabytes * 1e6) {
       throw new Error(`${picture.file.name}: has more than ${about.megabytes} million bytes, the most that is taken here`);
     }
-    const { model } = wishes();
-    if (picture.told !== model) {
-      picture.facts = await (await ask("inspect", picture, { model }, { signal })).json();
-      picture.told = model;
+    const asked = wishes();
+    const told = JSON.stringify(asked);
+    if (picture.told !== told) {
+      picture.facts = await (await ask("inspect", picture, asked, { signal })).json();
+      picture.told = told;
       if (picture === selected) show();
     }
-    const blob = await result(picture, SHOWN, signal);
+    const blob = await result(picture, asked, SHOWN, signal);
     if (picture.state !== "working") return; // other wishes have come in between
     if (picture.shown) URL.revokeObjectURL(picture.shown);
     picture.shown = URL.createObjectURL(blob);
@@ -370,21 +374,24 @@ function save(blob, name) {
 }
 
 async function download(wanted, pack) {
+  const asked = wishes();
   const format = $("format").value;
   saving = true;
   draw();
-  try {
-    const files = [];
-    for (const picture of wanted) {
-      $("status").textContent = `${picture.file.name} is written…`;
-      files.push({ name: named(picture, format), blob: await result(picture, format) });
+  const files = [];
+  const missing = []; // what the format cannot hold; the others are not lost by it
+  for (const picture of wanted) {
+    $("status").textContent = `${picture.file.name} is written…`;
+    try {
+      files.push({ name: named(picture, format), blob: await result(picture, asked, format) });
+    } catch (error) {
+      missing.push(error.message);
     }
-    if (pack) save(await zip(files), "restored.zip");
-    else save(files[0].blob, files[0].name);
-    $("status").textContent = `${pack ? "restored.zip" : files[0].name} is downloaded.`;
-  } catch (error) {
-    $("status").textContent = error.message;
   }
+  if (pack && files.length) save(await zip(files), "restored.zip");
+  else if (files.length) save(files[0].blob, files[0].name);
+  const done = files.length ? [`${pack ? "restored.zip" : files[0].name} is downloaded.`] : [];
+  $("status").textContent = [...done, ...missing].join(" ");
   saving = false;
   draw();
 }
