@@ -109,7 +109,9 @@ def plan(
 def _in_the_way(job: Job, outputs: Sequence[Path], skip_existing: bool) -> str | None:
     """Why a picture cannot go among inputs: others stand there, which it would be written over."""
     there = list(filter(holds_something, outputs))
-    if not there or (skip_existing and len(there) == len(outputs)):
+    # A comparison is written before its picture: by itself it is what an interrupted run left.
+    left = len(there) == len(outputs) or outputs[0] not in there
+    if not there or (skip_existing and left):
         return None
     return (
         f"{job.source}: {there[0]} is there already, and may be no result; restore into another "

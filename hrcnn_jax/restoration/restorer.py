@@ -344,10 +344,10 @@ class Restorer:
         While that is found out, what restoring a JPEG file takes is loaded or compiled. What
         pixels suffered is told where they are what is restored from.
         """
+        if self.strength == 0.0:
+            return Damaged(given)  # plain decoding asks for no history, and nobody
         if self._luma is None:
             return Damaged(given, verdict=self.judge(given))
-        if self.strength == 0.0:
-            return Damaged(given)  # plain decoding asks for no history
         if isinstance(given, JpegFile):
             self._begin(given)
         source = self._served(given, damaged(given, self.history))
@@ -470,7 +470,7 @@ class Restorer:
         return assemble(source.file, planes, depth, guidance=guidance)
 
     def _check_serves(self, name: str, table: NDArray[np.int32]) -> None:
-        if not self.serves(table):
+        if self.strength > 0.0 and not self.serves(table):
             quality = self.network.quality
             raise JpegError(
                 f"{name}: {self.network.name} only serves luma with the standard table of "

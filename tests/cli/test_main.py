@@ -470,6 +470,10 @@ def test_pictures_beside_those_of_a_folder_are_not_written_over(
     assert main([*command, "--skip-existing", "--compare"]) == 1  # of which nothing is there
     assert (tmp_path / "a.png").read_bytes() == b"an original"
     assert (tmp_path / "b.png").stat().st_mtime_ns == written
+    (tmp_path / "b.png").rename(tmp_path / "b.compare.png")  # as if interrupted between the two
+    assert main([*command, "--skip-existing", "--compare"]) == 1
+    assert (tmp_path / "a.png").read_bytes() == b"an original"
+    assert (tmp_path / "b.png").is_file()
 
 
 def test_long_names(tmp_path: Path) -> None:

@@ -192,6 +192,7 @@ def test_what_it_cannot_do(bad: Restorer, tmp_path: Path) -> None:
     content = jpeglib_bytes(PHOTO, [(3, 1), (1, 1), (1, 1)], tmp_path)
     with pytest.raises(JpegError, match="3 times coarser"):
         bad.restore(content)
+    np.testing.assert_array_equal(bad.at(0.0).restore(content), restorer.decode(content))
 
 
 def test_codes_are_those_of_a_gray_file(bad: Restorer) -> None:

@@ -142,6 +142,11 @@ def test_results_are_faithful_to_the_codes(
 def test_strength_zero_is_the_plain_decode(hrcnn: Network, gray_file: reader.JpegFile) -> None:
     restored = Restorer(hrcnn, strength=0.0).restore(gray_file)
     np.testing.assert_array_equal(restored, hrcnn_jax.decode(gray_file))
+    other = reader.read(
+        jpeg_bytes(make_photo(24, 40)[..., 0], quality=33)
+    )  # which it does not serve
+    plain = Restorer(hrcnn, strength=0.0).restore(other)
+    np.testing.assert_array_equal(plain, hrcnn_jax.decode(other))
     with pytest.raises(ValueError, match=r"strength.*1\.5"):
         Restorer(hrcnn, strength=1.5)
 
