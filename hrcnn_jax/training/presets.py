@@ -200,7 +200,7 @@ PRESETS = {
 
         Command: python train.py --preset fast --data PICTURES --workdir runs/fast, which takes 80
         minutes of one CPU core (EPYC). The released one went on from earlier ones, with
-        --warm-start fast, for some hours (docs/compact.md). Expect +1.20 / +1.16 / +1.16 dB on
+        --warm-start fast, for some hours (docs/compact.md). Expect +1.20 / +1.16 / +1.17 dB on
         LIVE1, green, at quality 10 / 30 / 50.""",
         _FAST,
     ),
@@ -238,7 +238,7 @@ PRESETS = {
 
         Command: python train.py --preset chroma-fast --data PICTURES --workdir runs/chroma-fast; it
         takes two hours of one CPU core (EPYC), and wants pictures that never were JPEG files.
-        Expect +1.32 / +1.19 / +1.16 / +1.13 dB over RGB on LIVE1, 4:2:0, at quality 10 / 20 / 30 /
+        Expect +1.33 / +1.19 / +1.16 / +1.13 dB over RGB on LIVE1, 4:2:0, at quality 10 / 20 / 30 /
         40.""",
         _CHROMA_FAST,
     ),
