@@ -318,7 +318,8 @@ def test_results_are_arrays_of_their_own(compact: Network, tmp_path: Path) -> No
 
 def test_networks_that_there_are_not(compact: Network) -> None:
     with pytest.raises(
-        hrcnn_jax.ModelError, match="no network 'nope': choose from chroma, chroma-large, or"
+        hrcnn_jax.ModelError,
+        match="no network 'nope': choose from chroma, chroma-fast, chroma-large",
     ):
         Restorer(compact, chroma="nope")
     with pytest.raises(hrcnn_jax.ModelError, match="no network 'nope': choose from wild, or"):
