@@ -142,9 +142,7 @@ def test_results_are_faithful_to_the_codes(
 def test_strength_zero_is_the_plain_decode(hrcnn: Network, gray_file: reader.JpegFile) -> None:
     restored = Restorer(hrcnn, strength=0.0).restore(gray_file)
     np.testing.assert_array_equal(restored, hrcnn_jax.decode(gray_file))
-    other = reader.read(
-        jpeg_bytes(make_photo(24, 40)[..., 0], quality=33)
-    )  # which it does not serve
+    other = reader.read(jpeg_bytes(make_photo(24, 40)[..., 0], quality=33))  # of another table
     plain = Restorer(hrcnn, strength=0.0).restore(other)
     np.testing.assert_array_equal(plain, hrcnn_jax.decode(other))
     with pytest.raises(ValueError, match=r"strength.*1\.5"):
@@ -319,7 +317,7 @@ def test_results_are_arrays_of_their_own(compact: Network, tmp_path: Path) -> No
 def test_networks_that_there_are_not(compact: Network) -> None:
     with pytest.raises(
         hrcnn_jax.ModelError,
-        match="no network 'nope': choose from chroma, chroma-fast, chroma-large",
+        match="no network 'nope': choose from chroma, chroma-fast, chroma-large, or",
     ):
         Restorer(compact, chroma="nope")
     with pytest.raises(hrcnn_jax.ModelError, match="no network 'nope': choose from wild, or"):

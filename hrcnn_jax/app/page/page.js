@@ -118,7 +118,7 @@ async function restore(picture) {
       throw new Error(`${picture.file.name}: has more than ${about.megabytes} million bytes, the most that is taken here`);
     }
     const asked = wishes();
-    const told = JSON.stringify(asked);
+    const told = JSON.stringify({ ...asked, strength: asked.strength > 0 }); // how strong is not told
     if (picture.told !== told) {
       picture.facts = await (await ask("inspect", picture, asked, { signal })).json();
       picture.told = told;
@@ -379,19 +379,25 @@ async function download(wanted, pack) {
   saving = true;
   draw();
   const files = [];
-  const missing = []; // what the format cannot hold; the others are not lost by it
+  const told = []; // of what the format cannot hold; the others are not lost by it
   for (const picture of wanted) {
     $("status").textContent = `${picture.file.name} is written…`;
     try {
       files.push({ name: named(picture, format), blob: await result(picture, asked, format) });
     } catch (error) {
-      missing.push(error.message);
+      told.push(error.message);
     }
   }
-  if (pack && files.length) save(await zip(files), "restored.zip");
-  else if (files.length) save(files[0].blob, files[0].name);
-  const done = files.length ? [`${pack ? "restored.zip" : files[0].name} is downloaded.`] : [];
-  $("status").textContent = [...done, ...missing].join(" ");
+  try {
+    if (files.length) {
+      const { blob, name } = pack ? { blob: await zip(files), name: "restored.zip" } : files[0];
+      save(blob, name);
+      told.unshift(`${name} is downloaded.`);
+    }
+  } catch (error) {
+    told.push(error.message);
+  }
+  $("status").textContent = told.join(" ");
   saving = false;
   draw();
 }
