@@ -7,6 +7,8 @@ and `grad`.
 Source: ITU-T T.871 (JFIF), clause 7, for the colours; libjpeg for the resampling filters.
 """
 
+from functools import reduce
+from operator import add
 from typing import Literal
 
 import jax
@@ -72,31 +74,39 @@ def _check(plane: Array, factor: tuple[int, int]) -> tuple[int, int]:
     return down, across
 
 
+def _enlarged(plane: Array, factor: tuple[int, int]) -> Array:
+    """Linear interpolation; new samples are centred on the old ones.
+
+    The old ones at the border are left out: `(..., H, W)` to `(..., (H-2)*down, (W-2)*across)`.
+    """
+    down, across = factor
+    return _stretch(_stretch(plane, down, -2), across, -1)
+
+
 def _stretch(plane: Array, factor: int, axis: Literal[-2, -1]) -> Array:
-    """Linear interpolation along an axis; new samples are centred on the old ones."""
-    if factor == 1:
-        return plane
-    length = plane.shape[axis]
-    padded = _edge_padded(plane, 1, axis)
-    previous, following = (_cut(padded, start, length, axis) for start in (0, 2))
+    length = plane.shape[axis] - 2
+    previous, own, following = (
+        jax.lax.slice_in_dim(plane, start, start + length, axis=axis) for start in range(3)
+    )
     phases = []
     for phase in range(factor):
         shift = (phase + 0.5) / factor - 0.5  # from the old sample's centre, in old samples
         neighbour = previous if shift < 0 else following
-        phases.append((1.0 - abs(shift)) * plane + abs(shift) * neighbour)
-    shape = list(plane.shape)
+        phases.append((1.0 - abs(shift)) * own + abs(shift) * neighbour if shift else own)
+    shape = list(own.shape)
     shape[axis] *= factor
     return jnp.stack(phases, axis=axis).reshape(shape)
 
 
-def _edge_padded(plane: Array, margin: int, axis: Literal[-2, -1]) -> Array:
-    margins = [(0, 0)] * plane.ndim
-    margins[axis] = margin, margin
+def _edge_padded(plane: Array, margin: int) -> Array:
+    margins = [(0, 0)] * (plane.ndim - 2) + [(margin, margin)] * 2
     return jnp.pad(plane, margins, mode="edge")
 
 
-def _cut(plane: Array, start: int, length: int, axis: Literal[-2, -1]) -> Array:
-    return jax.lax.slice_in_dim(plane, start, start + length, axis=axis)
+def _inside(plane: Array, down: int, across: int) -> Array:
+    """Planes `(..., H, W)` without so many rows above and below and columns at either side."""
+    height, width = plane.shape[-2:]
+    return plane[..., down : height - down, across : width - across]
 
 
 def upsample(plane: Array, factor: tuple[int, int]) -> Array:
@@ -117,25 +127,33 @@ def upsample(plane: Array, factor: tuple[int, int]) -> Array:
     Raises:
       ValueError: if a factor is not a whole number of 1 or more, or the plane is empty.
     """
-    down, across = _check(plane, factor)
-    return _stretch(_stretch(plane, down, -2), across, -1)
+    factor = _check(plane, factor)
+    return _enlarged(_edge_padded(plane, 1), factor)
 
 
 WINDOW = 5
 """Side of the squares of chroma samples in which chroma is explained by luma."""
+
+GUIDED_REACH = WINDOW // 2 + 1
+"""Samples on every side of a sample of chroma that guided upsampling looks at."""
 
 _RIDGE = 1e-3
 """Variance of luma below which it explains little: detail of some 8 levels of 255."""
 
 
 def upsample_guided(
-    chroma: Array, luma: Array, factor: tuple[int, int], *, strength: float | Array = 1.0
+    chroma: Array,
+    luma: Array,
+    factor: tuple[int, int],
+    *,
+    strength: float | Array = 1.0,
+    inside: bool = False,
 ) -> Array:
     """Enlarges chroma planes as `upsample` does, and adds detail that follows luma's.
 
     Around every sample, chroma is fitted by a line in luma (least squares over `WINDOW` squared
     samples, with a ridge); the detail of luma that a chroma sample cannot hold is added times the
-    line's slope (guided upsampling). A sample depends on those up to 3 samples away.
+    line's slope (guided upsampling). A sample depends on those up to `GUIDED_REACH` samples away.
 
     Args:
       chroma: `(..., h, w)` floats.
@@ -143,9 +161,11 @@ def upsample_guided(
         other axes are 1.
       factor: whole numbers `(down, across)`.
       strength: of what is added; 0 gives `upsample`.
+      inside: leave out `GUIDED_REACH` samples of chroma on every side, which need not be computed,
+        instead of replicating edges.
 
     Returns:
-      `(..., h*down, w*across)`.
+      `(..., h*down, w*across)`, or inside of h and w less twice `GUIDED_REACH`.
 
     Raises:
       ValueError: if a factor is not a whole number of 1 or more, or the shapes do not fit.
@@ -157,27 +177,38 @@ def upsample_guided(
     )
     if luma.shape != (*serves_all, height * down, width * across):
         raise ValueError(f"luma {luma.shape} is not {factor} times chroma {chroma.shape}")
-    if down == across == 1:
-        return chroma  # it holds all of its detail itself
+    if down == across == 1:  # it holds all of its detail itself
+        return _inside(chroma, GUIDED_REACH, GUIDED_REACH) if inside else chroma
+    window, reach = WINDOW // 2, GUIDED_REACH
     coarse = downsample(luma, factor)
-    mean_luma, mean_chroma = _window_mean(coarse), _window_mean(chroma)
-    covariance = _window_mean(coarse * chroma) - mean_luma * mean_chroma
-    variance = _window_mean(coarse * coarse) - mean_luma * mean_luma
-    slope = covariance / (jnp.maximum(variance, 0.0) + _RIDGE)
-    detail = luma - upsample(coarse, factor)
+    # Edges first, and sums of what is there then: XLA's CPU back end takes thrice as long for sums
+    # that ask at every sample whether it lies beyond.
+    if inside:
+        slope = _slope(chroma, coarse)
+        chroma, coarse = _inside(chroma, window, window), _inside(coarse, window, window)
+        luma = _inside(luma, reach * down, reach * across)
+    else:
+        slope = _edge_padded(_slope(_edge_padded(chroma, window), _edge_padded(coarse, window)), 1)
+        chroma, coarse = _edge_padded(chroma, 1), _edge_padded(coarse, 1)
+    detail = luma - _enlarged(coarse, factor)
     # Enlarged as one: XLA's CPU back end would work out the slope anew for every use.
-    plain, slope = upsample(jnp.stack([chroma, slope]), factor)
+    plain, slope = _enlarged(jnp.stack([chroma, slope]), factor)
     return plain + strength * slope * detail
 
 
+def _slope(chroma: Array, luma: Array) -> Array:
+    """How chroma follows luma around every sample whose window lies inside: both `(..., h, w)`."""
+    mean_luma, mean_chroma = _window_mean(luma), _window_mean(chroma)
+    covariance = _window_mean(luma * chroma) - mean_luma * mean_chroma
+    variance = _window_mean(luma * luma) - mean_luma * mean_luma
+    return covariance / (jnp.maximum(variance, 0.0) + _RIDGE)
+
+
 def _window_mean(plane: Array) -> Array:
-    return _moving_mean(_moving_mean(plane, -2), -1)
-
-
-def _moving_mean(plane: Array, axis: Literal[-2, -1]) -> Array:
-    padded = _edge_padded(plane, WINDOW // 2, axis)
-    shifted = [_cut(padded, start, plane.shape[axis], axis) for start in range(WINDOW)]
-    return sum(shifted[1:], shifted[0]) / WINDOW
+    """Means of the windows that lie inside: `(..., h, w)` to `(..., h - 4, w - 4)`."""
+    height, width = (length - WINDOW + 1 for length in plane.shape[-2:])
+    rows = reduce(add, (plane[..., start : start + height, :] for start in range(WINDOW)))
+    return reduce(add, (rows[..., start : start + width] for start in range(WINDOW))) / WINDOW**2
 
 
 def replicate(plane: Array, factor: tuple[int, int]) -> Array:
@@ -211,4 +242,6 @@ def downsample(plane: Array, factor: tuple[int, int]) -> Array:
     padded = jnp.pad(plane, margins, mode="edge")
     *_, height, width = padded.shape
     boxes = padded.reshape(*batch, height // down, down, width // across, across)
-    return boxes.mean(axis=(-3, -1))
+    # Added up one by one: XLA's CPU back end has no fast loop for the mean of so few.
+    rows = reduce(add, (boxes[..., row, :, :] for row in range(down)))
+    return reduce(add, (rows[..., column] for column in range(across))) / (down * across)

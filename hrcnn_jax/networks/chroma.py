@@ -124,14 +124,14 @@ class Chroma(nn.Module):
         tables = jnp.minimum(tables, self.largest_step)
         errors = damage.usual_error(tables.reshape(-1, 8, 8)).reshape(batch, 2, 1, 1)
         correction *= errors / _CONTRAST
-        guide = luma[:, None]
-        if inside:  # but for a block, further than a pixel of the guided planes reaches
-            spared = self.halo - 1
-            decoded = without_border(decoded, BLOCK * spared)
-            guide = without_border(guide, MCU * spared)
-        pixels = color.upsample_guided(decoded, guide, FACTOR)
+        surrounded, guide = decoded, luma[:, None]
         if inside:
-            decoded, pixels = without_border(decoded, BLOCK), without_border(pixels, MCU)
+            border = BLOCK * self.halo
+            spared = border - color.GUIDED_REACH
+            decoded = without_border(decoded, border)
+            surrounded = without_border(surrounded, spared)
+            guide = without_border(guide, FACTOR[0] * spared)
+        pixels = color.upsample_guided(surrounded, guide, FACTOR, inside=inside)
         # No two samples are further apart than 1; beyond it sums would lose the codes' bits.
         pixels += jnp.clip(correction, -1, 1)
 

@@ -110,8 +110,10 @@ class _OfSamples:
         return _gray(pixels) if pixels.ndim == 2 else color.rgb_to_ycbcr(pixels)
 
     def closed(self, pixels: Array, square: Square, faithful: bool) -> Array:
-        """Restored pixels `(H, W, 3)` of the inside of a square, as samples are: gray or RGB."""
-        return pixels[..., 0] if square.ndim == 2 else color.ycbcr_to_rgb(pixels)
+        """Restored pixels `(H, W, 3)` of the inside of a square, as planes: gray or R, G and B."""
+        if square.ndim == 2:
+            return pixels[..., 0]
+        return jnp.moveaxis(color.ycbcr_to_rgb(pixels), -1, 0)
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class _OfCodes:
         return color.rgb_to_ycbcr(pixels) if self.colour == "rgb" else pixels
 
     def closed(self, pixels: Array, square: Square, faithful: bool) -> Array:
-        """Restored pixels `(H, W, 3)` of the inside of a square, as components `(H, W, C)`.
+        """Restored pixels `(H, W, 3)` of the inside of a square, as components `(C, H, W)`.
 
         If they are to be faithful, they are the nearest that have the file's codes once their boxes
         of pixels are shrunk as an encoder shrinks them.
@@ -149,7 +151,7 @@ class _OfCodes:
         if faithful:
             parts = zip(planes, square[0], square[1], self.factors, strict=True)
             planes = [_projected(*each) for each in parts]
-        return jnp.stack(planes, axis=-1)
+        return jnp.stack(planes)
 
 
 def _projected(plane: Array, codes: Array, table: Array, factor: tuple[int, int]) -> Array:
@@ -238,9 +240,9 @@ class Blind:
           verdict: by `judge`.
           strength: from 0, the plain decode, to 1.
         """
-        strips = tiles.shared(self._strips(file, verdict, strength), len(file.components))
+        strips = self._strips(file, verdict, strength)
         size = file.height, file.width
-        return [Plane(_channel(each, i), size, (1, 1)) for i, each in enumerate(strips)]
+        return [Plane(each, size, (1, 1)) for each in tiles.planes(strips, len(file.components))]
 
     def picture(
         self,
@@ -264,10 +266,10 @@ class Blind:
             return pictures.pixels(picture, depth)
         restored = np.empty(picture.samples.shape, depth)
         top = 0
-        strips = self._strips(picture, verdict, strength)
-        if watch is not None:
-            strips = watch(0, Plane(strips, (picture.height, picture.width), (1, 1)), None).strips
-        for strip in strips:
+        size = picture.height, picture.width
+        strips = map(_colours_last, self._strips(picture, verdict, strength))
+        plane = Plane(strips, size, (1, 1))
+        for strip in (plane if watch is None else watch(0, plane, None)).strips:
             rows = np.clip(strip[: picture.height - top, : picture.width], 0.0, 1.0)
             restored[top : top + len(rows)] = in_depth(rows, depth)
             top += len(rows)
@@ -276,7 +278,7 @@ class Blind:
     def _strips(
         self, given: Stored, verdict: Verdict, strength: float
     ) -> Iterator[NDArray[np.float32]]:
-        """From the top down, rows of components `(8*n, 8*wb, C)`; of gray pictures no last axis."""
+        """From the top down, rows of planes `(C, 8*n, 8*wb)`; of gray pictures `(8*n, 8*wb)`."""
         cut, opening = _seen(given)
         reach, side = self._reach, self._side
         restore_tile = self._program_of(opening)
@@ -308,8 +310,9 @@ def _even(given: Stored) -> bool:
     return all(windows.UNIT % each == 0 for part in parts for each in part.factor)
 
 
-def _channel(strips: Iterator[NDArray[Any]], index: int) -> Iterator[NDArray[Any]]:
-    return (strip[..., index] for strip in strips)
+def _colours_last(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Planes `(C, H, W)` as a picture `(H, W, C)`; one alone stays as it is."""
+    return planes if planes.ndim == 2 else np.moveaxis(planes, 0, -1)
 
 
 def _blocks(given: Stored) -> tuple[int, int]:
@@ -390,7 +393,7 @@ def _restored(
     square: Square,
     strength: Array,
 ) -> Array:
-    """The inside of a tile: its components `(H, W, C)`, or `(H, W)` of gray samples."""
+    """The inside of a tile: its components `(C, H, W)`, or `(H, W)` of gray samples."""
     halo: int = module.halo
     reach = _reach(halo)
     pixels = opening(square)

@@ -127,7 +127,7 @@ def restore_chroma_tile(
       strength: as that of `restore_tile`.
 
     Returns:
-      Pixels `(16*h, 16*w, 2)` float32, not clipped.
+      Cb and Cr, `(2, 16*h, 16*w)` float32, not clipped.
     """
     planes = jnp.moveaxis(transform.from_blocks(codes.astype(jnp.float32)), 0, -1)
     variables, layers = prepared
@@ -141,7 +141,7 @@ def restore_chroma_tile(
         if faithful:  # linear interpolation moves the means of boxes
             inside = slice(module.halo, codes.shape[1] - module.halo)
             restored = projected(restored, codes[:, inside, inside], tables, FACTOR)
-    return jnp.moveaxis(restored, 0, -1)
+    return restored
 
 
 def projected(planes: Array, codes: Array, table: Array, factor: tuple[int, int]) -> Array:

@@ -195,12 +195,11 @@ class Restorer:
         luma = self._luma_plane(source, watch)
         if self._chroma is not None and self.strength > 0.0 and _is_420(file):
             own, guide = tiles.shared(luma.strips, 2)
-            cb, cr = tiles.shared(self._chroma_strips(file, guide), 2)
+            chroma = self._chroma_strips(file, guide)
             size = file.height, file.width
             planes = [
                 luma._replace(strips=own),
-                Plane((strip[..., 0] for strip in cb), size, (1, 1)),
-                Plane((strip[..., 1] for strip in cr), size, (1, 1)),
+                *(Plane(plane, size, (1, 1)) for plane in tiles.planes(chroma, 2)),
             ]
         else:
             planes = [luma]
@@ -249,7 +248,7 @@ class Restorer:
     def _chroma_strips(
         self, file: JpegFile, luma: Iterator[NDArray[np.float32]]
     ) -> Iterator[NDArray[np.float32]]:
-        """Cb and Cr at the picture's size, in strips `(16*n, 16*wb, 2)`."""
+        """Cb and Cr at the picture's size, in strips `(2, 16*n, 16*wb)`."""
         y, cb, cr = file.components[:3]
         down, across = cb.codes.shape[:2]
         rows = tiles.Rows((BLOCK * y.codes.shape[0], BLOCK * y.codes.shape[1]), luma)

@@ -11,6 +11,7 @@ a strip of pixels and a few tiles exist at a time: a plane's size costs no memor
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import TypeVar
 
 import numpy as np
@@ -86,20 +87,20 @@ def cover(
       size: blocks down and across.
       cut: gives what a tile is decoded from, given the row and column of its first block. Called
         for one tile after another, on the caller's thread.
-      decode: gives the tile's pixels `(block*side, block*side, ...)`.
+      decode: gives the tile's pixels `(..., block*side, block*side)`.
       side: of a tile in blocks.
       block: side of a block in pixels.
 
     Yields:
-      The next rows of pixels, `(block*n, block*size[1], ...)` float32.
+      The next rows of pixels, `(..., block*n, block*size[1])` float32.
     """
     down, across = size
     tops, lefts = range(0, down, side), range(0, across, side)
     cuts = (cut((y, x)) for y in tops for x in lefts)
     tiles = threads.in_order(lambda tile: np.asarray(decode(tile)), cuts)
     for top in tops:
-        strip = np.concatenate([next(tiles) for _ in lefts], axis=1)
-        yield strip[: block * (down - top), : block * across]
+        strip = np.concatenate([next(tiles) for _ in lefts], axis=-1)
+        yield strip[..., : block * (down - top), : block * across]
 
 
 def shared(strips: Iterator[_Strip], readers: int) -> list[Iterator[_Strip]]:
@@ -122,6 +123,14 @@ def shared(strips: Iterator[_Strip], readers: int) -> list[Iterator[_Strip]]:
             yield own.popleft()
 
     return [read(own) for own in waiting]
+
+
+def planes(
+    strips: Iterator[NDArray[np.float32]], count: int
+) -> list[Iterator[NDArray[np.float32]]]:
+    """The strips `(n, W)` of each of several planes that come together, `(count, n, W)`."""
+    every = enumerate(shared(strips, count))
+    return [map(itemgetter(index), own) for index, own in every]
 
 
 MOVED_ROWS = 128

@@ -153,6 +153,17 @@ def test_guided_detail_is_a_ridge_regression(factor: tuple[int, int]) -> None:
         np.testing.assert_allclose(ours, zoom(chroma) + strength * detail, atol=2e-5)  # float32
 
 
+@pytest.mark.parametrize("factor", [(2, 2), (1, 2), (4, 1), (1, 1)])
+def test_guided_planes_are_the_same_inside(factor: tuple[int, int]) -> None:
+    down, across = factor
+    chroma = jnp.asarray(random_plane(13, 12))
+    guide = jnp.asarray(random_plane(13 * down, 12 * across))
+    whole = upsample_guided(chroma, guide, factor, strength=0.7)
+    inside = upsample_guided(chroma, guide, factor, strength=0.7, inside=True)
+    expected = whole[3 * down : -3 * down, 3 * across : -3 * across]
+    np.testing.assert_allclose(inside, expected, rtol=0, atol=2e-5)  # float32, as above
+
+
 def test_guided_chroma_has_the_edges_of_luma() -> None:
     """An edge within chroma samples, which are its means: triangles blur it, luma knows it."""
     edge = np.where(np.arange(32) < 13, 0.2, 0.8).astype(np.float32)[None].repeat(32, 0)
