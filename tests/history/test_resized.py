@@ -530,6 +530,16 @@ def saved(picture: np.ndarray, quality: int) -> JpegFile:
     return reader.read(jpeg_bytes(picture, quality=quality))
 
 
+def gradient(
+    size: tuple[int, int], angle: float, first: tuple[float, ...], last: tuple[float, ...]
+) -> Samples:
+    """From one colour to another, in a direction."""
+    down, across = np.indices(size)
+    along = across * np.cos(angle) + down * np.sin(angle)
+    share = (along - along.min()) / np.ptp(along)
+    return np.rint(first + np.subtract(last, first) * share[..., None]).astype(np.uint8)
+
+
 RESIZED = by_pillow(PHOTO, (240, 228), "bicubic")
 NOTHING: dict[str, JpegFile | Samples] = {
     "only resized": RESIZED,
@@ -543,6 +553,9 @@ NOTHING: dict[str, JpegFile | Samples] = {
     "few rows": by_pillow(shown(jpeg_bytes(GRAY[:160], quality=20)), (120, 228), "bicubic"),
     "flat": np.full((160, 200), 90, np.uint8),
     "tiny": np.zeros((3, 5, 3), np.uint8),
+    # A coarse table after resizing explains most of their few kinds of blocks.
+    "gradient": gradient((150, 184), 2.45058, (114.2, 89.5, 100.7), (217.1, 147.8, 154.4)),
+    "steep gradient": gradient((268, 237), 6.10717, (181.3, 122.7, 103.9), (28.7, 72, 216)),
     "noise": saved(np.random.default_rng(1).integers(0, 256, (200, 160, 3), np.uint8), 90),
 }
 
