@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import flax.linen as nn
@@ -71,28 +71,59 @@ def places(network: Network) -> list[str]:
     return [*inner, "before the tail"]
 
 
-def shares(network: Network, pixels: Array) -> dict[str, NDArray[np.floating]]:
-    """The share of pixels in which channels are above zero, in the case that has most of them.
+class Seen(NamedTuple):
+    """What the channels of a ReLU are given, over pixels and cases.
+
+    Attributes:
+      passed: the share of pixels that are above zero, in the case that has most of them: `(C,)`.
+      mean: of what they are given, `(C,)`.
+    """
+
+    passed: NDArray[np.floating]
+    mean: NDArray[np.floating]
+
+
+def seen(network: Network, pixels: Array) -> dict[str, Seen]:
+    """What the ReLUs of a network are given, by their places.
 
     Args:
       network: of any kind.
       pixels: `(N, S, S)`, `(N, S, S, 3)` or `(N, S, S, 6)` in [0, 1], as tasks take them.
-
-    Returns:
-      Of each ReLU, by its place, `(C,)`.
     """
     settings = Settings().changed(quality=tuple(network.card.qualities))
     task = TASKS[network.architecture.kind](network.module, settings)
     names = places(network)
-    most: dict[str, NDArray[np.floating]] = {}
+    found: dict[str, list[Seen]] = {name: [] for name in names}
     for drawn in task.cases(pixels).values():
         with watched() as given:
             task.outcome(network.params, drawn)
         # A network of chroma runs last: before it, that of luma beside which it is trained.
         for name, features in zip(names, given[-len(names) :], strict=True):
-            passed = np.mean(np.asarray(features) > 0, axis=tuple(range(features.ndim - 1)))
-            most[name] = np.maximum(most.get(name, 0.0), passed)
-    return most
+            values = np.asarray(features)
+            axes = tuple(range(values.ndim - 1))
+            found[name].append(Seen(np.mean(values > 0, axis=axes), np.mean(values, axis=axes)))
+    return {
+        name: Seen(
+            np.max([each.passed for each in cases], axis=0),
+            np.mean([each.mean for each in cases], axis=0),
+        )
+        for name, cases in found.items()
+    }
+
+
+def pixels_for(network: Network, data: Sequence[str], crops: int, cache: Path) -> Array:
+    """Crops of pictures for `seen`, as many as are asked for."""
+    planes = PLANES[PLANES_OF[network.architecture.kind]]
+    cut = cached_crops(
+        open_source(data, split="validation"),
+        crops,
+        SIDE,
+        channel=planes.validated,
+        damage=network.card.qualities if planes.damaged else (),
+        cache=cache,
+    )
+    pixels = jnp.asarray(cut, jnp.float32) / 255
+    return pixels if planes.at_once else pixels[..., 0]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -106,18 +137,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     for name in given.networks:
         network = zoo.load(name, kinds=tuple(TASKS))
-        planes = PLANES[PLANES_OF[network.architecture.kind]]
-        crops = cached_crops(
-            open_source(given.data, split="validation"),
-            given.crops,
-            SIDE,
-            channel=planes.validated,
-            damage=network.card.qualities if planes.damaged else (),
-            cache=Path(given.cache),
-        )
-        pixels = jnp.asarray(crops, jnp.float32) / 255
+        pixels = pixels_for(network, given.data, given.crops, Path(given.cache))
         print(name)
-        for place, passed in shares(network, pixels if planes.at_once else pixels[..., 0]).items():
+        for place, (passed, _) in seen(network, pixels).items():
             print(f"  {place:24}{np.sum(passed < IDLE):4} of {len(passed):3} idle", flush=True)
 
 

@@ -45,9 +45,12 @@ def test_what_channels_pass(
     name: str, options: dict[str, Any], convolution: str, qualities: Any, channels: int, place: str
 ) -> None:
     made = network(name, options, convolution, qualities)
-    passed = idle.shares(made, crops(channels))
+    seen = idle.seen(made, crops(channels))
+    passed = {where: each.passed for where, each in seen.items()}
     assert list(passed) == idle.places(made)
     np.testing.assert_array_equal(passed[place][:4], [0, 0, 0, 1])
     others = np.concatenate([each for where, each in passed.items() if where != place])
     assert np.all((others >= 0) & (others <= 1))
     assert others.max() > idle.IDLE
+    assert np.all(seen[place].mean[:3] < SILENT / 2)
+    assert seen[place].mean[3] > LOUD / 2

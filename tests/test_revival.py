@@ -1,0 +1,65 @@
+"""Idle channels begun anew: nothing changes, and what was silent is heard."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import made_card, make_photo, random_params
+from PIL import Image
+
+from benchmarks import idle
+from hrcnn_jax.networks import base, registry, zoo
+from hrcnn_jax.networks.cards import ModelError
+from hrcnn_jax.networks.zoo import Network
+from reproduce import revival
+
+OPTIONS = {"width": 8, "blocks": 2, "kernels": 2}
+ARCHITECTURE = registry.get("compact")
+MODULE = ARCHITECTURE.build(OPTIONS)
+CARD = made_card("compact", OPTIONS, qualities=[40, 60])
+
+
+def silenced() -> Network:
+    """Channels 0 and 1 are far below zero from the first block on, channel 2 from the second."""
+    params = jax.tree.map(np.array, random_params(MODULE))
+    params["head"]["bias"][:2] = -1e4
+    params["residual1"]["conv2"]["bias"][2] = -1e4
+    return Network("silenced", ARCHITECTURE, MODULE, params, CARD)
+
+
+def test_the_function_stays_and_channels_are_heard_again() -> None:
+    network = silenced()
+    pixels = jnp.asarray([make_photo(64, 64, seed)[..., 1] for seed in range(5)]) / 255
+    before = idle.seen(network, pixels)
+    params, count = revival.revived(network, before)
+    assert count == 3
+    after = idle.seen(replace(network, params=params), pixels)
+    for place, channels in (("before block 1", [0, 1]), ("before the tail", [0, 1, 2])):
+        assert before[place].passed[channels].max() == 0
+        assert after[place].passed[channels].min() > 0.1
+    codes = jnp.asarray(np.random.default_rng(0).integers(-3, 4, (1, 4, 4, 8, 8)))
+    table = jnp.full((1, 8, 8), 16)
+    was, new = (base.restore(MODULE, each, codes, table) for each in (network.params, params))
+    np.testing.assert_allclose(new, was, rtol=0, atol=1e-6)
+
+
+def test_weights_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(2):
+        Image.fromarray(make_photo(160, 160, seed)).save(tmp_path / f"{seed}.png")
+    given, target = tmp_path / "given.safetensors", tmp_path / "anew.safetensors"
+    zoo.write_weights(given, silenced().params, CARD)
+    flags = ["--crops", "2", "--cache", str(tmp_path / "crops"), "--output", str(target)]
+    revival.main([str(given), "--data", str(tmp_path), *flags])
+    assert capsys.readouterr().out == f"{target}: 3 channels begin anew\n"
+    written = zoo.load(target).params["tail"]["kernel"]
+    np.testing.assert_array_equal(written[:, :, :3], 0)
+    assert np.abs(written[:, :, 3:]).min() > 0
+
+
+@pytest.mark.parametrize("name", ["fast", "hrcnn-q10"])
+def test_what_has_no_such_channels(name: str) -> None:
+    with pytest.raises(ModelError, match=f"{name}: only networks of mirrored convolutions"):
+        revival.revived(zoo.load(name), {})
