@@ -101,7 +101,9 @@ def seen(network: Network, pixels: Array) -> dict[str, Seen]:
         for name, features in zip(names, given[-len(names) :], strict=True):
             values = np.asarray(features)
             axes = tuple(range(values.ndim - 1))
-            found[name].append(Seen(np.mean(values > 0, axis=axes), np.mean(values, axis=axes)))
+            found[name].append(
+                Seen(np.mean(values > 0, axis=axes), np.mean(values, axis=axes, dtype=np.float64))
+            )
     return {
         name: Seen(
             np.max([each.passed for each in cases], axis=0),

@@ -25,8 +25,8 @@ CARD = made_card("compact", OPTIONS, qualities=[40, 60])
 def silenced() -> Network:
     """Channels 0 and 1 are far below zero from the first block on, channel 2 from the second."""
     params = jax.tree.map(np.array, random_params(MODULE))
-    params["head"]["bias"][:2] = -1e4
-    params["residual1"]["conv2"]["bias"][2] = -1e4
+    params["head"]["bias"][:2] = -30.0
+    params["residual1"]["conv2"]["bias"][2] = -30.0
     return Network("silenced", ARCHITECTURE, MODULE, params, CARD)
 
 
@@ -37,7 +37,7 @@ def test_the_function_stays_and_channels_are_heard_again() -> None:
     params, count = revival.revived(network, before)
     assert count == 3
     after = idle.seen(replace(network, params=params), pixels)
-    for place, channels in (("before block 1", [0, 1]), ("before the tail", [0, 1, 2])):
+    for place, channels in (("before block 1", [0, 1]), ("before block 2", [2])):
         assert before[place].passed[channels].max() == 0
         assert after[place].passed[channels].min() > 0.1
     codes = jnp.asarray(np.random.default_rng(0).integers(-3, 4, (1, 4, 4, 8, 8)))
