@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import hrcnn_jax
 from hrcnn_jax.app import openapi
+from hrcnn_jax.app.draining import Draining
 from hrcnn_jax.app.guard import Guard
 from hrcnn_jax.app.wishes import WishError, wish
 from hrcnn_jax.app.workshop import BusyError, Job, LeftError, Workshop
@@ -81,7 +82,7 @@ def build(workshop: Workshop, *, names: Collection[str] = ()) -> ASGIApp:
         exception_handlers={**told, HTTPException: _nothing, Exception: _ours},
         lifespan=lifespan,
     )
-    return Guard(app, names)
+    return Draining(Guard(app, names))
 
 
 def routes(workshop: Workshop) -> list[Route]:

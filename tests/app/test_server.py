@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -443,6 +445,24 @@ def status_of(app: ASGIApp, receive: Receive, *headers: tuple[bytes, bytes]) -> 
     return int(sent[0]["status"])
 
 
+@pytest.mark.parametrize("asks_first", [False, True])
+def test_what_is_answered_early_is_heard_out(restorer: Restorer, asks_first: bool) -> None:
+    """Unless whoever sends it asks first whether to."""
+    messages: list[Message] = [
+        {"type": "http.request", "body": b"abc", "more_body": more} for more in (True, True, False)
+    ]
+    heard: list[Message] = []
+
+    async def receive() -> Message:
+        heard.append(messages[len(heard)])
+        return heard[-1]
+
+    length = (b"content-length", b"%d" % 10**12)
+    headers = [length, (b"expect", b"100-continue")] if asks_first else [length]
+    assert status_of(server.build(Workshop([restorer])), receive, *headers) == 413
+    assert heard == ([] if asks_first else messages)
+
+
 def test_an_answer_has_its_place_until_it_is_fetched(restorer: Restorer, photo: bytes) -> None:
     workshop = Workshop([restorer], Limits(places=1))
     app = server.build(workshop)
@@ -539,10 +559,15 @@ def test_the_command_serves_until_it_is_interrupted(photo: bytes) -> None:
     ) as running:
         assert running.stdout is not None
         address = running.stdout.readline().split()[2]
-        with httpx2.Client(base_url=address) as client:
-            assert client.get("/api").json()["models"][0] == "small"
-            assert client.post("/api/inspect", content=photo).json()["quality"] == 20
-        running.send_signal(signal.SIGINT)
+        try:
+            with httpx2.Client(base_url=address) as client:
+                assert client.get("/api").json()["models"][0] == "small"
+                assert client.post("/api/inspect", content=photo).json()["quality"] == 20
+            # Answered before all has come: who still sends, as urllib does, has to get it.
+            with pytest.raises(urllib.error.HTTPError, match="400"):
+                urllib.request.urlopen(f"{address}api/inspect?strength=2", data=bytes(50_000_000))
+        finally:
+            running.send_signal(signal.SIGINT)
         _, complaints = running.communicate(timeout=60)
     assert running.returncode == 0
     assert complaints == ""
