@@ -2,11 +2,12 @@
 
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from benchmarks import speed
+from benchmarks import speed, turns
 
 
 def test_jpegqs_is_run_from_file_to_file(tmp_path: Path) -> None:
@@ -35,3 +36,31 @@ def test_what_was_not_measured_is_left_blank(capsys: pytest.CaptureFixture[str])
     (line,) = capsys.readouterr().out.splitlines()
     assert line.split() == ["a", "peer", "5.00", "2.25", "8.0"]
     assert line.index("2.25") == 58 + 9 + 8 + 10 + 9 - 4
+
+
+def test_contenders_take_turns() -> None:
+    told: list[str] = []
+
+    def contender(name: str, seconds: float) -> Callable[[], float]:
+        def measure() -> float:
+            told.append(name)
+            return seconds * told.count(name)
+
+        return measure
+
+    found = turns.in_turn({"a": contender("a", 1.0), "b": contender("b", 10.0)}, 3)
+    assert "".join(told) == "ababab"
+    assert found == {"a": [1.0, 2.0, 3.0], "b": [10.0, 20.0, 30.0]}
+
+
+def test_turns_with_a_peer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = tmp_path / "jpegqs"
+    program.write_text(f"#!{sys.executable}\nimport sys\nassert len(sys.argv) == 5\n")
+    program.chmod(stat.S_IRWXU)
+    turns.main(["fast", "--megapixels", "0.1", "--repeats", "1", "--jpegqs", str(program)])
+    lines = capsys.readouterr().out.splitlines()
+    names = ["jpeg-quantsmooth", "fast, history auto", "fast, history off"]
+    asked = [f"{name}, {colour}" for colour in ("gray", "4:2:0") for name in names]
+    assert [line[:30].strip() for line in lines[1:]] == asked
+    assert all(float(line.split()[-4]) > 0 for line in lines[1:])
+    assert [line.split()[-2:] for line in lines[1::3]] == [["1.00,", "1.00"]] * 2
