@@ -209,9 +209,9 @@ PRESETS = {
 
         Command: python train.py --preset large --warm-start small --data PICTURES --workdir
         runs/large: it begins with what small does, and grows. The released one had grown to three
-        blocks, to five and to seven before (docs/compact.md); its last run, with --learning-rate
-        4e-4, took 84 minutes of two CPU cores (EPYC). Expect +1.50 / +1.53 / +1.54 dB on LIVE1,
-        green, at quality 10 / 30 / 50.""",
+        blocks, to five and to seven before (docs/compact.md); its last run, with idle channels
+        begun anew and --learning-rate 5e-4, took 86 minutes of one CPU core (Xeon). Expect +1.50 /
+        +1.53 / +1.54 dB on LIVE1, green, at quality 10 / 30 / 50.""",
         _LARGE,
     ),
     "chroma": Preset(
