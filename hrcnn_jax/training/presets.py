@@ -211,7 +211,7 @@ PRESETS = {
         runs/large: it begins with what small does, and grows. The released one had grown to three
         blocks, to five and to seven before (docs/compact.md); its last run, with idle channels
         begun anew and --learning-rate 5e-4, took 86 minutes of one CPU core (Xeon). Expect +1.50 /
-        +1.53 / +1.54 dB on LIVE1, green, at quality 10 / 30 / 50.""",
+        +1.54 / +1.54 dB on LIVE1, green, at quality 10 / 30 / 50.""",
         _LARGE,
     ),
     "chroma": Preset(
