@@ -6,12 +6,11 @@ in the next, for all alike: what is measured in turn can be compared where runs 
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from benchmarks import pictures
-from benchmarks.speed import JPEGQS, QUALITY, jpegqs
+from benchmarks.speed import JPEGQS, QUALITY, cpu_seconds, jpegqs
 from hrcnn_jax.history import Mode
 from hrcnn_jax.networks import cards
 from hrcnn_jax.restoration.restorer import Restorer
@@ -22,13 +21,6 @@ MODES: tuple[Mode, ...] = ("auto", "off")
 def peers_cpu_seconds(program: str, file: bytes) -> float:
     """CPU-seconds that jpeg-quantsmooth takes once."""
     return jpegqs(program, file, 1)["cpu_seconds"]
-
-
-def cpu_seconds(restorer: Restorer, file: bytes) -> float:
-    """CPU-seconds that one restoration takes."""
-    began = time.process_time()
-    restorer.restore(file)
-    return time.process_time() - began
 
 
 def in_turn(contenders: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
@@ -60,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         }
         for name, restorer in restorers.items():
             restorer.restore(file)  # compiles
-            contenders[name] = partial(cpu_seconds, restorer, file)
+            contenders[name] = partial(cpu_seconds, restorer.restore, file)
         found = in_turn(contenders, given.repeats)
         peer = found[JPEGQS]
         for name, seconds in found.items():

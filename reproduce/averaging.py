@@ -32,8 +32,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     if not 0.0 <= given.share <= 1.0:
         parser.error(f"--share must be from 0 to 1, got {given.share}")
-    first, second = (zoo.load(name, kinds=tuple(TASKS)) for name in (given.first, given.second))
-    zoo.write_weights(given.output, averaged(first, second, given.share), second.card)
+    try:
+        first, second = (zoo.load(name, kinds=tuple(TASKS)) for name in (given.first, given.second))
+        zoo.write_weights(given.output, averaged(first, second, given.share), second.card)
+    except (ValueError, OSError) as error:
+        parser.exit(1, f"reproduce.averaging: {error}\n")
     print(given.output)
 
 

@@ -22,11 +22,12 @@ from benchmarks import idle
 from benchmarks.idle import Seen
 from hrcnn_jax.networks import zoo
 from hrcnn_jax.networks.cards import ModelError
+from hrcnn_jax.networks.trunk import TrunkArchitecture
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.training.tasks import TASKS
 
-IDLE = 0.002
-"""Share of pixels below which a channel is idle here: what it passes is lost."""
+SILENT = 0.002
+"""Share of pixels below which a channel is given up here: what it passes is lost."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -40,10 +41,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--cache", default="runs/crops", help="where crops are kept")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE")
     given = parser.parse_args(argv)
-    network = zoo.load(given.network, kinds=tuple(TASKS))
-    pixels = idle.pixels_for(network, given.data, given.crops, Path(given.cache))
-    params, count = revived(network, idle.seen(network, pixels))
-    zoo.write_weights(given.output, params, network.card)
+    try:
+        network = zoo.load(given.network, kinds=tuple(TASKS))
+        pixels = idle.pixels_for(network, given.data, given.crops, Path(given.cache))
+        params, count = revived(network, idle.seen(network, pixels))
+        zoo.write_weights(given.output, params, network.card)
+    except (ValueError, OSError) as error:
+        parser.exit(1, f"reproduce.revival: {error}\n")
     print(f"{given.output}: {count} channels begin anew")
 
 
@@ -58,7 +62,7 @@ def revived(network: Network, seen: Mapping[str, Seen]) -> tuple[Any, int]:
       ModelError: if it is another.
     """
     module, architecture = network.module, network.architecture
-    if not hasattr(architecture, "trunk_of") or getattr(module, "pointwise", False):
+    if not isinstance(architecture, TrunkArchitecture) or getattr(module, "pointwise", False):
         raise ModelError(
             f"{network.name}: only networks of mirrored convolutions have channels that can begin "
             "anew, and none whose last convolution is 1x1, before which ReLUs leak"
@@ -69,7 +73,7 @@ def revived(network: Network, seen: Mapping[str, Seen]) -> tuple[Any, int]:
     makers = [trunk["head"], *(block["conv2"] for block in blocks)]
     readers = [*(block["conv1"] for block in blocks), trunk["tail"]]
     places = [*(f"before block {block}" for block in range(1, len(readers))), "before the tail"]
-    silent = np.array([seen[place].passed < IDLE for place in places])
+    silent = np.array([seen[place].passed < SILENT for place in places])
     for_good = np.logical_and.accumulate(silent[::-1])[::-1]  # here and in all later places
     for index, place in enumerate(places):
         fresh = for_good[index] & ~for_good[:index].any(axis=0)

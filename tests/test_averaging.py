@@ -35,6 +35,9 @@ def test_what_cannot_be_averaged(capsys: pytest.CaptureFixture[str]) -> None:
     small, fast = zoo.load("small"), zoo.load("fast")
     with pytest.raises(ModelError, match="small and fast are networks of different"):
         averaging.averaged(small, fast, 0.5)
+    with pytest.raises(SystemExit, match="1"):
+        averaging.main(["small", "nope", "--share", "0.5", "--output", "none.safetensors"])
+    assert capsys.readouterr().err.startswith("reproduce.averaging: no network 'nope': choose")
     with pytest.raises(SystemExit, match="2"):
         averaging.main(["small", "small", "--share", "1.5", "--output", "none.safetensors"])
     assert "--share must be from 0 to 1, got 1.5" in capsys.readouterr().err

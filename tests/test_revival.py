@@ -63,3 +63,9 @@ def test_weights_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_what_has_no_such_channels(name: str) -> None:
     with pytest.raises(ModelError, match=f"{name}: only networks of mirrored convolutions"):
         revival.revived(zoo.load(name), {})
+
+
+def test_a_network_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        revival.main(["nope", "--data", "nowhere", "--output", "none.safetensors"])
+    assert capsys.readouterr().err.startswith("reproduce.revival: no network 'nope': choose")

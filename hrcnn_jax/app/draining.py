@@ -24,19 +24,19 @@ class Draining:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # Who asks whether to send a body at all is best answered without it.
-        waits = Headers(scope=scope).get("expect", "").lower() == "100-continue"
+        # Nothing comes from who asks first whether to send a body, and is best answered without it.
+        ended = Headers(scope=scope).get("expect", "").lower() == "100-continue"
 
         async def heard() -> Message:
-            nonlocal waits
+            nonlocal ended
             message = await receive()
-            waits = not message.get("more_body", False)
+            ended = not message.get("more_body", False)
             return message
 
         async def answered(message: Message) -> None:
-            if message["type"] == "http.response.start" and not waits:
+            if message["type"] == "http.response.start":
                 with anyio.move_on_after(PATIENCE):
-                    while not waits:
+                    while not ended:
                         await heard()
             await send(message)
 

@@ -17,6 +17,7 @@ from jax import Array
 
 from hrcnn_jax.jpeg.jfif import BLUE, CB_SPAN, CR_SPAN, GREEN, RED
 from hrcnn_jax.jpeg.tables import LEVEL_SHIFT, MAX_SAMPLE
+from hrcnn_jax.jpeg.transform import without_border
 
 _CENTRE = LEVEL_SHIFT / MAX_SAMPLE
 
@@ -103,12 +104,6 @@ def _edge_padded(plane: Array, margin: int) -> Array:
     return jnp.pad(plane, margins, mode="edge")
 
 
-def _inside(plane: Array, down: int, across: int) -> Array:
-    """Planes `(..., H, W)` without so many rows above and below and columns at either side."""
-    height, width = plane.shape[-2:]
-    return plane[..., down : height - down, across : width - across]
-
-
 def upsample(plane: Array, factor: tuple[int, int]) -> Array:
     """Enlarges planes by linear interpolation, edges replicated.
 
@@ -128,6 +123,8 @@ def upsample(plane: Array, factor: tuple[int, int]) -> Array:
       ValueError: if a factor is not a whole number of 1 or more, or the plane is empty.
     """
     factor = _check(plane, factor)
+    if factor == (1, 1):
+        return plane
     return _enlarged(_edge_padded(plane, 1), factor)
 
 
@@ -178,15 +175,15 @@ def upsample_guided(
     if luma.shape != (*serves_all, height * down, width * across):
         raise ValueError(f"luma {luma.shape} is not {factor} times chroma {chroma.shape}")
     if down == across == 1:  # it holds all of its detail itself
-        return _inside(chroma, GUIDED_REACH, GUIDED_REACH) if inside else chroma
+        return without_border(chroma, GUIDED_REACH) if inside else chroma
     window, reach = WINDOW // 2, GUIDED_REACH
     coarse = downsample(luma, factor)
     # Edges first, and sums of what is there then: XLA's CPU back end takes thrice as long for sums
     # that ask at every sample whether it lies beyond.
     if inside:
         slope = _slope(chroma, coarse)
-        chroma, coarse = _inside(chroma, window, window), _inside(coarse, window, window)
-        luma = _inside(luma, reach * down, reach * across)
+        chroma, coarse = without_border(chroma, window), without_border(coarse, window)
+        luma = without_border(luma, reach * down, reach * across)
     else:
         slope = _edge_padded(_slope(_edge_padded(chroma, window), _edge_padded(coarse, window)), 1)
         chroma, coarse = _edge_padded(chroma, 1), _edge_padded(coarse, 1)

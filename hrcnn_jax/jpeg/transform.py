@@ -101,10 +101,11 @@ def coefficients_to_pixels(coefficients: Array) -> Array:
     return (from_blocks(idct(coefficients)) + LEVEL_SHIFT) / MAX_SAMPLE
 
 
-def without_border(planes: Array, border: int) -> Array:
-    """Planes `(..., H, W)` without so many pixels on every side."""
+def without_border(planes: Array, down: int, across: int | None = None) -> Array:
+    """Planes `(..., H, W)` without so many pixels on every side, or others at left and right."""
+    across = down if across is None else across
     *_, height, width = planes.shape
-    return planes[..., border : height - border, border : width - border]
+    return planes[..., down : height - down, across : width - across]
 
 
 def per_block(table: Array) -> Array:
