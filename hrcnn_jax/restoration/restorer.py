@@ -78,11 +78,12 @@ class Restorer:
 
         Raises:
           ModelError: if there is no such network, or one is of the other's kind.
-          ValueError: if the strength is outside 0-1, there is no such history, or `faithful` is
-            off for a network that is faithful by construction.
+          ValueError: if the strength is outside 0-1, there is no such history, or more of it is
+            told than a network of pictures can use; or if `faithful` is off for a network that is
+            faithful by construction.
         """
-        self._set(strength, history)
         self.network = _load(network, cards.RESTORING)
+        self._set(strength, history)
         if self.network.architecture.is_faithful and not faithful:
             raise ValueError(
                 f"network {self.network.name} is faithful by construction: it has no other way; "
@@ -114,6 +115,12 @@ class Restorer:
             raise ValueError(f"strength must be from 0 to 1, got {strength}")
         self.strength = strength
         self.history = past.parse(history) if isinstance(history, str) else history
+        told, is_blind = self.history, self.network.architecture.kind == "pictures"
+        if is_blind and isinstance(told, Said) and told != Said(told.quality):
+            raise ValueError(
+                f"network {self.network.name} reads pixels, of any grid, encoder and size: tell it "
+                f"no more of a history than quality={told.quality}"
+            )
 
     def at(self, strength: float, *, history: str | Said | None = None) -> "Restorer":
         """A restorer of another strength, and if asked for another history, of the same programs.
@@ -123,7 +130,8 @@ class Restorer:
           history: as `Restorer` takes it; this one's own if not given.
 
         Raises:
-          ValueError: if the strength is outside 0-1, or there is no such history.
+          ValueError: if the strength is outside 0-1, or there is no such history, or the network
+            cannot use all of it.
         """
         other = object.__new__(type(self))  # as copy.copy makes anew, like pickle
         other.__dict__.update(self.__dict__)

@@ -7,6 +7,7 @@ import json
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -171,6 +172,13 @@ def test_the_dial(bad: Restorer) -> None:
         assert abs(verdict.quality - quality) < 0.5
         moved.append(np.abs(told.restore(PHOTO, depth="float32") - PHOTO / 255).mean())
     assert moved == sorted(moved, reverse=True)
+
+
+@pytest.mark.parametrize("more", [{"grid": (3, 5)}, {"encoder": "mozjpeg"}, {"size": (64, 64)}])
+def test_pixels_are_of_no_grid(bad: Restorer, more: dict[str, Any]) -> None:
+    """What cannot be used is refused, not left out in silence."""
+    with pytest.raises(ValueError, match="no more of a history than quality=20"):
+        bad.at(1.0, history=Said(20, **more))
 
 
 def test_strength(bad: Restorer) -> None:
