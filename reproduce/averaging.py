@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from hrcnn_jax.networks import zoo
 from hrcnn_jax.networks.cards import ModelError
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         description="Writes the mean of two networks' weights, with the card of the second.",
     )
     parser.add_argument("first", help="a released network, a weights file or a run")
-    parser.add_argument("second", help="another of the same architecture and options")
+    parser.add_argument("second", help="another of the same options, or grown from such")
     parser.add_argument("--share", type=float, required=True, help="of the second, from 0 to 1")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE")
     given = parser.parse_args(argv)
@@ -44,14 +45,23 @@ def averaged(first: Network, second: Network, share: float) -> Any:
     """The mean of both networks' parameters, that of the second weighted by its share.
 
     Raises:
-      ModelError: if they are not of one architecture with the same options.
+      ModelError: if the second is not of the first one's kind and options, nor grew from such.
     """
-    if first.module != second.module:
+    begun = first.params if first.module == second.module else _grown(first, second)
+    return jax.tree.map(lambda a, b: (1 - share) * a + share * b, begun, second.params)
+
+
+def _grown(first: Network, second: Network) -> Any:
+    """The first one's parameters as a run that grew the second one from them began with."""
+    seed = second.card.training.get("run", {}).get("seed", 0)
+    try:
+        fresh = second.architecture.init(second.module, jax.random.key(seed))
+        return jax.tree.map(jnp.asarray, second.architecture.grow(first.params, fresh))
+    except ValueError as error:
         raise ModelError(
-            f"{first.name} and {second.name} are networks of different kinds or options: only "
-            "those of one kind can be averaged"
-        )
-    return jax.tree.map(lambda a, b: (1 - share) * a + share * b, first.params, second.params)
+            f"{second.name} cannot have grown from {first.name}: only networks of one kind can be "
+            "averaged, of the same options or grown"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@ A picture that was resized after it was compressed, or compressed three times on
 no codes that would tell what its pixels were. This network reads the pixels themselves, Y, Cb and
 Cr at once, and is told nothing: it estimates from a few windows of the picture how bad it is, as
 the JPEG quality that does as much damage (`hrcnn_jax.jpeg.damage`), and some traits that have no
-names. Both condition its residual blocks as tables do those of the other networks (`trunk.py`).
-The correction is proportional to the estimated error: what is less bad is changed less. A person
-who knows better gives the quality instead, as with FBCNN (Jiang et al., "Towards flexible blind
-JPEG artifacts removal", 2021).
+names; and it measures what was left by what happened to the picture (`traces.py`). All of it
+conditions its residual blocks as tables do those of the other networks (`trunk.py`). The correction
+is proportional to the estimated error: what is less bad is changed less. A person who knows better
+gives the quality instead, as with FBCNN (Jiang et al., "Towards flexible blind JPEG artifacts
+removal", 2021).
 
 The residual blocks work on mirrored cells (`mirrored.py`), although no grid is known. What a
 picture should have been is the mirror image of what its mirror image should have been: of all
@@ -28,7 +29,7 @@ from jax.typing import DTypeLike
 
 from hrcnn_jax.jpeg import damage
 from hrcnn_jax.jpeg.tables import BLOCK, LUMINANCE
-from hrcnn_jax.networks import trunk
+from hrcnn_jax.networks import traces, trunk
 from hrcnn_jax.networks.cards import Kind
 from hrcnn_jax.networks.convolution import PRECISE, Squares, cropped
 from hrcnn_jax.networks.mirrored import PIXELS, from_cells, to_cells
@@ -63,7 +64,8 @@ class Estimate(NamedTuple):
 
     Attributes:
       error: `(B,)` as `hrcnn_jax.jpeg.damage` has it; below 0 for what is surely intact.
-      traits: `(B, T)` in [-1, 1], what else the residual blocks are told.
+      traits: in [-1, 1], what else the residual blocks are told: `(B, T)`, and of all of `Wild`
+        `(B, T + COUNT)`, what is measured (`traces.py`) after what is learnt.
     """
 
     error: Array
@@ -157,7 +159,8 @@ class Wild(nn.Module):
 
     def estimate(self, windows: Array) -> Estimate:
         """What pictures suffered, from windows `(B, N, S, S, 3)`; small ones are mirrored."""
-        return self.estimator(windows)
+        found = self.estimator(windows)
+        return Estimate(found.error, jnp.concatenate([found.traits, traces.of(windows)], axis=-1))
 
     def prepare(self, error: Array, traits: Array) -> Prepared:
         """What an estimate, or an error `(B,)` in its place, makes of the layers."""
@@ -245,7 +248,7 @@ _LOGARITHM = 1
 
 
 def _describe(error: Array, traits: Array) -> Array:
-    """Conditioning `(B, 2 + T)`: the error, its logarithm and the traits, well scaled."""
+    """Conditioning `(B, 2 + T + COUNT)`: the error, its logarithm and the traits, well scaled."""
     scaled = jnp.stack([error - 1.0, damage.logarithm(error)], axis=-1)
     return jnp.concatenate([scaled, traits], axis=-1)
 

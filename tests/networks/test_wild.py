@@ -12,7 +12,7 @@ from conftest import architecture_of, fresh_params, make_photo, random_params
 
 from hrcnn_jax.jpeg import color, damage, transform
 from hrcnn_jax.jpeg.tables import LUMINANCE
-from hrcnn_jax.networks import base
+from hrcnn_jax.networks import base, traces
 from hrcnn_jax.networks.chroma import Chroma
 from hrcnn_jax.networks.compact import Compact
 from hrcnn_jax.networks.hrcnn import HRCNN
@@ -63,7 +63,9 @@ def test_each_picture_is_judged_by_itself() -> None:
     for whole, alone in zip(both, again, strict=True):
         np.testing.assert_allclose(whole[1:], alone, atol=1e-5)
     assert abs(both.error[0] - both.error[1]) > 1e-4
+    assert both.traits.shape == (2, 3 + traces.COUNT)
     assert np.abs(both.traits).max() <= 1
+    np.testing.assert_allclose(both.traits[:, 3:], traces.of(PIXELS[:, None]), atol=1e-5)
 
 
 def test_inside_is_the_middle_of_all() -> None:
