@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from hrcnn_jax.networks import zoo
 from hrcnn_jax.networks.cards import ModelError
@@ -56,7 +55,7 @@ def _grown(first: Network, second: Network) -> Any:
     seed = second.card.training.get("run", {}).get("seed", 0)
     try:
         fresh = second.architecture.init(second.module, jax.random.key(seed))
-        return jax.tree.map(jnp.asarray, second.architecture.grow(first.params, fresh))
+        return second.architecture.grow(first.params, fresh)
     except ValueError as error:
         raise ModelError(
             f"{second.name} cannot have grown from {first.name}: only networks of one kind can be "

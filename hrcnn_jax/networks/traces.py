@@ -6,6 +6,9 @@ Enlarging and blur leave little fine texture, sharpening more than there should 
 chroma; graphics have areas where nothing changes at all. By the loss of its pixels alone a network
 learns to tell these apart only slowly: what that is good for shows where it is told already.
 
+Lines are those of `hrcnn_jax.history.resized.lines`, which looks for a factor in whole pictures;
+here they are features, worked out in the network's own program.
+
 Source of lines in second differences: Gallagher, "Detection of linear and cubic interpolation in
 JPEG compressed images", 2005.
 """

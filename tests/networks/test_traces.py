@@ -14,13 +14,15 @@ from hrcnn_jax.networks.traces import LAGS, Traces
 PHOTOS = [make_photo(400, 400, seed) for seed in range(3)]
 
 
+def measured_of(chain: str, picture: np.ndarray) -> Traces:
+    """Of the corner of a picture that went through a chain."""
+    pixels = chains.played(chains.parse(chain), picture)[0][:128, :128] / np.float32(255)
+    return traces.measured(color.rgb_to_ycbcr(jnp.asarray(pixels))[None, None])
+
+
 def measured(chain: str) -> Traces:
-    """The means over some photographs that went through a chain."""
-    found = []
-    for photo in PHOTOS:
-        pixels = chains.played(chains.parse(chain), photo)[0][:128, :128] / np.float32(255)
-        windows = color.rgb_to_ycbcr(jnp.asarray(pixels))[None, None]
-        found.append(traces.measured(windows))
+    """The means over some photographs."""
+    found = [measured_of(chain, photo) for photo in PHOTOS]
     return jax.tree.map(lambda *leaves: np.mean(np.concatenate(leaves), axis=0), *found)
 
 
@@ -61,12 +63,7 @@ def test_filters_change_textures() -> None:
 def test_chroma_of_half_the_size_is_smooth() -> None:
     """Of grains of colour: 4:2:0 averages them, and enlarges the means."""
     grains = np.random.default_rng(0).integers(90, 160, (128, 128, 3), np.uint8)
-    found = []
-    for chain in ("95/444", "95"):
-        pixels = chains.played(chains.parse(chain), grains)[0] / np.float32(255)
-        windows = color.rgb_to_ycbcr(jnp.asarray(pixels))[None, None]
-        found.append(traces.measured(windows).textures[0])
-    full, halved = found
+    full, halved = (measured_of(chain, grains).textures[0] for chain in ("95/444", "95"))
     for plane in (4, 7):
         assert halved[plane] < full[plane] - 0.5
 
@@ -91,5 +88,4 @@ def test_they_are_bounded_whatever_there_is(shape: tuple[int, ...]) -> None:
 
 def test_windows_count_alike() -> None:
     windows = jnp.asarray(np.random.default_rng(0).random((1, 2, 64, 64, 3)), jnp.float32)
-    turned = windows[:, ::-1]
-    np.testing.assert_allclose(traces.of(windows), traces.of(turned), atol=1e-5)
+    np.testing.assert_allclose(traces.of(windows), traces.of(windows[:, ::-1]), atol=1e-5)
