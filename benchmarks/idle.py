@@ -77,10 +77,12 @@ class Seen(NamedTuple):
     Attributes:
       passed: the share of pixels that are above zero, in the case that has most of them: `(C,)`.
       mean: of what they are given, `(C,)`.
+      spread: of that, its standard deviation, `(C,)`.
     """
 
     passed: NDArray[np.floating]
     mean: NDArray[np.floating]
+    spread: NDArray[np.floating]
 
 
 def seen(network: Network, pixels: Array) -> dict[str, Seen]:
@@ -102,12 +104,17 @@ def seen(network: Network, pixels: Array) -> dict[str, Seen]:
             values = np.asarray(features)
             axes = tuple(range(values.ndim - 1))
             found[name].append(
-                Seen(np.mean(values > 0, axis=axes), np.mean(values, axis=axes, dtype=np.float64))
+                Seen(
+                    np.mean(values > 0, axis=axes),
+                    np.mean(values, axis=axes, dtype=np.float64),
+                    np.std(values, axis=axes, dtype=np.float64),
+                )
             )
     return {
         name: Seen(
             np.max([each.passed for each in cases], axis=0),
             np.mean([each.mean for each in cases], axis=0),
+            np.mean([each.spread for each in cases], axis=0),
         )
         for name, cases in found.items()
     }
@@ -141,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         network = zoo.load(name, kinds=tuple(TASKS))
         pixels = pixels_for(network, given.data, given.crops, Path(given.cache))
         print(name)
-        for place, (passed, _) in seen(network, pixels).items():
+        for place, (passed, *_) in seen(network, pixels).items():
             print(f"  {place:24}{np.sum(passed < IDLE):4} of {len(passed):3} idle", flush=True)
 
 

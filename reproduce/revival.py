@@ -3,25 +3,34 @@
   python -m reproduce.revival large --data BSDS500/val --output runs/large-revived.safetensors
   python train.py --preset large --warm-start runs/large-revived.safetensors --data PICTURES
 
-Of the channels that go from block to block some fall below zero and are read no more, which is for
-good: a ReLU without a slope hands no gradient back. Here what makes such a channel is shifted, so
-that it lies about zero, and all that reads it begins with zeros. The network does what it did, and
-may learn more. Channels inside blocks are left alone: their ReLUs leak, so that idle ones do what
-is linear.
+A ReLU without a slope hands no gradient back: what has fallen below zero everywhere stays there,
+and is read no more. In networks of mirrored convolutions these are channels that go from block to
+block. What makes such a channel is shifted, so that it lies about zero, and all that reads it
+begins with zeros. Channels inside blocks are left alone: their ReLUs leak, so that idle ones do
+what is linear.
+
+In the paper's network they are filters inside the residual blocks. They are drawn anew, about zero
+and as large as others there, and what reads them begins with zeros.
+
+The network does what it did, and may learn more.
 """
 
 import argparse
+import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
+from jax import Array
 
 from benchmarks import idle
 from benchmarks.idle import Seen
 from hrcnn_jax.networks import zoo
 from hrcnn_jax.networks.cards import ModelError
+from hrcnn_jax.networks.hrcnn import HRCNN
 from hrcnn_jax.networks.trunk import TrunkArchitecture
 from hrcnn_jax.networks.zoo import Network
 from hrcnn_jax.training.tasks import TASKS
@@ -44,32 +53,64 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         network = zoo.load(given.network, kinds=tuple(TASKS))
         pixels = idle.pixels_for(network, given.data, given.crops, Path(given.cache))
-        params, count = revived(network, idle.seen(network, pixels))
+        params, count = revived(network, pixels)
         zoo.write_weights(given.output, params, network.card)
     except (ValueError, OSError) as error:
         parser.exit(1, f"reproduce.revival: {error}\n")
     print(f"{given.output}: {count} channels begin anew")
 
 
-def revived(network: Network, seen: Mapping[str, Seen]) -> tuple[Any, int]:
+def revived(network: Network, pixels: Array) -> tuple[Any, int]:
     """The parameters of the same function, idle channels begun anew, and how many these are.
 
     Args:
-      network: of mirrored convolutions, its ends 3x3.
-      seen: of it, by `benchmarks.idle.seen`.
+      network: the paper's, or of mirrored convolutions, its ends 3x3.
+      pixels: that it is watched on, as `benchmarks.idle.pixels_for` gives them.
 
     Raises:
       ModelError: if it is another.
     """
-    module, architecture = network.module, network.architecture
-    if not isinstance(architecture, TrunkArchitecture) or getattr(module, "pointwise", False):
-        raise ModelError(
-            f"{network.name}: only networks of mirrored convolutions have channels that can begin "
-            "anew, and none whose last convolution is 1x1, before which ReLUs leak"
-        )
+    if isinstance(network.module, HRCNN) and network.module.hidden_relu:
+        return _with_fresh_filters(network, pixels)
+    if isinstance(network.architecture, TrunkArchitecture) and not getattr(
+        network.module, "pointwise", False
+    ):
+        return _with_raised_channels(network, idle.seen(network, pixels))
+    raise ModelError(
+        f"{network.name}: only the paper's networks and those of mirrored convolutions have "
+        "channels that can begin anew, and none whose last convolution is 1x1, before which ReLUs "
+        "leak"
+    )
+
+
+def _with_fresh_filters(network: Network, pixels: Array) -> tuple[Any, int]:
+    """Of the paper's network."""
     params = jax.tree.map(np.array, network.params)
-    trunk = architecture.trunk_of(params)
-    blocks = [trunk[f"residual{block}"] for block in range(1, module.blocks + 1)]
+    random, count = np.random.default_rng(0), 0
+    before = idle.seen(network, pixels)
+    for block, layer in itertools.product(range(1, network.module.blocks + 1), (1, 2)):
+        place = f"inside block {block}, {layer}"
+        fresh = before[place].passed < SILENT
+        layers = params[f"residual{block}"]
+        kernel, bias = (layers[f"conv{layer}"][name] for name in ("kernel", "bias"))
+        drawn = random.normal(size=kernel.shape)
+        drawn -= drawn.mean((0, 1))  # how bright it is around would outweigh all else
+        kernel[..., fresh], bias[fresh] = drawn[..., fresh], 0
+        layers[f"conv{layer + 1}"]["kernel"][:, :, fresh] = 0
+        seen = idle.seen(replace(network, params=params), pixels)[place]
+        scale = np.median(before[place].spread) / seen.spread[fresh]
+        kernel[..., fresh] *= scale
+        bias[fresh] = -scale * seen.mean[fresh]
+        count += int(fresh.sum())
+    return params, count
+
+
+def _with_raised_channels(network: Network, seen: Mapping[str, Seen]) -> tuple[Any, int]:
+    """Of a network of mirrored convolutions."""
+    params = jax.tree.map(np.array, network.params)
+    trunk = cast(TrunkArchitecture, network.architecture).trunk_of(params)
+    count = network.module.blocks
+    blocks = [trunk[f"residual{block}"] for block in range(1, count + 1)]
     makers = [trunk["head"], *(block["conv2"] for block in blocks)]
     readers = [*(block["conv1"] for block in blocks), trunk["tail"]]
     places = [*(f"before block {block}" for block in range(1, len(readers))), "before the tail"]

@@ -34,7 +34,7 @@ def test_the_function_stays_and_channels_are_heard_again() -> None:
     network = silenced()
     pixels = jnp.asarray([make_photo(64, 64, seed)[..., 1] for seed in range(5)]) / 255
     before = idle.seen(network, pixels)
-    params, count = revival.revived(network, before)
+    params, count = revival.revived(network, pixels)
     assert count == 3
     after = idle.seen(replace(network, params=params), pixels)
     for place, channels in (("before block 1", [0, 1]), ("before block 2", [2])):
@@ -59,10 +59,32 @@ def test_weights_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert np.abs(written[:, :, 3:]).min() > 0
 
 
-@pytest.mark.parametrize("name", ["fast", "hrcnn-q10"])
-def test_what_has_no_such_channels(name: str) -> None:
-    with pytest.raises(ModelError, match=f"{name}: only networks of mirrored convolutions"):
-        revival.revived(zoo.load(name), {})
+def test_filters_of_the_papers_network() -> None:
+    architecture = registry.get("hrcnn")
+    module = architecture.build({"blocks": 1})
+    params = jax.tree.map(np.abs, jax.tree.map(np.array, random_params(module, scale=0.01)))
+    params["residual1"]["conv1"]["bias"][:] = 10
+    params["residual1"]["conv1"]["bias"][:2] = -1e4
+    params["residual1"]["conv2"]["bias"][5] = -1e4
+    network = Network("silenced", architecture, module, params, made_card("hrcnn", {}))
+    pixels = jnp.asarray([make_photo(64, 64, seed)[..., 1] for seed in range(3)]) / 255
+    before = idle.seen(network, pixels)
+    revived, count = revival.revived(network, pixels)
+    after = idle.seen(replace(network, params=revived), pixels)
+    assert count == 3
+    for place, silent in (("inside block 1, 1", [0, 1]), ("inside block 1, 2", [5])):
+        assert before[place].passed[silent].max() == 0
+        assert after[place].passed[silent].min() > 0.1
+        spread = after[place].spread[silent]
+        np.testing.assert_allclose(spread, np.median(before[place].spread), rtol=1e-3)
+    codes = jnp.asarray(np.random.default_rng(0).integers(-3, 4, (1, 64, 64, 1)))
+    was, new = (module.apply({"params": each}, codes) for each in (params, revived))
+    np.testing.assert_allclose(new, was, rtol=1e-5)
+
+
+def test_what_has_no_such_channels() -> None:
+    with pytest.raises(ModelError, match="fast: only the paper's networks and those of mirrored"):
+        revival.revived(zoo.load("fast"), jnp.zeros((1, 64, 64)))
 
 
 def test_a_network_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,7 +113,7 @@ class SpectralReconstruction(nn.Module):
         shape = (BLOCK, BLOCK, CHANNELS, CHANNELS)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (CHANNELS,), jnp.float32)
-        kernel *= CODE_UNIT
+        kernel = kernel * CODE_UNIT  # of NumPy, in place, it would change params
         painted = jnp.einsum("bhwi,yxio->bhywxo", snapshots, kernel, precision=PRECISE)
         batch, down, _, across, _, _ = painted.shape
         full = painted.reshape(batch, down * BLOCK, across * BLOCK, CHANNELS)

@@ -229,6 +229,13 @@ def test_codes_of_a_wrong_shape(module: nn.Module, shape: tuple[int, ...], messa
         module.init(KEY, jnp.zeros(shape), jnp.ones((1, 8, 8)))
 
 
+def test_parameters_of_numpy_stay_as_they_are() -> None:
+    params = jax.tree.map(np.array, random_params(HRCNN(blocks=1)))
+    before = jax.tree.map(np.copy, params)
+    HRCNN(blocks=1).apply({"params": params}, jnp.ones((1, 8, 8, 1)))
+    jax.tree.map(np.testing.assert_array_equal, params, before)
+
+
 def test_codes_may_be_integers() -> None:
     """Files hold int16."""
     codes, _ = codes_of(10)
