@@ -1,6 +1,6 @@
 """What was found about a picture, in sentences."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hrcnn_jax.history import inspection
@@ -68,7 +68,8 @@ def _quality(facts: Mapping[str, Any]) -> str:
 def _history(before: Mapping[str, Any]) -> str:
     since = inspection.moved(before)
     since += ["resized"] if before["resized_from"] else []
-    what = f", and {' and '.join(since)} since" if since else ""
+    since += ["sharpened"] if before["sharpened"] else []
+    what = f", and {_listed(since)} since" if since else ""
     return f"It had been saved before at quality {before['quality']}{what}: that did the damage."
 
 
@@ -77,5 +78,10 @@ def _metadata(metadata: Mapping[str, Any]) -> str:
     parts = [name for key, name in names.items() if metadata[key]]
     if metadata["resolution"]:
         parts.append("resolution")
-    text = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    text = _listed(parts)
     return text[:1].upper() + text[1:]
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """With commas, and an `and` before the last."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

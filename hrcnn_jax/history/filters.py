@@ -21,6 +21,9 @@ from hrcnn_jax.history.record import Span
 Matrix: TypeAlias = scipy.sparse.csr_array
 Values = NDArray[np.float64]
 
+_BLURRED = 3.0
+"""Standard deviations beyond which nothing is left of a Gaussian."""
+
 
 @dataclass(frozen=True)
 class Filter:
@@ -142,3 +145,19 @@ def enlarging(count: int, factor: int) -> Matrix:
 def shrinking(count: int, factor: int) -> Matrix:
     """As an encoder shrinks so many samples: means of one or two, the last perhaps of one."""
     return matrix("box", -(-count // factor), count, factor)
+
+
+def blurring(count: int, radius: float) -> Matrix:
+    """A Gaussian filter's means of so many samples, of which the first and the last are repeated.
+
+    Args:
+      count: of samples.
+      radius: the standard deviation, in samples.
+    """
+    reach = ceil(_BLURRED * radius)
+    distances = np.arange(-reach, reach + 1)
+    weights = np.exp(-0.5 * (distances / radius) ** 2)
+    rows = np.repeat(np.arange(count), len(distances))
+    columns = np.clip(rows + np.tile(distances, count), 0, count - 1)
+    entries = np.tile(weights / weights.sum(), count), (rows, columns)
+    return scipy.sparse.csr_array(entries, shape=(count, count))

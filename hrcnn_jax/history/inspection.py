@@ -1,6 +1,7 @@
 """What a file is, for people and for programs: `python -m hrcnn_jax inspect`."""
 
 from collections.abc import Mapping
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,9 @@ def history(earlier: History) -> dict[str, Any]:
         "resized_spans": None
         if earlier.resizing is None or earlier.resizing.shown is None
         else [list(span) for span in earlier.resizing.shown],
+        "sharpened": None
+        if earlier.resizing is None or earlier.resizing.sharpened is None
+        else list(astuple(earlier.resizing.sharpened)),
     }
 
 
@@ -116,6 +120,7 @@ COLUMNS = {
     "history_resized_from": "list<int32>",
     "history_resized_by": "string",
     "history_resized_spans": "list<list<double>>",
+    "history_sharpened": "list<double>",
 }
 """What a row of a report tells of an earlier compression, by Arrow's names of types."""
 
@@ -208,6 +213,7 @@ def told(earlier: dict[str, Any]) -> str:
             since = f", then resized and cropped to what was {width}×{height}"
         else:
             since += f", then resized from {width}×{height}"
+        since += ", then sharpened" if earlier["sharpened"] else ""
     quality, encoder = f"quality {earlier['quality']}", earlier["encoder"]
     if encoder == OWN:
         quality = f"about {quality}, with a table of its own"

@@ -17,6 +17,19 @@ Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
+class Sharpening:
+    """An unsharp mask: what a blur takes from a picture is added to it.
+
+    Attributes:
+      radius: of the blur, a Gaussian's standard deviation in samples.
+      amount: how many times that is added.
+    """
+
+    radius: float
+    amount: float
+
+
+@dataclass(frozen=True)
 class Resizing:
     """How a picture was resized after the earlier compression.
 
@@ -25,11 +38,13 @@ class Resizing:
       by: the filter, a key of `hrcnn_jax.history.filters.FILTERS`.
       shown: if the picture was cropped since, too, its rows and columns: from where to where in the
         earlier one, in samples and parts of them. All of `size` is shown at least in part.
+      sharpened: how it was sharpened after that, about; None if it was not.
     """
 
     size: tuple[int, int]
     by: str
     shown: tuple[Span, Span] | None = None
+    sharpened: Sharpening | None = None
 
     @property
     def spans(self) -> tuple[Span, Span]:

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hrcnn_jax.data import chains
-from hrcnn_jax.data.chains import Cut, Jpeg, Mirror, Png, Resize, Step, Turn
+from hrcnn_jax.data.chains import Cut, Jpeg, Mirror, Png, Resize, Sharpen, Step, Turn
 from hrcnn_jax.files import pictures, reader
 from hrcnn_jax.files.pictures import Stored
 from hrcnn_jax.history import History
-from hrcnn_jax.history.record import Span
+from hrcnn_jax.history.record import Resizing, Span
 from hrcnn_jax.history.table import TURNED
 from hrcnn_jax.jpeg.tables import BLOCK
 from hrcnn_jax.restoration.restorer import Restorer
@@ -65,7 +65,8 @@ class Earlier(NamedTuple):
 
     Attributes:
       quality: of it, 1-100.
-      since: what was done after it, the last compression left out: cuts, turns, and one resizing.
+      since: what was done after it, the last compression left out: cuts, turns, and one resizing,
+        after which it may have been sharpened.
     """
 
     quality: int
@@ -83,7 +84,7 @@ class Earlier(NamedTuple):
             return False
         if (found.encoder == TURNED) != is_turned:
             return False
-        if (found.resizing and found.resizing.by) != (self.resized and self.resized.by):
+        if not self._is_resized_so(found.resizing):
             return False
         whole = tuple((0.0, float(axis.side)) for axis in axes)
         shown = whole if found.resizing is None else found.resizing.spans
@@ -91,6 +92,15 @@ class Earlier(NamedTuple):
             _is_near(axis.span, span, place)
             for axis, span, place in zip(axes, shown, found.grid, strict=True)
         )
+
+    def _is_resized_so(self, found: Resizing | None) -> bool:
+        """Whether it was resized by its filter, or sharpened, which hides which filter that was."""
+        resized = self.resized
+        if found is None or resized is None:
+            return found is None and resized is None
+        if any(isinstance(step, Sharpen) for step in self.since):
+            return found.sharpened is not None
+        return found.sharpened is None and found.by == resized.by
 
     def _since(self, size: tuple[int, int]) -> tuple[tuple[Along, Along], bool]:
         """Rows and columns after all that was done, and whether they had been the other ones."""
@@ -136,8 +146,8 @@ class Chain(NamedTuple):
     def earlier(self) -> Earlier | None:
         """The compression before the last whose codes may be had back, if there is one.
 
-        There is none if anything but cuts, turns and one resizing came after it, or if it is the
-        last and the picture is kept as a file.
+        There is none if anything but cuts, turns and one resizing, perhaps sharpened, came after
+        it, or if it is the last and the picture is kept as a file.
         """
         steps = list(self.steps)
         if steps and isinstance(steps[-1], Jpeg):
@@ -150,9 +160,11 @@ class Chain(NamedTuple):
 
 
 def _may_be_undone(since: tuple[Step, ...]) -> bool:
-    """Whether there are cuts, turns, and one resizing at most."""
-    is_once = sum(isinstance(step, Resize) for step in since) <= 1
-    return is_once and all(isinstance(step, Cut | Turn | Mirror | Resize) for step in since)
+    """Whether there are cuts, turns, and one resizing at most, that may be sharpened at last."""
+    resized = sum(isinstance(step, Resize) for step in since)
+    if resized and isinstance(since[-1], Sharpen):
+        since = since[:-1]
+    return resized <= 1 and all(isinstance(step, Cut | Turn | Mirror | Resize) for step in since)
 
 
 def parse(text: str) -> Chain:

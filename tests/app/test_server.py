@@ -142,7 +142,7 @@ def test_the_earlier_compression_decides_what_is_expected() -> None:
         reader.read(jpeg_bytes(make_photo(16, 16)[..., 0], quality=90)), None
     )
     before = {"encoder": "libjpeg", "quality": 20, "luma_quality": 20}
-    before |= {"grid": [4, 4], "resized_from": None}
+    before |= {"grid": [4, 4], "resized_from": None, "sharpened": None}
     assert inspection.quality_of_damage(facts) == 90
     assert inspection.quality_of_damage(facts | {"history": before}) == 20
     told = words.sentences(facts | {"history": before}, model="tiny", gain=None)
@@ -150,17 +150,20 @@ def test_the_earlier_compression_decides_what_is_expected() -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoder", "grid", "since"),
+    ("encoder", "grid", "sharpened", "since"),
     [
-        ("libjpeg", [0, 0], "resized since:"),
-        ("libjpeg", [4, 4], "cropped and resized since:"),
-        ("libjpeg-turned", [4, 0], "turned and resized since:"),
+        ("libjpeg", [0, 0], None, "resized since:"),
+        ("libjpeg", [4, 4], None, "cropped and resized since:"),
+        ("libjpeg-turned", [4, 0], None, "turned and resized since:"),
+        ("libjpeg", [4, 4], [1.0, 0.8], "cropped, resized and sharpened since:"),
     ],
 )
-def test_a_resizing_is_told(encoder: str, grid: list[int], since: str) -> None:
+def test_a_resizing_is_told(
+    encoder: str, grid: list[int], sharpened: list[float] | None, since: str
+) -> None:
     facts = inspection.inspect(reader.read(jpeg_bytes(make_photo(16, 16), quality=90)), None)
     before = {"encoder": encoder, "quality": 20, "luma_quality": 20}
-    before |= {"grid": grid, "resized_from": [30, 40]}
+    before |= {"grid": grid, "resized_from": [30, 40], "sharpened": sharpened}
     told = words.sentences(facts | {"history": before}, model="tiny", gain=None)
     assert f"saved before at quality 20, and {since} that did the damage." in told[2]
 

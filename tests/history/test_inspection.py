@@ -16,7 +16,7 @@ from PIL import Image
 from hrcnn_jax import history
 from hrcnn_jax.files import reader
 from hrcnn_jax.history import inspection
-from hrcnn_jax.history.record import History, Resizing
+from hrcnn_jax.history.record import History, Resizing, Sharpening
 from hrcnn_jax.jpeg.tables import CHROMINANCE, LUMINANCE, quality_table
 
 PHOTO = make_photo(61, 83)
@@ -157,6 +157,11 @@ def test_a_resizing_is_told(grid: tuple[int, int]) -> None:
     row = inspection.row(before)
     assert row["history_resized_from"] == [600, 800]
     assert row["history_resized_by"] == "lanczos"
+    sharpened = Resizing((600, 800), "lanczos", sharpened=Sharpening(1.0, 0.8))
+    before = inspection.history(replace(past, resizing=sharpened))
+    assert inspection.row(before)["history_sharpened"] == [1.0, 0.8]
+    told = f"compressed before at quality 20{since}, then resized from 800×600, then sharpened ("
+    assert inspection.told(before).startswith(told)
     cropped = Resizing((600, 800), "lanczos", ((0.25, 599.5), (0.75, 800.0)))
     before = inspection.history(replace(past, resizing=cropped))
     assert inspection.row(before)["history_resized_spans"] == [[0.25, 599.5], [0.75, 800.0]]

@@ -9,19 +9,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import scipy.fft
+import scipy.ndimage
 from conftest import jpeg_bytes
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from benchmarks import resized as benchmark
 from hrcnn_jax import history
-from hrcnn_jax.data.chains import Cut, Resize
+from hrcnn_jax.data.chains import Cut, Resize, Sharpen
 from hrcnn_jax.files import reader
 from hrcnn_jax.files.reader import Component, JpegFile
 from hrcnn_jax.history import Earlier, History, Said, grid, resized
 from hrcnn_jax.history.chain import Samples
-from hrcnn_jax.history.filters import FILTERS, matrix
+from hrcnn_jax.history.filters import FILTERS, blurring, matrix
 from hrcnn_jax.history.observed import extent
-from hrcnn_jax.history.record import Resizing
+from hrcnn_jax.history.record import Resizing, Sharpening
 from hrcnn_jax.history.resized import corners, geometry, lines
 from hrcnn_jax.history.resized.corners import Anchor
 from hrcnn_jax.history.resized.geometry import Along
@@ -116,6 +117,14 @@ def test_cubic_filters(by: str, scale: float, start: float, weights: list[float]
     assert abs((row * (np.arange(40) + 0.5)).sum() - centre) < 0.1
 
 
+@pytest.mark.parametrize("radius", [0.5, 1.0, 2.3])
+def test_a_gaussian_blurs(radius: float) -> None:
+    expected = scipy.ndimage.gaussian_filter1d(
+        NOISE.astype(np.float64), radius, axis=0, mode="nearest", radius=int(np.ceil(3 * radius))
+    )
+    np.testing.assert_allclose(blurring(len(NOISE), radius) @ NOISE, expected, atol=1e-4)
+
+
 BACK = [("bicubic", 60, 80), ("lanczos", 104, 80), ("hamming", 31, 80), ("mitchell", 127, 80)]
 
 
@@ -200,6 +209,49 @@ def test_parts_go_the_way_of_the_whole() -> None:
     np.testing.assert_allclose(made, whole[:24, :16], atol=1e-3)
     made = later.forth(plane[top : top + later.size[0], left : left + later.size[1]])
     np.testing.assert_allclose(made, whole[16:48, 32:], atol=1e-3)
+
+
+MASK = Sharpening(1.0, 0.8)
+
+
+def sharpened(planes: np.ndarray) -> np.ndarray:
+    """By `MASK`, `(h, w, ...)`."""
+    sizes = [MASK.radius, MASK.radius, *[0] * (planes.ndim - 2)]
+    blurred = scipy.ndimage.gaussian_filter(planes, sizes, mode="nearest", truncate=3.0)
+    return planes + MASK.amount * (planes - blurred)
+
+
+@pytest.mark.parametrize("size", [(70, 51), (131, 101)])
+def test_what_was_sharpened_since(size: tuple[int, int]) -> None:
+    past = known(NOISE.shape, "bicubic")
+    past = replace(past, resizing=Resizing((101, 77), "bicubic", sharpened=MASK))
+    expected = sharpened(by_pillow(NOISE, size, "bicubic"))
+    np.testing.assert_allclose(geometry.of_plane(past, size).forth(NOISE), expected, atol=1e-3)
+    # Chroma is shrunk after that.
+    means = np.asarray(Image.fromarray(expected).reduce(2))
+    shrunk = geometry.of_plane(past, size, (2, 2)).forth(NOISE)
+    np.testing.assert_allclose(shrunk, means, atol=1e-3)
+    # Of a part, as far as it goes.
+    there = geometry.of_component(past, size, 0, (1, 1)).part(slice(24), slice(16))
+    made = there.forth(NOISE[: there.size[0], : there.size[1]])
+    np.testing.assert_allclose(made, expected[:24, :16], atol=1e-3)
+
+
+def test_what_comes_back_of_what_was_sharpened() -> None:
+    """Of waves along both axes, which are sharpened less than by both in turn."""
+    past = known((64, 64), "bicubic")
+    past = replace(past, resizing=Resizing((64, 64), "bicubic", sharpened=MASK))
+    there = geometry.of_component(past, (48, 48), 0, (1, 1))
+    waves = scipy.fft.idct(np.eye(8), norm="ortho", axis=0)
+    for down, across in ((0, 0), (0, 3), (2, 2), (4, 3)):
+        seen = []
+        for top, left in np.ndindex(8, 8):
+            plane = np.zeros((64, 64))
+            place = slice(8 * top, 8 * top + 8), slice(8 * left, 8 * left + 8)
+            plane[place] = np.outer(waves[:, down], waves[:, across])
+            made = sharpened(by_pillow(plane.astype(np.float32), (48, 48), "bicubic"))
+            seen.append((there.back(made)[place] * plane[place]).sum())
+        assert there.visibility[down, across] == pytest.approx(np.mean(seen), abs=2e-3)
 
 
 @pytest.mark.parametrize("factor", [(1, 1), (2, 2), (1, 2), (2, 1)])
@@ -418,6 +470,33 @@ def test_what_was_cropped_since_is_found(
         assert np.mean((a == b)[(a != 0) | (b != 0)]) > 0.9
 
 
+@pytest.mark.parametrize(
+    ("picture", "percent", "options"),
+    [(LARGE[:480, :480], 80, {}), (PHOTO, 50, {"subsampling": "4:2:0"})],
+    ids=["gray", "colour"],
+)
+def test_what_was_sharpened_since_is_found(
+    picture: np.ndarray, percent: int, options: dict[str, Any]
+) -> None:
+    data = jpeg_bytes(picture, quality=20, **options)
+    small = Image.fromarray(by_pillow(shown(data), times(picture, 0.75), "bicubic"))
+    mask = ImageFilter.UnsharpMask(1.0, percent, threshold=0)
+    made = reader.read(jpeg_bytes(np.asarray(small.filter(mask)), quality=88, **options))
+    before = reader.read(data)
+    for said in (None, Said(20, None, size=(before.height, before.width))):
+        past = history.find(made) if said is None else history.told(made, said)
+        assert past is not None
+        assert past.resizing is not None
+        assert past.resizing.sharpened is not None
+        assert (past.resizing.size, past.quality) == ((before.height, before.width), 20)
+        # Wider and weaker ones do about the same.
+        radius, amount = past.resizing.sharpened.radius, past.resizing.sharpened.amount
+        assert amount * radius**2 == pytest.approx(percent / 100, rel=0.3)
+        luma = history.recover(made, past).components[0]
+        assert luma is not None
+        assert share(luma, before.components[0]) > 0.9
+
+
 def share(ours: Component, theirs: Component) -> float:
     """Of the codes that are not zero in either those that are equal."""
     a, b = ours.codes, theirs.codes
@@ -612,6 +691,20 @@ def test_what_is_right_of_what_was_cropped_since() -> None:
         assert not truth.is_told(replace(told, resizing=resizing), (100, 80))
     other_filter = Resizing((84, 72), "lanczos", shown)
     assert not truth.is_told(replace(told, resizing=other_filter), (100, 80))
+
+
+def test_what_is_right_of_what_was_sharpened() -> None:
+    truth = chains.parse("20,x0.75,sharpen80,85").earlier
+    assert truth == chains.Earlier(20, (Resize(0.75), Sharpen(80)))
+    plain = replace(history.told(GRAY, Said(21, (0, 0))), resizing=Resizing((80, 64), "bicubic"))
+    masked = replace(plain, resizing=Resizing((80, 64), "lanczos", sharpened=MASK))
+    assert truth.is_told(masked, (80, 64))  # a sharper filter is much like a stronger mask
+    assert not truth.is_told(plain, (80, 64))
+    unsharpened = chains.parse("20,x0.75/lanczos,85").earlier
+    assert unsharpened is not None
+    assert not unsharpened.is_told(masked, (80, 64))
+    for nothing in ("20,sharpen80,x0.75,85", "20,sharpen80,85", "20,x0.75,sharpen80,+1:1,85"):
+        assert chains.parse(nothing).earlier is None
 
 
 def test_what_is_right() -> None:

@@ -71,7 +71,7 @@ def recovered(plane: Floats, geometry: Geometry, table: NDArray[np.int32]) -> Co
     codes = np.rint(coefficients(geometry.brought_back(plane), geometry.before) / steps) * is_seen
     for _ in range(_TURNS):
         made = blocks.from_blocks(blocks.idct(codes * steps))[layout.inside]
-        rest = plane - geometry.forth(np.clip(made, 0, MAX_SAMPLE))
+        rest = plane - np.clip(geometry.forth(np.clip(made, 0, MAX_SAMPLE)), 0, MAX_SAMPLE)
         missed = blocks.to_blocks(np.pad(geometry.back(rest), layout.outside))
         codes += np.rint(blocks.dct(missed + np.float32(LEVEL_SHIFT)) * gain)
     limit = np.iinfo(np.int16).max

@@ -5,10 +5,11 @@ the file's codes, or of the picture's samples, once the recovered codes are deco
 compressed as the file was. Right ones bring back much more than their neighbours.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from math import prod
+from typing import NamedTuple
 
 from hrcnn_jax.files.reader import JpegFile
 from hrcnn_jax.history import blocks, hypothesis, observed, table
@@ -16,7 +17,7 @@ from hrcnn_jax.history.chain import Samples
 from hrcnn_jax.history.chroma import sampled, without_chroma
 from hrcnn_jax.history.filters import FILTERS
 from hrcnn_jax.history.observed import Shares
-from hrcnn_jax.history.record import History, Resizing
+from hrcnn_jax.history.record import History, Resizing, Sharpening
 from hrcnn_jax.history.resized import geometry, recovery
 from hrcnn_jax.history.resized.corners import USUAL
 from hrcnn_jax.history.resized.geometry import Geometry
@@ -58,8 +59,40 @@ _KINDS = 0.14
 """Share of recovered blocks that have to be of a kind of their own: drawings have few, and plain
 gradients up to 0.12. Screenshots have 0.17 at least, photographs 0.3."""
 
+_PLAINLY = 0.75
+"""Share that comes back of luma below which it may have been sharpened since, too."""
+
+_MASKS = tuple(
+    Sharpening(*each)
+    for each in ((0.5, 1.0), (0.5, 2.0), (1.0, 0.4), (1.0, 0.8), (1.0, 1.6), (2.0, 0.5), (2.0, 1.0))
+)
+"""Sharpenings that are tried first."""
+
+_FINER, _CLIMBS = (2**0.5, 2**0.25), 3
+"""Ratios by which the likeliest is then changed, one after the other, and how often at most."""
+
 _BITS = 0.85, 1.5
 """Bits that recovered codes may take for each that a file's take, and for each pixel."""
+
+
+class _Way(NamedTuple):
+    """How a picture may have become what is there, and what its table was.
+
+    Attributes:
+      by: the filter that it was resized by.
+      sharpened: how it was sharpened then; None if it was not.
+      encoder: whose table it was.
+      quality: of that.
+    """
+
+    by: str
+    sharpened: Sharpening | None
+    encoder: str
+    quality: int
+
+
+_Best = Callable[[Iterable[_Way]], _Way]
+"""The one that brings back most."""
 
 
 def find(source: JpegFile | Samples) -> History | None:
@@ -106,19 +139,26 @@ def told(
     _check(now, size)
     view = View.of(source)
 
-    def played(by: str, where: tuple[int, int]) -> History:
+    @cache
+    def played(way: _Way, where: tuple[int, int]) -> History:
         made = hypothesis.hypothesis(where, known, 0.0, view.last, view.used)
-        guess = replace(made, resizing=Resizing(size, by))
+        guess = replace(made, resizing=Resizing(size, way.by, sharpened=way.sharpened))
         shares, _ = _played(view.parts, guess, now)
         return replace(guess, proof=(shares.share,), telling=shares.total)
 
-    def best(tried: Iterable[History]) -> History:
-        return max(tried, key=lambda each: each.proof[0])
-
+    usual = _Way(USUAL, None, known.encoder, known.quality)
     if place is None:
         places = [(0, 0), *by_likelihood(view, size, known)[:_PLACES]]
-        place = best(played(USUAL, where) for where in places).grid
-    luma = best(played(by, place) for by in FILTERS)
+        place = max(places, key=lambda where: played(usual, where).proof[0])
+
+    def best(ways: Iterable[_Way]) -> _Way:
+        return max(ways, key=lambda way: played(way, place).proof[0])
+
+    way = best(usual._replace(by=by) for by in FILTERS)
+    if played(way, place).proof[0] < _PLAINLY:
+        masked = (usual._replace(sharpened=mask) for mask in _MASKS)
+        way = _sharpened(way, masked, best, close=0)
+    luma = played(way, place)
     return luma if count == 1 else _with_chroma(view, luma)
 
 
@@ -140,43 +180,87 @@ def _proved(view: View, suspected: Suspect) -> History | None:
     shown = None if suspected.is_whole else suspected.shown
     where = -suspected.before[0] % BLOCK, -suspected.before[1] % BLOCK
 
-    def guess(by: str, known: table.Known) -> History:
+    def guess(by: str, sharpened: Sharpening | None, known: table.Known) -> History:
         strength = suspected.strength
         made = hypothesis.hypothesis(where, known, strength, view.last, view.used)
-        return replace(made, resizing=Resizing(suspected.size, by, shown))
+        return replace(made, resizing=Resizing(suspected.size, by, shown, sharpened))
 
     telling = view.telling
     luma = telling.view.component(0)
 
     @cache
-    def inside(by: str) -> Geometry:
-        whole = geometry.of_component(guess(by, suspected.known), view.size, 0, (1, 1))
+    def inside(by: str, sharpened: Sharpening | None) -> Geometry:
+        made = guess(by, sharpened, suspected.known)
+        whole = geometry.of_component(made, view.size, 0, (1, 1))
         return whole.part(telling.rows, telling.columns)
 
     @cache
-    def share(by: str, encoder: str, quality: int) -> float:
-        steps = table.of_quality(encoder, quality)
-        return recovery.comes_back(luma, inside(by), steps, _MARGIN)[1].share
+    def share(way: _Way) -> float:
+        steps = table.of_quality(way.encoder, way.quality)
+        there = inside(way.by, way.sharpened)
+        return recovery.comes_back(luma, there, steps, _MARGIN)[1].share
 
-    tried = []
-    for by in FILTERS:  # each with the table that it speaks for: seen through others it is finer
-        _, known = view.best_table(evidence(luma.planes[0], inside(by)))
-        if known is not None:
-            tried += [(by, known.encoder, quality) for quality in _near(known.quality, _CLOSE)]
-    _, encoder, quality = max(tried, key=lambda each: share(*each))
-    by = max(FILTERS, key=lambda each: share(each, encoder, quality))
-    quality = max(_near(quality, _NEAR), key=lambda each: share(by, encoder, each))
-    best = guess(by, table.Known(encoder, quality, table.of_quality(encoder, quality)))
-    if best.coarseness < COARSER:
+    def tried(by: str, sharpened: Sharpening | None) -> list[_Way]:
+        """With the table that is spoken for: seen through another filter it is finer."""
+        _, known = view.best_table(evidence(luma.planes[0], inside(by, sharpened)))
+        if known is None:
+            return []
+        return [_Way(by, sharpened, known.encoder, each) for each in _near(known.quality, _CLOSE)]
+
+    def best(ways: Iterable[_Way]) -> _Way:
+        return max(ways, key=share)
+
+    way = best(each for by in FILTERS for each in tried(by, None))
+    if share(way) < _PLAINLY:
+        masked = (each for mask in _MASKS for each in tried(USUAL, mask))
+        way = _sharpened(way, masked, best, close=_CLOSE)
+    way = best(way._replace(by=by) for by in FILTERS)
+    way = best(way._replace(quality=each) for each in _near(way.quality, _NEAR))
+    steps = table.of_quality(way.encoder, way.quality)
+    found = guess(way.by, way.sharpened, table.Known(way.encoder, way.quality, steps))
+    if found.coarseness < COARSER:
         return None
-    shares, bits = _played(view.parts, best, view.size)
+    shares, bits = _played(view.parts, found, view.size)
     if shares.share < _PROOF[not view.is_file] or bits > _most_bits(view):
         return None
-    steps = table.of_quality(encoder, quality)
-    codes = recovery.comes_back(luma, inside(by), steps, _MARGIN)[0].reshape(-1, BLOCK, BLOCK)
+    there = inside(way.by, way.sharpened)
+    codes = recovery.comes_back(luma, there, steps, _MARGIN)[0].reshape(-1, BLOCK, BLOCK)
     if len(blocks.kinds(codes)) < _KINDS * len(codes):
         return None
-    return replace(best, proof=(shares.share,), telling=shares.total)
+    return replace(found, proof=(shares.share,), telling=shares.total)
+
+
+def _sharpened(way: _Way, masked: Iterable[_Way], best: _Best, close: int) -> _Way:
+    """The way with a mask that brings back most, if some with one bring back more than without.
+
+    Args:
+      way: the likeliest without.
+      masked: ways with a mask, roughly.
+      best: the one of some that brings back most.
+      close: by how much the quality may change in a step.
+    """
+    way = best([way, *masked])
+    if way.sharpened is None:
+        return way
+    way = best(way._replace(by=by) for by in FILTERS)
+    for step in _FINER:
+        for _ in range(_CLIMBS):
+            near = best([way, *(way._replace(sharpened=each) for each in _changed(way, step))])
+            near = best(near._replace(quality=each) for each in _near(near.quality, close))
+            if near == way:
+                break
+            way = near
+    return best(way._replace(by=by) for by in FILTERS)
+
+
+def _changed(way: _Way, step: float) -> list[Sharpening]:
+    """Masks near a way's: stronger, wider, or wider and weaker, and the other way round."""
+    mask = way.sharpened
+    assert mask is not None
+    return [
+        Sharpening(mask.radius * step**wider, mask.amount * step**more)
+        for wider, more in ((0, 1), (0, -1), (1, 0), (-1, 0), (1, -2), (-1, 2))
+    ]
 
 
 def _near(quality: int, distance: int) -> range:
