@@ -1,9 +1,10 @@
 """How often resized pictures' histories are found: `python -m benchmarks.resized --data DIR`.
 
-Pictures in colour go through chains. Where one of them compresses, resizes, crops perhaps, and
-perhaps compresses once more, counted is how often the first compression is found, and how often it
-is right: the earlier size to the pixel (what is shown of it to a quarter, where it was cropped
-since), where blocks began, the filter, and the quality within one. In all other chains there is
+Pictures in colour go through chains. Where one of them compresses, resizes, crops or sharpens
+perhaps, and perhaps compresses once more, counted is how often the first compression is found, and
+how often it is right: the earlier size to the pixel (what is shown of it to a quarter, where it was
+cropped since), where blocks began, the filter (or that it was sharpened), and the quality within
+one. In all other chains there is
 nothing to find, and whatever is found is an alarm. CPU-seconds are the mean and the longest of
 looking alone.
 """
@@ -37,9 +38,13 @@ CHAINS = (
     "60,x1.5/bilinear,png",
     "20,x0.6,png",
     "30,x0.62,90",
+    "20,x0.75,sharpen80,85",
+    "20,x0.75,sharpen80,png",
+    "30,x0.7/lanczos,sharpen40,88",
     "clean",
     "85",
     "x0.75,92",
+    "x0.75,sharpen80,92",
     "x1.5/lanczos,85",
     "w75",
 )
