@@ -33,7 +33,7 @@ _HRCNN = Settings().changed(
     optimiser="muon",
     learning_rate=1e-3,
     warmup=50,
-    # Costs an eleventh of a step more, and spares it the noise of originals.
+    # Spares the noise of originals; costs half a step more on a CPU, where `small` serves as well.
     teacher=("large",),
     teacher_share=(1.0,),
 )
@@ -175,8 +175,8 @@ PRESETS = {
 
         Command: python train.py --preset hrcnn --quality 10 --data PICTURES --workdir runs/q10, and
         for 30 and 50 the same with --warm-start runs/q10. It takes 75 minutes of one CPU core
-        (EPYC). Expect +1.26 / +1.29 / +1.30 dB on LIVE1, green, of the released ones, which had
-        more, and no teacher: RESULTS.md tells what.""",
+        (EPYC). Expect +1.29 / +1.30 / +1.30 dB on LIVE1, green, of the released ones, which had
+        more: RESULTS.md tells what.""",
         _HRCNN,
     ),
     "hrcnn-gpu": Preset(
