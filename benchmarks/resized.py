@@ -4,9 +4,8 @@ Pictures in colour go through chains. Where one of them compresses, resizes, cro
 perhaps, and perhaps compresses once more, counted is how often the first compression is found, and
 how often it is right: the earlier size to the pixel (what is shown of it to a quarter, where it was
 cropped since), where blocks began, the filter (or that it was sharpened), and the quality within
-one. In all other chains there is
-nothing to find, and whatever is found is an alarm. CPU-seconds are the mean and the longest of
-looking alone.
+one. In all other chains there is nothing to find, and whatever is found is an alarm. CPU-seconds
+are the mean and the longest of looking alone.
 """
 
 import argparse

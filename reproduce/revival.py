@@ -20,7 +20,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
@@ -70,12 +70,13 @@ def revived(network: Network, pixels: Array) -> tuple[Any, int]:
     Raises:
       ModelError: if it is another.
     """
-    if isinstance(network.module, HRCNN) and network.module.hidden_relu:
+    module, architecture = network.module, network.architecture
+    if isinstance(module, HRCNN) and module.hidden_relu:
         return _with_fresh_filters(network, pixels)
-    if isinstance(network.architecture, TrunkArchitecture) and not getattr(
-        network.module, "pointwise", False
-    ):
-        return _with_raised_channels(network, idle.seen(network, pixels))
+    if isinstance(architecture, TrunkArchitecture) and not getattr(module, "pointwise", False):
+        params = jax.tree.map(np.array, network.params)
+        seen = idle.seen(network, pixels)
+        return params, _raise_channels(architecture.trunk_of(params), module.blocks, seen)
     raise ModelError(
         f"{network.name}: only the paper's networks and those of mirrored convolutions have "
         "channels that can begin anew, and none whose last convolution is 1x1, before which ReLUs "
@@ -105,11 +106,8 @@ def _with_fresh_filters(network: Network, pixels: Array) -> tuple[Any, int]:
     return params, count
 
 
-def _with_raised_channels(network: Network, seen: Mapping[str, Seen]) -> tuple[Any, int]:
-    """Of a network of mirrored convolutions."""
-    params = jax.tree.map(np.array, network.params)
-    trunk = cast(TrunkArchitecture, network.architecture).trunk_of(params)
-    count = network.module.blocks
+def _raise_channels(trunk: Any, count: int, seen: Mapping[str, Seen]) -> int:
+    """Of mirrored convolutions with so many residual blocks, in place; how many channels it was."""
     blocks = [trunk[f"residual{block}"] for block in range(1, count + 1)]
     makers = [trunk["head"], *(block["conv2"] for block in blocks)]
     readers = [*(block["conv1"] for block in blocks), trunk["tail"]]
@@ -122,7 +120,7 @@ def _with_raised_channels(network: Network, seen: Mapping[str, Seen]) -> tuple[A
         for reader in readers[index:]:
             for kernel in reader.keys() & {"kernel", "deltas"}:
                 reader[kernel][..., fresh, :] = 0
-    return params, int(for_good.any(axis=0).sum())
+    return int(for_good.any(axis=0).sum())
 
 
 if __name__ == "__main__":

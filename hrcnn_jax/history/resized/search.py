@@ -122,7 +122,7 @@ def told(
 ) -> History:
     """A compression before a picture was resized, of which somebody knows; nothing is proved.
 
-    The filter is the one that brings back most.
+    The filter is the one that brings back most, and so is an unsharp mask after it, if any is.
 
     Args:
       source: a file or pixels, as `hrcnn_jax.history.search.visible` gives them.
