@@ -94,8 +94,8 @@ class Restoration:
       pixels: as `model`, or None, as of `Restorer`.
       pixels_hash: of its weights; None if there is none.
       strength: as of `Restorer`.
-      faithful: as of `Restorer`; a result that disagrees with its file's codes then counts as
-        failed.
+      faithful: as of `Restorer`; a result that disagrees with codes that it is to give back then
+        counts as failed.
       history: as of `Restorer`.
       format: of pictures, a key of `hrcnn_jax.files.writer.FORMATS`.
       quality: of JPEG and WebP.
@@ -143,7 +143,7 @@ class Restoration:
             file, source, depth, lambda _, plane, part: verification.watched(plane, part, tally)
         )
         equal, total = tally.equal, tally.total
-        if self.faithful and equal < total:
+        if self.restorer.keeps_codes(source) and equal < total:
             raise JpegError(f"{file.name}: the result is not faithful: {equal} of {total} codes")
         facts = _facts(file, history, network.card) | {
             "network": network.name,

@@ -60,7 +60,8 @@ class Restorer:
           network: a released network's name, a weights file, the folder of a training run, or a
             network.
           faithful: project every plane onto those that quantise to exactly the file's codes. A
-            network that is faithful by construction cannot do without.
+            network that is faithful by construction cannot do without. One of pictures lets codes
+            go that are those of earlier damage (`keeps_codes`).
           strength: 0 gives the plain decode, 1 the restored picture, between them a mix; a
             faithful mix stays faithful. Subsampled chroma follows the detail of luma as far.
           chroma: the network that restores 4:2:0 chroma beside one that serves any table; `own`
@@ -401,6 +402,16 @@ class Restorer:
     def used(self, verdict: Verdict | None) -> Network:
         """The network that restores what `judge` said this of."""
         return self.network if verdict is None else self._blind().network
+
+    def keeps_codes(self, source: Damaged) -> bool:
+        """Whether what is restored of this gives back the codes it is restored from, all of them.
+
+        Not if that was not asked for, nor where a network of pictures finds that a file's codes are
+        those of damage which was there before them.
+        """
+        if source.verdict is None or source.verdict.intact:
+            return self._faithful
+        return self._blind().keeps_codes(source.verdict)
 
     def _begin(self, file: JpegFile) -> None:
         if not self.serves(file.components[0].table):

@@ -128,6 +128,34 @@ def error_of(quality: int) -> float:
     return float(damage.of_quality(jnp.float32(quality)))
 
 
+def codes_back(restorer: Restorer, content: bytes) -> verification.Tally:
+    """What comes back of a file's own codes."""
+    file, tally = reader.read(content), verification.Tally()
+    for plane in restorer.planes(file, lambda _, p, part: verification.watched(p, part, tally)):
+        for _ in plane.strips:
+            pass
+    return tally
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_codes_of_earlier_damage_are_let_go(bad: Restorer, colour: bool) -> None:
+    """Of a file of quality 90 that looks as bad as 50, the codes describe that damage."""
+    content = jpeg_bytes(PHOTO if colour else PHOTO[..., 1], quality=90)
+    source = bad.damaged(reader.read(content))
+    assert source.verdict is not None
+    assert source.verdict.excess == pytest.approx(np.sqrt(16.0 / 3.2), rel=0.1)
+    assert not bad.keeps_codes(source)
+    loose = Restorer(bad.network, faithful=False)
+    np.testing.assert_array_equal(bad.restore(content), loose.restore(content))
+    tally = codes_back(bad, content)
+    assert 0 < tally.equal < tally.total
+    for quality, kept in ((88, True), (40, False)):
+        told = bad.at(1.0, history=Said(quality))
+        assert told.keeps_codes(told.damaged(reader.read(content))) is kept
+        tally = codes_back(told, content)
+        assert (tally.equal == tally.total) is kept
+
+
 @pytest.mark.parametrize(("error", "quality"), [(-0.05, 100), (error_of(67), 67)])
 def test_what_is_found_intact_comes_out_as_it_went_in(error: float, quality: int) -> None:
     """And what may be; of a file whose table is as fine, the plain decode."""
@@ -255,7 +283,7 @@ def test_pixels_without_a_history_are_restored_by_it(beside: Restorer, alone: Re
 
 
 def test_a_file_that_looks_much_worse_than_its_table(beside: Restorer, alone: Restorer) -> None:
-    """Its codes come back as its own network gives them back."""
+    """It is restored as the network of pictures does alone."""
     content = jpeg_bytes(PHOTO, quality=90)
     restored = beside.restore(content)
     np.testing.assert_array_equal(restored, Restorer(BAD).restore(content))
@@ -379,6 +407,22 @@ def test_who_restored_it_is_told(
     assert "no compression that can be proved: left as it is" in "".join(capsys.readouterr())
 
 
+def test_codes_that_are_let_go_are_no_failure(
+    released: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The share that comes back all the same is told, by the command and in a fleet's manifest."""
+    content = jpeg_bytes(PHOTO, quality=90)
+    (tmp_path / "saved-again.jpg").write_bytes(content)
+    files = [str(tmp_path / "saved-again.jpg"), "-o", str(tmp_path / "out")]
+    assert main(["restore", *files, "--verify"]) == 0
+    told = "".join(capsys.readouterr())
+    assert "they are those of earlier damage, and are let go" in told
+    treatment = Restoration("small", sha256_of(released / "small.safetensors"), cards.PIXELS)
+    treated = treatment.encode(treatment.compute(reader.read(content)))
+    assert treated.facts["network"] == cards.PIXELS
+    assert 0 < treated.facts["codes_share"] < 1
+
+
 def made_of(image: Image.Image) -> bytes:
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=40)
@@ -426,10 +470,10 @@ def test_what_is_known_of_the_gain() -> None:
     """Of what was measured, compressions told or explained by a table, and no damage at all."""
     card = recorded(made_card("wild", OPTIONS), Protocol("live1"), {10: {"gain": 1.5}})
     array = jnp.zeros(1)
-    told = Verdict(10.0, True, False, False, array, array)
+    told = Verdict(10.0, True, False, 1.0, array, array)
     assert of_verdict(told, card) == 1.5
     assert of_verdict(told._replace(intact=True, quality=90.0), card) == 0.0
-    assert of_verdict(told._replace(told=False, unexplained=True), card) is None
+    assert of_verdict(told._replace(told=False, excess=2.5), card) is None
 
 
 def test_what_believing_brings_by_hand() -> None:
