@@ -437,7 +437,7 @@ def _restored(
             f"of the earlier compression, {line}{before}; played again, it gives "
             f"{100 * source.history.proof[0]:.1f} % of the file's own {what} of luma"
         )
-    elif source.verdict is not None and not source.verdict.has_own_codes:
+    elif flags.faithful and not network.keeps_codes(source):
         line += "; they are those of earlier damage, and are let go"
     if network.keeps_codes(source) and any(tally.equal < tally.total for tally in tallies):
         raise JpegError(f"{codes.name}: the result is not faithful: {line}")

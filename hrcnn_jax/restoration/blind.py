@@ -78,8 +78,8 @@ class Verdict(NamedTuple):
       quality: the JPEG quality that does as much damage, 1-100.
       told: whether somebody said so; else it is estimated.
       intact: whether it is found to be as it was: then nothing is corrected.
-      excess: how many times as much error there is as the file's own table makes, at least 1;
-        pixels have no table, and any is infinitely more.
+      excess: how many times as much error there is as the file's own table makes, at least 1 if
+        nobody said so; pixels have no table, and any is infinitely more.
       error: `(1,)`, as `hrcnn_jax.jpeg.damage` has it.
       traits: `(1, T)`, what else the network found.
     """

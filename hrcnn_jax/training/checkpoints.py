@@ -27,6 +27,7 @@ FIXED = (
     ("optimisation", "optimiser"),
     ("optimisation", "loss"),
     ("optimisation", "balance"),
+    ("optimisation", "decibels"),
     ("optimisation", "teacher"),
 )
 """What must not change in a run that is resumed, as it would be another one. Rates, pictures and

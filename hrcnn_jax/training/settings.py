@@ -102,6 +102,9 @@ class Optimisation:
     balance: bool = False
     """Divide each patch's loss by the mean step of its table."""
 
+    decibels: bool = False
+    """Divide it by the patch's own mean squared error instead: to learn for the mean of PSNR."""
+
     teacher: Annotated[tuple[str, ...], arg(metavar="MODEL")] = ()
     """Aim at what this network makes of the same codes; at the mean of several."""
 
@@ -263,6 +266,8 @@ class Settings:
             raise ValueError(
                 f"--planes {data.planes} halves chroma: --crop must be at least twice --patch"
             )
+        if self.optimisation.balance and self.optimisation.decibels:
+            raise ValueError("--decibels takes the place of --balance: add --no-balance")
         share = self.optimisation.teacher_share
         if not 1 <= len(share) <= 2 or not all(0 <= each <= 1 for each in share):
             raise ValueError(f"--teacher-share takes one or two values from 0 to 1, got {share}")

@@ -28,7 +28,7 @@ from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.training import losses
 from hrcnn_jax.training.settings import Settings
 from hrcnn_jax.training.targets import make_target
-from hrcnn_jax.training.tasks import Task
+from hrcnn_jax.training.tasks import Outcome, Task
 
 Params = Any
 Metrics = dict[str, Array]
@@ -37,6 +37,10 @@ Update = Callable[..., tuple["TrainState", Metrics]]
 AXIS = "batch"
 BALANCE_SCALE = 16.0
 """Balanced losses are multiplied by this, a middling quantisation step, to keep their size."""
+DECIBEL_SCALE = 1e-3
+"""Losses for decibels are multiplied by this, a usual mean squared error, likewise."""
+DECIBEL_FLOOR = 1e-4
+"""Mean squared error, 40 dB, that is added: or what is all but right would outweigh the rest."""
 
 
 @flax.struct.dataclass
@@ -158,6 +162,8 @@ def make_update(
         per_patch = jnp.mean(planes.reshape(outcome.target.shape[0], -1), axis=1)
         if settings.optimisation.balance:
             per_patch *= BALANCE_SCALE / outcome.steps
+        if settings.optimisation.decibels:
+            per_patch *= DECIBEL_SCALE / (_error_of(outcome) + DECIBEL_FLOOR)
         return jnp.mean(per_patch + outcome.penalty)
 
     def gradient_of(params: Params, drawn: Any, done: Array) -> tuple[Array, Params]:
@@ -203,6 +209,13 @@ def make_update(
         return TrainState(state.step + 1, params, opt_state, ema), values
 
     return update
+
+
+def _error_of(outcome: Outcome) -> Array:
+    """The mean squared error of each patch `(B,)`, whatever it is to learn; without a gradient."""
+    restored = jax.lax.stop_gradient(outcome.restored)
+    squared = jnp.square(restored - outcome.target)
+    return jnp.mean(squared.reshape(len(squared), -1), axis=1)
 
 
 def _average(ema: Params, params: Params, step: Array, decay: float) -> Params:

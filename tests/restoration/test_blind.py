@@ -168,6 +168,7 @@ def test_what_is_found_intact_comes_out_as_it_went_in(error: float, quality: int
     assert verdict is not None
     assert verdict.intact
     assert verdict.quality == pytest.approx(quality, abs=1e-3)
+    assert sure.keeps_codes(sure.damaged(reader.read(content))), "all come back, whatever it looks"
 
 
 def test_what_is_not_found_intact_is_restored() -> None:

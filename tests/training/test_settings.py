@@ -108,6 +108,7 @@ def test_settings_of_the_first_version() -> None:
     options = {"width": 24, "blocks": 2, "kernels": 1, "orientations": 2}
     # Which it did not know.
     assert made.options == {**options, "pointwise": False, "largest_step": 255}
+    assert not made.optimisation.decibels
     values = {
         name: v
         for part in made.to_dict().values()
@@ -136,6 +137,7 @@ def test_the_settings_of_released_networks_can_be_trained_with(name: str) -> Non
         ({"quality": (0,)}, "from 1 to 100"),
         ({"quality": (50, 10)}, "lowest first"),
         ({"quality": (10, 50)}, "hrcnn is trained for one quality"),
+        ({"balance": True, "decibels": True}, "--decibels takes the place of --balance: add --no-"),
         ({"teacher_share": (1.5,)}, "--teacher-share takes one or two values from 0 to 1"),
         ({"teacher_share": ()}, "--teacher-share takes one or two"),
         ({"tables": "any"}, "hrcnn is not told its table, and so trained for one"),

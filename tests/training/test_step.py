@@ -1,6 +1,7 @@
 """The training step: its arithmetic by hand, its three parallel forms, and what it never does."""
 
-from typing import Any
+from typing import Any, NamedTuple
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from hrcnn_jax.networks.compact import Compact
 from hrcnn_jax.training import losses, step
 from hrcnn_jax.training.settings import Settings
 from hrcnn_jax.training.step import TrainState
-from hrcnn_jax.training.tasks import TASKS, Task
+from hrcnn_jax.training.tasks import TASKS, Outcome, Task
 from hrcnn_jax.training.validation import make_validate
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
@@ -189,6 +190,48 @@ def test_balance_divides_by_the_mean_step() -> None:
     plain, balanced = (run(configured(balance=b, quality=(20,)), 1)[1] for b in (False, True))
     mean = float(transform.quality_table(20).mean())
     np.testing.assert_allclose(balanced[0]["loss"], plain[0]["loss"] * 16 / mean, rtol=1e-5)
+
+
+def test_decibels_are_the_gradient_of_a_logarithm() -> None:
+    """Of a single patch: its error falls in proportion to itself, as PSNR counts it."""
+    moved = []
+    for decibels in (False, True):
+        settings = configured(batch=1, quality=(20,), clip=0.0, decibels=decibels)
+        began = start(settings).params
+        state, (values,) = run(settings, 1)
+        moved.append((values["loss"], jax.tree.map(jnp.subtract, state.params, began)))
+    (error, plainly), (relative, by_logarithm) = moved
+    share = 1e-3 / (error + 1e-4)
+    np.testing.assert_allclose(relative, error * share, rtol=1e-5)
+    assert max(jnp.abs(leaf).max() for leaf in jax.tree.leaves(plainly)) > 1e-5
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a * share, b, rtol=1e-3, atol=1e-6),
+        plainly,
+        by_logarithm,
+    )
+
+
+def test_decibels_weigh_by_what_is_lacking_not_by_what_is_aimed_at() -> None:
+    """A teacher's pupil is near its aim; what counts is how far both are from the original."""
+    settings = configured(batch=1, quality=(20,), decibels=True)
+    original, aim = jnp.zeros((1, 1, 16, 16)), jnp.full((1, 1, 16, 16), 0.09)
+    restored = jnp.full((1, 1, 16, 16), 0.1)
+
+    class Drawn(NamedTuple):
+        nothing: Array
+
+    class Given:
+        def draw(self, key: Array, crop: Array) -> Drawn:
+            return Drawn(jnp.zeros(()))
+
+        def outcome(self, params: Any, drawn: Drawn) -> Outcome:
+            return Outcome(original, restored, restored, jnp.ones(1), jnp.zeros(1))
+
+    with mock.patch.object(step, "make_target", return_value=lambda *_: aim):
+        update = step.make_update(Given(), settings, resident=True)  # type: ignore[arg-type]
+    keys = jax.random.split(jax.random.key(0), 1)
+    _, values = update(start(settings), keys, jnp.asarray(CROPS))
+    assert float(values["loss"]) == pytest.approx(1e-4 * 1e-3 / (1e-2 + 1e-4), rel=1e-4)
 
 
 def test_unknown_losses() -> None:
