@@ -437,9 +437,10 @@ def _restored(
             f"of the earlier compression, {line}{before}; played again, it gives "
             f"{100 * source.history.proof[0]:.1f} % of the file's own {what} of luma"
         )
-    elif flags.faithful and not network.keeps_codes(source):
+    kept = network.keeps_codes(source)
+    if flags.faithful and not kept:
         line += "; they are those of earlier damage, and are let go"
-    if network.keeps_codes(source) and any(tally.equal < tally.total for tally in tallies):
+    if kept and any(tally.equal < tally.total for tally in tallies):
         raise JpegError(f"{codes.name}: the result is not faithful: {line}")
     back = Tally(sum(each.equal for each in tallies), sum(each.total for each in tallies))
     return picture, [f"{codes.name}: {line}"] if flags.verify else [], back

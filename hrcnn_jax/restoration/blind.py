@@ -100,7 +100,7 @@ class Verdict(NamedTuple):
     @property
     def has_own_codes(self) -> bool:
         """Whether a file's codes tell what the picture was, rather than how it was damaged."""
-        return self.excess < _HELD
+        return self.intact or self.excess < _HELD
 
     @property
     def is_convincing(self) -> bool:
@@ -218,7 +218,7 @@ class Blind:
         self._prepare = Program(partial(_prepare, module), hasty)
         self._faithful = faithful
         self._program_of = cache(
-            lambda opening, faithful: Program(partial(_restored, module, opening, faithful))
+            lambda opening, held: Program(partial(_restored, module, opening, held))
         )
 
     def judge(self, given: Stored, quality: int | None = None) -> Verdict:
@@ -249,10 +249,6 @@ class Blind:
             error=seen.error,
             traits=seen.traits,
         )
-
-    def keeps_codes(self, verdict: Verdict) -> bool:
-        """Whether what is restored of a JPEG file of which this is said gives its codes back."""
-        return self._faithful and verdict.has_own_codes
 
     def planes(self, file: JpegFile, verdict: Verdict, strength: float) -> list[Plane]:
         """The components of a file at its own size, not rounded.
@@ -303,7 +299,7 @@ class Blind:
         """From the top down, rows of planes `(C, 8*n, 8*wb)`; of gray pictures `(8*n, 8*wb)`."""
         cut, opening = _seen(given)
         reach, side = self._reach, self._side
-        restore_tile = self._program_of(opening, self.keeps_codes(verdict))
+        restore_tile = self._program_of(opening, self._faithful and verdict.has_own_codes)
         prepared = self._prepare(self._params, verdict.error, verdict.traits)
         mix = np.float32(strength)
 

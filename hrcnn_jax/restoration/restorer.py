@@ -409,9 +409,7 @@ class Restorer:
         Not if that was not asked for, nor where a network of pictures finds that a file's codes are
         those of damage which was there before them.
         """
-        if source.verdict is None or source.verdict.intact:
-            return self._faithful
-        return self._blind().keeps_codes(source.verdict)
+        return self._faithful and (source.verdict is None or source.verdict.has_own_codes)
 
     def _begin(self, file: JpegFile) -> None:
         if not self.serves(file.components[0].table):

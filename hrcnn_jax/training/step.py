@@ -28,7 +28,7 @@ from hrcnn_jax.networks.base import Architecture
 from hrcnn_jax.training import losses
 from hrcnn_jax.training.settings import Settings
 from hrcnn_jax.training.targets import make_target
-from hrcnn_jax.training.tasks import Outcome, Task
+from hrcnn_jax.training.tasks import Task
 
 Params = Any
 Metrics = dict[str, Array]
@@ -157,13 +157,14 @@ def make_update(
     def loss_of(params: Params, drawn: Any, done: Array) -> Array:
         still = jax.lax.stop_gradient({name: params[name] for name in frozen})
         outcome = task.outcome(params | still, drawn)
-        compared = outcome.restored, aim(drawn, outcome.target, done)
-        planes = loss_function(*(x.reshape(-1, *x.shape[-2:]) for x in compared))
-        per_patch = jnp.mean(planes.reshape(outcome.target.shape[0], -1), axis=1)
+        aimed_at = aim(drawn, outcome.target, done)
+        per_patch = _per_patch(loss_function, outcome.restored, aimed_at)
         if settings.optimisation.balance:
             per_patch *= BALANCE_SCALE / outcome.steps
         if settings.optimisation.decibels:
-            per_patch *= DECIBEL_SCALE / (_error_of(outcome) + DECIBEL_FLOOR)
+            restored = jax.lax.stop_gradient(outcome.restored)
+            error = _per_patch(losses.mse, restored, outcome.target)  # whatever it is to learn
+            per_patch *= DECIBEL_SCALE / (error + DECIBEL_FLOOR)
         return jnp.mean(per_patch + outcome.penalty)
 
     def gradient_of(params: Params, drawn: Any, done: Array) -> tuple[Array, Params]:
@@ -211,11 +212,10 @@ def make_update(
     return update
 
 
-def _error_of(outcome: Outcome) -> Array:
-    """The mean squared error of each patch `(B,)`, whatever it is to learn; without a gradient."""
-    restored = jax.lax.stop_gradient(outcome.restored)
-    squared = jnp.square(restored - outcome.target)
-    return jnp.mean(squared.reshape(len(squared), -1), axis=1)
+def _per_patch(loss: losses.Loss, restored: Array, target: Array) -> Array:
+    """A loss of planes `(B, ..., H, W)`, its mean over those of each patch: `(B,)`."""
+    planes = loss(*(x.reshape(-1, *x.shape[-2:]) for x in (restored, target)))
+    return jnp.mean(planes.reshape(len(target), -1), axis=1)
 
 
 def _average(ema: Params, params: Params, step: Array, decay: float) -> Params:
